@@ -1,0 +1,45 @@
+/**
+ * What a job's data is to the rest of Lockstep: rows with a number, read by number. A `DataSource` is what a job file
+ * holds, a description that opens nothing; a `Dataset` is that source opened in one process.
+ */
+
+/** One field of a batch, row-major. `shape[0]` is the number of rows. */
+export interface Column {
+  readonly data: Float32Array | Int32Array | Uint8Array;
+  readonly shape: readonly number[];
+}
+
+/** Some rows: the model's input `x` and what it has to predict, `y`, with the same number of rows. */
+export interface Batch {
+  readonly x: Column;
+  readonly y: Column;
+}
+
+/** Rows 0 to `length` - 1. Anything with these two members can be a job's data. */
+export interface Dataset {
+  /** Number of rows. */
+  readonly length: number;
+  /** Reads the named rows, in the order named. The result is the caller's to keep. */
+  read(indices: ArrayLike<number>): Batch | Promise<Batch>;
+  /** Where a row comes from, for messages: "digits.csv.gz, row 12". Default: "row 12". */
+  describe?(index: number): string;
+  /** A digest of the content, equal on every host that has the same rows in the same order. */
+  fingerprint?(): string | Promise<string>;
+  close?(): void | Promise<void>;
+}
+
+export interface OpenContext {
+  /** Folder of the job file: relative paths start there. */
+  readonly baseDir: string;
+  readonly signal?: AbortSignal;
+}
+
+/** A description of data that each process opens for itself. */
+export interface DataSource {
+  open(context: OpenContext): Promise<Dataset>;
+}
+
+/** Opens what a job file may hold as data: a source, or a dataset that is there already. */
+export async function openData(data: DataSource | Dataset, context: OpenContext): Promise<Dataset> {
+  return 'open' in data ? data.open(context) : data;
+}

@@ -1,0 +1,123 @@
+/**
+ * `defineJob` and its schema: what a job file may say, and what a wrong one is told. A job is the same value in the
+ * coordinator and in every worker; what of it is plain data (`JobConfig`) is compared between them.
+ */
+import type { LayersModel, Tensor } from '@tensorflow/tfjs';
+import { z } from 'zod';
+import { LockstepError } from '../errors.js';
+import { optimizerSchema } from '../optimizer/config.js';
+import type { DataSource, Dataset } from './dataset.js';
+
+/** A model without layers: named initial values and a function of them. */
+export interface FunctionalModel {
+  /** Initial values, in the order of the flat state; made when the model is made. All are trainable. */
+  readonly parameters: Readonly<Record<string, Tensor>>;
+  /**
+   * The model's output for input `x`. Runs inside `tf.tidy`.
+   *
+   * @param parameters as named in `parameters`, same shapes
+   * @param x one batch, [rows, …]
+   */
+  forward(parameters: Readonly<Record<string, Tensor>>, x: Tensor, context: { readonly training: boolean }): Tensor;
+}
+
+export type Model = LayersModel | FunctionalModel;
+
+/** Loss or metric of a batch, from what the rows hold and what the model said; a scalar, or a value per row. */
+export type BatchFunction = (yTrue: Tensor, yPred: Tensor) => Tensor;
+
+const functionSchema = <T>(what: string) => z.custom<T>((value) => typeof value === 'function', `expected ${what}`);
+
+const dataSchema = z.custom<DataSource | Dataset>((value) => {
+  if (typeof value !== 'object' || value === null) return false;
+  if ('open' in value) return typeof value.open === 'function';
+  return 'length' in value && typeof value.length === 'number' && 'read' in value && typeof value.read === 'function';
+}, 'expected a data source such as csv(…), or an object { length, read(indices) }');
+
+export const jobSchema = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected 1 to 64 letters, digits, ".", "_" or "-"'),
+  model: functionSchema<() => Model | Promise<Model>>('a function that makes the model: () => tf.sequential(…)'),
+  loss: z.union([z.string().min(1), functionSchema<BatchFunction>('a name, or a function (yTrue, yPred) => Tensor')]),
+  metrics: z.array(z.union([z.string().min(1), functionSchema<BatchFunction>('a name or a function')])).default([]),
+  data: z.strictObject({
+    train: dataSchema,
+    validation: dataSchema.optional(),
+    serve: z.boolean().default(false),
+  }),
+  optimizer: optimizerSchema,
+  batchSize: z.int().positive(),
+  epochs: z.int().positive().default(1),
+  steps: z.int().positive().optional(),
+  seed: z.int().min(0).max(0xffff_ffff).default(0),
+  shuffle: z.boolean().default(true),
+  lastBatch: z.enum(['drop', 'keep']).default('drop'),
+  slots: z.int().positive().max(4096).optional(),
+  threads: z.int().positive().max(1024).optional(),
+  initialWeights: z.string().min(1).optional(),
+  checkpointEverySteps: z.int().positive().optional(),
+  checkpointsKept: z.int().positive().default(3),
+});
+
+/** A validated job, with its defaults filled in. */
+export type Job = z.output<typeof jobSchema>;
+
+/** What a job file says. */
+export interface JobDefinition {
+  /** Letters, digits, ".", "_", "-"; names the run directory. */
+  readonly name: string;
+  /** Makes the model. Called once in each worker, with all randomness seeded by `seed`. */
+  readonly model: () => Model | Promise<Model>;
+  /** A Keras name ("sparseCategoricalCrossentropy") or a function. */
+  readonly loss: string | BatchFunction;
+  /** Keras names ("accuracy") or named functions. @default [] */
+  readonly metrics?: readonly (string | BatchFunction)[];
+  readonly data: {
+    readonly train: DataSource | Dataset;
+    /** Evaluated after each epoch. */
+    readonly validation?: DataSource | Dataset;
+    /** Workers fetch rows from the coordinator instead of opening the data themselves. @default false */
+    readonly serve?: boolean;
+  };
+  /** `adam()`, `adamw()` or `sgd()`. */
+  readonly optimizer: z.input<typeof optimizerSchema>;
+  /** Rows per step over all workers together; at least the number of slots. */
+  readonly batchSize: number;
+  /** Passes over the data. @default 1 */
+  readonly epochs?: number;
+  /** Ends the run after this many steps, if that is before the last epoch ends. */
+  readonly steps?: number;
+  /** Seed of the order of rows, of the initial weights and of dropout; 0 to 2^32 - 1. @default 0 */
+  readonly seed?: number;
+  /** A new order of rows each epoch; `false`: file order. @default true */
+  readonly shuffle?: boolean;
+  /** What becomes of an epoch's last rows when they do not fill a batch. @default 'drop' */
+  readonly lastBatch?: 'drop' | 'keep';
+  /** Parts of the global batch that workers share out; fixed for the run. @default the workers it starts with */
+  readonly slots?: number;
+  /** TensorFlow threads per worker; part of the numbers. @default max(1, cores ÷ slots) of the coordinator's machine */
+  readonly threads?: number;
+  /** A safetensors file with the first weights, by parameter name, relative to the job file. */
+  readonly initialWeights?: string;
+  /** Checkpoints inside an epoch too. @default only at each epoch's end */
+  readonly checkpointEverySteps?: number;
+  /** Older checkpoints are deleted. @default 3 */
+  readonly checkpointsKept?: number;
+}
+
+/**
+ * Declares the training that a job file stands for; its default export.
+ *
+ * @throws LockstepError ERR_JOB_INVALID, naming each wrong field
+ */
+export function defineJob(definition: JobDefinition): JobDefinition {
+  parseJob(definition);
+  return definition;
+}
+
+/** Validates a definition and fills in its defaults. */
+export function parseJob(definition: unknown): Job {
+  const parsed = jobSchema.safeParse(definition);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => `${issue.path.map(String).join('.') || 'job'}: ${issue.message}`);
+  throw new LockstepError('ERR_JOB_INVALID', `The job is not valid: ${problems.join('; ')}`, { details: { problems } });
+}

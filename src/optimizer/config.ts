@@ -1,0 +1,66 @@
+/**
+ * Optimizers as a job describes them: plain data, validated by `optimizerSchema`, so that it can be compared between
+ * workers, stored in a checkpoint and overridden with `--set`. The arithmetic is in src/kernels.
+ */
+import { z } from 'zod';
+
+const learningRate = z.number().positive().finite();
+const beta = z.number().min(0).lt(1);
+const epsilon = z.number().positive().finite();
+
+const adamSchema = z.strictObject({
+  name: z.literal('adam'),
+  learningRate: learningRate.default(1e-3),
+  beta1: beta.default(0.9),
+  beta2: beta.default(0.999),
+  epsilon: epsilon.default(1e-7),
+});
+
+const adamwSchema = z.strictObject({
+  ...adamSchema.shape,
+  name: z.literal('adamw'),
+  weightDecay: z.number().min(0).finite().default(0.01),
+});
+
+const sgdSchema = z.strictObject({
+  name: z.literal('sgd'),
+  learningRate: learningRate.default(1e-2),
+  momentum: beta.default(0),
+  nesterov: z.boolean().default(false),
+});
+
+export const optimizerSchema = z.discriminatedUnion('name', [adamSchema, adamwSchema, sgdSchema]);
+
+export type OptimizerConfig = z.output<typeof optimizerSchema>;
+export type AdamConfig = z.output<typeof adamSchema>;
+export type AdamWConfig = z.output<typeof adamwSchema>;
+export type SgdConfig = z.output<typeof sgdSchema>;
+
+/**
+ * Adam (Kingma and Ba, 2015, arXiv:1412.6980): `p -= lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)`.
+ *
+ * @param options learningRate (default 1e-3), beta1 (0.9), beta2 (0.999), epsilon (1e-7, as Keras has it)
+ */
+export function adam(options: Partial<Omit<AdamConfig, 'name'>> = {}): AdamConfig {
+  return { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, ...options, name: 'adam' };
+}
+
+/**
+ * Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101): before Adam's step,
+ * `p -= lr * weightDecay * p`.
+ *
+ * @param options as `adam`, and weightDecay (default 0.01)
+ */
+export function adamw(options: Partial<Omit<AdamWConfig, 'name'>> = {}): AdamWConfig {
+  return { ...adam(), weightDecay: 0.01, ...options, name: 'adamw' };
+}
+
+/**
+ * Stochastic gradient descent, as Keras has it: `v = momentum * v - lr * g; p += v`, and with Nesterov's correction
+ * `p += momentum * v - lr * g`.
+ *
+ * @param options learningRate (default 1e-2), momentum (0), nesterov (false)
+ */
+export function sgd(options: Partial<Omit<SgdConfig, 'name'>> = {}): SgdConfig {
+  return { learningRate: 1e-2, momentum: 0, nesterov: false, ...options, name: 'sgd' };
+}
