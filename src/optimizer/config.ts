@@ -4,9 +4,9 @@
  */
 import { z } from 'zod';
 
-const learningRate = z.number().positive().finite();
+const learningRate = z.number().positive();
 const beta = z.number().min(0).lt(1);
-const epsilon = z.number().positive().finite();
+const epsilon = z.number().positive();
 
 const adamSchema = z.strictObject({
   name: z.literal('adam'),
@@ -19,7 +19,7 @@ const adamSchema = z.strictObject({
 const adamwSchema = z.strictObject({
   ...adamSchema.shape,
   name: z.literal('adamw'),
-  weightDecay: z.number().min(0).finite().default(0.01),
+  weightDecay: z.number().min(0).default(0.01),
 });
 
 const sgdSchema = z.strictObject({

@@ -1,0 +1,36 @@
+/** `lockstep coordinator`: one per run, on its own; workers join from anywhere. */
+import { Command } from 'commander';
+import { formatEndpoint, parseEndpoint } from '../../transport/endpoint.js';
+import { addLimits, limitsOf, positiveInteger } from '../options.js';
+import { addRunOptions, makeView, runOptionsOf, type CommonRunOptions } from '../run-options.js';
+import { runJob, type Launcher } from '../run.js';
+
+interface CoordinatorOptions extends CommonRunOptions {
+  readonly workers: number;
+  readonly listen: string;
+}
+
+export function coordinatorCommand(): Command {
+  const command = new Command('coordinator')
+    .description('coordinate a run whose workers are started elsewhere')
+    .argument('<job>', 'the job file, .ts or .js')
+    .requiredOption('--workers <n>', 'workers that the run starts with', positiveInteger)
+    .option('--listen <host:port>', 'where workers connect; port 0 takes a free one', '127.0.0.1:0');
+  return addLimits(addRunOptions(command)).action(async (job: string, options: CoordinatorOptions) => {
+    const { view, log } = makeView(options.json);
+    const launcher: Launcher = {
+      start: ({ coordinator, tokenFile }) => {
+        const url = formatEndpoint(coordinator.endpoint);
+        view.note(`Start ${options.workers} worker(s): lockstep worker --join ${url} --token-file ${tokenFile}`);
+      },
+      explainLoss: () => Promise.resolve(null),
+      kill: () => undefined,
+      close: () => Promise.resolve(),
+    };
+    const listen = parseEndpoint(options.listen);
+    const common = runOptionsOf(options);
+    const numWorkers = options.workers;
+    const summary = await runJob({ job, numWorkers, listen, limits: limitsOf(options), view, log, ...common }, launcher);
+    view.done(summary);
+  });
+}

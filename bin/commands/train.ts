@@ -1,0 +1,29 @@
+/** `lockstep train`: a coordinator in this process, and workers as its children. */
+import { Command } from 'commander';
+import { parseEndpoint } from '../../transport/endpoint.js';
+import { LocalWorkers, listGpus } from '../local-workers.js';
+import { addLimits, limitsOf, positiveInteger } from '../options.js';
+import { addRunOptions, makeView, runOptionsOf, type CommonRunOptions } from '../run-options.js';
+import { runJob } from '../run.js';
+
+interface TrainOptions extends CommonRunOptions {
+  readonly workers?: number;
+}
+
+export function trainCommand(): Command {
+  const command = new Command('train')
+    .description('train a job on this machine')
+    .argument('<job>', 'the job file, .ts or .js')
+    .option('--workers <n>', 'worker processes (default: one for each GPU, or 1)', positiveInteger);
+  return addLimits(addRunOptions(command)).action(async (job: string, options: TrainOptions) => {
+    const gpus = await listGpus();
+    const numWorkers = options.workers ?? Math.max(1, gpus.length);
+    const { view, log } = makeView(options.json);
+    const [node = process.execPath, script = ''] = [process.execPath, process.argv[1]];
+    const launcher = new LocalWorkers({ numWorkers, gpus, command: [node, script], json: options.json });
+    const listen = parseEndpoint('127.0.0.1:0');
+    const common = runOptionsOf(options);
+    const summary = await runJob({ job, numWorkers, listen, limits: limitsOf(options), view, log, ...common }, launcher);
+    view.done(summary);
+  });
+}

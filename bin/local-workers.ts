@@ -1,0 +1,111 @@
+/** Workers as child processes of this one, one for each GPU where there are GPUs. */
+import { execa } from 'execa';
+import { LockstepError } from '../src/errors.js';
+import type { Log } from '../src/log.js';
+import { formatEndpoint } from '../transport/endpoint.js';
+import type { Launcher } from './run.js';
+
+export interface LocalWorkersOptions {
+  readonly numWorkers: number;
+  /** Ids of GPUs, shared out in turn; none: the CPU. */
+  readonly gpus: readonly string[];
+  /** The command to start `lockstep` with: [node, script]. */
+  readonly command: readonly [string, string];
+  readonly json: boolean;
+}
+
+/** A process group of its own: Ctrl-C reaches this process alone, which stops the workers in good order. */
+function spawn(command: readonly [string, string], args: readonly string[], env: Readonly<Record<string, string>>) {
+  const [node, script] = command;
+  return execa(node, [script, ...args], {
+    reject: false,
+    buffer: false,
+    detached: true,
+    stdio: ['ignore', 'inherit', 'pipe'],
+    env,
+  });
+}
+
+type Child = ReturnType<typeof spawn>;
+
+/** The last lines of a worker's own words are kept, to tell why it ended. */
+const keptLines = 20;
+
+export class LocalWorkers implements Launcher {
+  readonly #options: LocalWorkersOptions;
+  readonly #children = new Map<number, { readonly child: Child; readonly ended: Promise<string> }>();
+  #closing = false;
+
+  constructor(options: LocalWorkersOptions) {
+    this.#options = options;
+  }
+
+  start({ coordinator, tokenFile, log }: Parameters<Launcher['start']>[0]): void {
+    const url = formatEndpoint(coordinator.endpoint);
+    for (let index = 0; index < this.#options.numWorkers; index++) {
+      const { child, ended } = this.#spawn(index, url, tokenFile, log);
+      if (child.pid !== undefined) this.#children.set(child.pid, { child, ended });
+      void ended.then((how) => {
+        if (this.#closing) return;
+        const error = new LockstepError('ERR_WORKER_LOST', `Worker w${index} (pid ${child.pid ?? 'none'}) is gone before it joined: ${how}.`);
+        coordinator.failUnlessJoined(workerName(index), error);
+      });
+    }
+  }
+
+  async explainLoss(pid: number): Promise<string | null> {
+    const child = this.#children.get(pid);
+    return child ? child.ended : null;
+  }
+
+  kill(): void {
+    for (const { child } of this.#children.values()) child.kill('SIGKILL');
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    const timer = setTimeout(() => {
+      this.kill();
+    }, 10_000);
+    await Promise.all([...this.#children.values()].map(({ ended }) => ended));
+    clearTimeout(timer);
+  }
+
+  #spawn(index: number, url: string, tokenFile: string, log: Log): { child: Child; ended: Promise<string> } {
+    const { gpus, command, json } = this.#options;
+    const gpu = gpus[index % Math.max(1, gpus.length)];
+    const flags = [...(gpu === undefined ? [] : ['--device', 'gpu']), ...(json ? ['--json'] : [])];
+    const args = ['worker', '--join', url, '--token-file', tokenFile, '--id', workerName(index), ...flags];
+    const child = spawn(command, args, gpu === undefined ? {} : { CUDA_VISIBLE_DEVICES: gpu });
+    const lines: string[] = [];
+    const reading = readLines(child, (line) => {
+      lines.push(line);
+      if (lines.length > keptLines) lines.shift();
+      log.debug(`${workerName(index)}: ${line}`);
+    });
+    return { child, ended: Promise.all([child, reading]).then(([result]) => describeEnd(result, lines)) };
+  }
+}
+
+function workerName(index: number): string {
+  return `w${index}`;
+}
+
+async function readLines(child: Child, onLine: (line: string) => void): Promise<void> {
+  for await (const line of child.iterable({ from: 'stderr' })) onLine(line);
+}
+
+function describeEnd(result: Awaited<Child>, lines: readonly string[]): string {
+  const { signal, exitCode } = result;
+  const how = signal === undefined ? `it exited with code ${exitCode ?? 'unknown'}` : `it was killed by ${signal}`;
+  const last = lines.findLast((line) => line.startsWith('error: ')) ?? lines.at(-1);
+  return last === undefined ? how : `${how}, saying "${last}"`;
+}
+
+/** The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; what it is set to already limits them. */
+export async function listGpus(): Promise<string[]> {
+  const visible = process.env['CUDA_VISIBLE_DEVICES'];
+  if (visible !== undefined) return visible.split(',').filter((id) => id !== '' && id !== '-1');
+  const listed = await execa('nvidia-smi', ['--query-gpu=index', '--format=csv,noheader'], { reject: false });
+  return listed.failed ? [] : listed.stdout.split('\n').flatMap((line) => line.trim() || []);
+}

@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+/** The `lockstep` command. An error becomes one line and the exit code that its code stands for. */
+import { Command, CommanderError } from 'commander';
+import { toLockstepError } from '../src/errors.js';
+import { lockstepVersion } from '../src/version.js';
+import { coordinatorCommand } from './commands/coordinator.js';
+import { doctorCommand } from './commands/doctor.js';
+import { engineCommand } from './commands/engine.js';
+import { statusCommand } from './commands/status.js';
+import { trainCommand } from './commands/train.js';
+import { workerCommand } from './commands/worker.js';
+
+const program = new Command('lockstep')
+  .description('Train TensorFlow.js models on many GPUs and hosts, with the same bits whatever fails.')
+  .version(lockstepVersion)
+  .showHelpAfterError('(add --help for the options)');
+
+for (const command of [trainCommand, coordinatorCommand, workerCommand, statusCommand, engineCommand, doctorCommand]) {
+  program.addCommand(command());
+}
+for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
+  command.exitOverride();
+}
+
+try {
+  await program.parseAsync();
+} catch (thrown) {
+  process.exitCode = thrown instanceof CommanderError ? usageExitCode(thrown) : report(thrown);
+}
+
+/** Commander has written its message already; help and version are no errors. */
+function usageExitCode({ exitCode }: CommanderError): number {
+  return exitCode === 0 ? 0 : 2;
+}
+
+function report(thrown: unknown): number {
+  const error = toLockstepError(thrown);
+  process.stderr.write(`error: ${error.message} [${error.code}]\n`);
+  if (process.env['LOCKSTEP_DEBUG'] !== undefined) console.error(thrown);
+  return error.exitCode;
+}

@@ -1,0 +1,52 @@
+/** Options that several commands share, and how their text is read. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { LockstepError } from '../src/errors.js';
+import { defaultLimits, type Limits } from '../src/protocol/limits.js';
+
+export function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError('Expected a whole number above 0.');
+}
+
+export function collect(value: string, previous: readonly string[]): string[] {
+  return [...previous, value];
+}
+
+export interface LimitOptions {
+  readonly maxControlBytes: number;
+  readonly maxConnections: number;
+  readonly authenticationTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly heartbeatMs: number;
+  readonly heartbeatTimeoutMs: number;
+}
+
+const limitTexts: Readonly<Record<keyof Limits, string>> = {
+  maxControlBytes: 'largest control message, in bytes',
+  maxConnections: 'connections at once',
+  authenticationTimeoutMs: 'time for a connection to prove the token',
+  connectTimeoutMs: 'time to reach another process',
+  heartbeatMs: 'between two signs of life of a worker',
+  heartbeatTimeoutMs: 'silence after which a worker counts as lost',
+};
+
+/** One option for each limit, with its default. */
+export function addLimits(command: Command): Command {
+  for (const [name, text] of Object.entries(limitTexts)) {
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    const option = new Option(`--${flag} <n>`, text).argParser(positiveInteger);
+    command.addOption(option.default(defaultLimits[name as keyof Limits]).helpGroup('Limits:')); // keys of limitTexts
+  }
+  return command;
+}
+
+export function limitsOf(options: LimitOptions): Limits {
+  const { heartbeatMs, heartbeatTimeoutMs } = options;
+  if (heartbeatMs * 2 > heartbeatTimeoutMs) {
+    const message = `--heartbeat-timeout-ms (${heartbeatTimeoutMs}) must be at least twice --heartbeat-ms (${heartbeatMs}).`;
+    throw new LockstepError('ERR_USAGE', message);
+  }
+  const names = Object.keys(limitTexts) as (keyof Limits)[]; // just these keys
+  return Object.fromEntries(names.map((name) => [name, options[name]])) as unknown as Limits; // all of them
+}

@@ -1,0 +1,205 @@
+/**
+ * What `train` and `coordinator` share: opens the run directory, settles what the run is, runs the coordinator, shows its
+ * progress, and writes the summary however it ends.
+ */
+import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Coordinator } from '../coordinator/coordinator.js';
+import { readToken, RunFolder } from '../coordinator/run-folder.js';
+import type { RunResult } from '../coordinator/coordinator.js';
+import { LockstepError, toLockstepError } from '../src/errors.js';
+import type { LoadedJob } from '../src/job/loaded-job.js';
+import { plainJob } from '../src/job/plain-job.js';
+import type { Log } from '../src/log.js';
+import type { Limits } from '../src/protocol/limits.js';
+import type { Checkpoint } from '../src/state/checkpoint.js';
+import { lockstepVersion } from '../src/version.js';
+import { formatEndpoint, isLocal, type Endpoint } from '../transport/endpoint.js';
+import { latestCheckpoint, type FoundCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
+import { loadJob } from './job-file.js';
+import { onInterrupt } from './interrupt.js';
+import { summarize, type Outcome, type Settled, type Summary } from './summary.js';
+import { recordingObserver, type View } from './view.js';
+
+export interface RunOptions {
+  readonly job: string;
+  readonly numWorkers: number;
+  readonly overrides: readonly string[];
+  readonly steps: number | null;
+  /** @default runs/NAME-TIME */
+  readonly runDir: string | undefined;
+  readonly resume: boolean;
+  readonly summary: string | undefined;
+  readonly listen: Endpoint;
+  /** Required beyond this host; without it a run on this host makes its own. */
+  readonly tokenFile: string | undefined;
+  readonly limits: Limits;
+  readonly view: View;
+  readonly log: Log;
+}
+
+/** Brings workers to a coordinator that listens; `train` starts them here, `coordinator` waits for them. */
+export interface Launcher {
+  start(run: { readonly coordinator: Coordinator; readonly tokenFile: string; readonly log: Log }): void;
+  /** How a worker's process ended, where it was one of ours. */
+  explainLoss(pid: number): Promise<string | null>;
+  /** Ends them without waiting. */
+  kill(): void;
+  /** Resolves when none of them is left. */
+  close(): Promise<void>;
+}
+
+/** Runs to the end. The summary's error, if any, is thrown after everything is closed and written. */
+export async function runJob(options: RunOptions, launcher: Launcher): Promise<Summary> {
+  const startedMs = performance.now();
+  const runId = randomBytes(6).toString('hex');
+  let outcome: Outcome = { runId, error: null, result: null, settled: null };
+  try {
+    outcome = await prepareAndTrain(options, launcher, runId);
+  } catch (thrown) {
+    outcome = { ...outcome, error: toLockstepError(thrown) };
+  }
+  const wallSeconds = (performance.now() - startedMs) / 1000;
+  const summary = summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds });
+  if (options.summary !== undefined) await writeSummary(options.summary, summary);
+  if (outcome.error) throw outcome.error;
+  return summary;
+}
+
+async function prepareAndTrain(options: RunOptions, launcher: Launcher, newRunId: string): Promise<Outcome> {
+  const { log, resume } = options;
+  const loaded = await loadJob(options.job, options.overrides);
+  const path = resolve(options.runDir ?? join('runs', `${loaded.job.name}-${timestamp()}`));
+  if (resume && options.runDir === undefined) {
+    throw new LockstepError('ERR_USAGE', '--resume needs --run-dir DIR: the run to go on with.');
+  }
+  const folder = await RunFolder.open(path, { resume, log });
+  try {
+    const found = resume ? await latestCheckpoint(folder.checkpoints, log) : undefined;
+    if (resume && !found) log.warn(`${path} has no checkpoint; the run begins anew`);
+    const settled = settle(loaded, options.numWorkers, found?.checkpoint);
+    const runId = found?.checkpoint.runId ?? newRunId;
+    const result = await train({ options, launcher, loaded, folder, found, settled, runId });
+    const outcome: Outcome = { runId, error: result.error, settled, result };
+    await folder.writeSummary(summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds: 0 }));
+    return outcome;
+  } finally {
+    await folder.close();
+  }
+}
+
+interface TrainOptions {
+  readonly options: RunOptions;
+  readonly launcher: Launcher;
+  readonly loaded: LoadedJob;
+  readonly folder: RunFolder;
+  readonly found: FoundCheckpoint | undefined;
+  readonly settled: Settled;
+  readonly runId: string;
+}
+
+async function train(run: TrainOptions): Promise<RunResult> {
+  const { options, launcher, loaded, folder, found, settled, runId } = run;
+  const { view, log, limits, listen } = options;
+  if (options.tokenFile === undefined && !isLocal(listen)) {
+    throw new LockstepError(
+      'ERR_LISTEN_NOT_ALLOWED',
+      `Listening on ${formatEndpoint(listen)} would let anyone on the network in. Give --token-file FILE, the same to the workers.`,
+    );
+  }
+  const tokenFile = options.tokenFile ?? (await folder.writeToken());
+  const coordinator = await Coordinator.start({
+    runId,
+    runDir: folder.path,
+    loaded,
+    overrides: options.overrides,
+    numWorkers: options.numWorkers,
+    ...settled,
+    steps: options.steps,
+    resume: found ? { path: found.path, step: found.checkpoint.step, weightsSha256: found.checkpoint.weightsSha256 } : null,
+    endpoint: listen,
+    token: await readToken(tokenFile),
+    limits,
+    explainLoss: (pid) => launcher.explainLoss(pid),
+    observer: recordingObserver(folder, view),
+    log,
+  });
+  const stopListening = onInterrupt({
+    first: () => {
+      view.note('Stopping after this step; press Ctrl-C again to exit at once.');
+      coordinator.stop();
+    },
+    second: () => {
+      launcher.kill();
+    },
+  });
+  try {
+    const url = formatEndpoint(coordinator.endpoint);
+    await folder.writeRun({
+      runId,
+      name: loaded.job.name,
+      url,
+      pid: process.pid,
+      tokenFile: resolve(tokenFile),
+      lockstepVersion,
+      startedAt: new Date().toISOString(),
+      job: { ...plainJob(loaded.job), ...settled },
+    });
+    view.begin({ name: loaded.job.name, runDir: folder.path, url, numWorkers: options.numWorkers, ...settled });
+    launcher.start({ coordinator, tokenFile: resolve(tokenFile), log });
+    return await coordinator.ended;
+  } finally {
+    stopListening();
+    view.end();
+    await launcher.close();
+    await coordinator.close();
+  }
+}
+
+/** What the run is made of for good: a checkpoint's numbers where there is one, else the job's, else this machine's. */
+function settle({ job }: LoadedJob, numWorkers: number, checkpoint: Checkpoint | undefined): Settled {
+  const fixed = checkpoint && { slots: checkpoint.sampler.slots, threads: Number(checkpoint.job['threads']) };
+  const slots = job.slots ?? fixed?.slots ?? numWorkers;
+  const threads = job.threads ?? fixed?.threads ?? Math.max(1, Math.floor(availableParallelism() / slots));
+  if (slots < numWorkers) {
+    const message = `${numWorkers} workers cannot share ${slots} slots: each needs one at least. Use fewer workers, or start a run with more slots.`;
+    throw new LockstepError('ERR_JOB_INVALID', message, { details: { slots, numWorkers } });
+  }
+  if (job.batchSize < slots) {
+    const message = `batchSize (${job.batchSize}) is smaller than the number of slots (${slots}): some slots would never have a row.`;
+    throw new LockstepError('ERR_JOB_INVALID', message, { details: { slots, batchSize: job.batchSize } });
+  }
+  if (checkpoint) refuseOtherNumbers(checkpoint, { ...job, slots, threads });
+  return { slots, threads };
+}
+
+/** Whatever would change the bits must be as it was. */
+function refuseOtherNumbers(
+  checkpoint: Checkpoint,
+  now: LoadedJob['job'] & Settled,
+): void {
+  const was = { ...checkpoint.sampler, threads: checkpoint.job['threads'], loss: checkpoint.job['loss'], optimizer: checkpoint.optimizer };
+  const is = plainJob(now);
+  const keys = ['seed', 'slots', 'threads', 'batchSize', 'shuffle', 'lastBatch', 'loss', 'optimizer'] as const;
+  const changed = keys.filter((key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]));
+  if (changed.length === 0) return;
+  const differences = changed.map((key) => `${key} was ${JSON.stringify(was[key])} and is ${JSON.stringify(is[key])}`);
+  throw new LockstepError(
+    'ERR_RESUME_MISMATCH',
+    `The job is not the one of the checkpoint: ${differences.join('; ')}. Set them back, or begin a new run with initialWeights.`,
+    { details: { differences } },
+  );
+}
+
+async function writeSummary(path: string, summary: Summary): Promise<void> {
+  await writeFile(path, `${JSON.stringify(summary, null, 2)}\n`).catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new LockstepError('ERR_RUN_DIR', `The summary ${path} cannot be written: ${why}.`, { cause });
+  });
+}
+
+function timestamp(): string {
+  return new Date().toISOString().replace(/[-:]/g, '').replace('T', '-').slice(0, 15);
+}

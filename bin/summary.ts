@@ -1,0 +1,66 @@
+/** What a run came to, as one JSON object: `--summary FILE`. */
+import type { RunResult } from '../coordinator/coordinator.js';
+import type { LockstepError } from '../src/errors.js';
+
+/** What is fixed for the whole run. */
+export interface Settled {
+  readonly slots: number;
+  readonly threads: number;
+}
+
+/** A run that has ended; null for what it did not get to. */
+export interface Outcome {
+  readonly runId: string;
+  readonly error: LockstepError | null;
+  readonly settled: Settled | null;
+  readonly result: RunResult | null;
+}
+
+export interface Summary {
+  readonly runId: string;
+  readonly ok: boolean;
+  readonly error: { readonly code: string; readonly message: string } | null;
+  /** Steps committed, those before a resume included. */
+  readonly steps: number;
+  readonly epochs: number;
+  readonly samplesSeen: number;
+  readonly workers: number;
+  readonly slots: number | null;
+  readonly generations: number;
+  readonly finalLoss: number | null;
+  /** Of the last step, and of the last validation (`val_…`). */
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly wallSeconds: number;
+  readonly samplesPerSecond: number | null;
+  readonly compiled: boolean;
+  readonly engine: string | null;
+  readonly weightsSha256: string | null;
+  readonly checkpoint: string | null;
+  readonly recoveries: readonly never[];
+}
+
+export function summarize(run: Outcome & { readonly numWorkers: number; readonly wallSeconds: number }): Summary {
+  const record = run.result?.record ?? null;
+  const schedule = record?.shape.schedule;
+  const steps = record?.numSteps ?? 0;
+  return {
+    runId: run.runId,
+    ok: run.error === null,
+    error: run.error && { code: run.error.code, message: run.error.message },
+    steps,
+    epochs: schedule?.epochsAfter(steps) ?? 0,
+    samplesSeen: schedule?.rowsSeen(steps) ?? 0,
+    workers: run.numWorkers,
+    slots: run.settled?.slots ?? null,
+    generations: run.result?.generations ?? 0,
+    finalLoss: record?.last?.loss ?? null,
+    metrics: { ...record?.last?.metrics, ...record?.validation?.metrics },
+    wallSeconds: run.wallSeconds,
+    samplesPerSecond: record?.samplesPerSecond() ?? null,
+    compiled: record?.shape.compiled ?? false,
+    engine: record?.shape.engine ?? null,
+    weightsSha256: run.result?.weightsSha256 ?? null,
+    checkpoint: record?.checkpoint?.path ?? null,
+    recoveries: [],
+  };
+}

@@ -1,0 +1,210 @@
+/** How a run looks while it goes on: a progress bar on a terminal, plain lines elsewhere, JSON lines with `--json`. */
+import { MultiBar, Presets, type SingleBar } from 'cli-progress';
+import type { RunObserver } from '../coordinator/coordinator.js';
+import type { RunFolder } from '../coordinator/run-folder.js';
+import type { RunRecord, StepLine, Validation } from '../coordinator/run-record.js';
+import type { Log } from '../src/log.js';
+import type { Summary } from './summary.js';
+
+export interface RunHeading {
+  readonly name: string;
+  readonly runDir: string;
+  readonly url: string;
+  readonly numWorkers: number;
+  readonly slots: number;
+  readonly threads: number;
+}
+
+export interface View extends RunObserver {
+  begin(heading: RunHeading): void;
+  /** A line for people. */
+  note(text: string): void;
+  /** No more progress will come. */
+  end(): void;
+  done(summary: Summary): void;
+}
+
+/** Hands on what happens to the view, and writes it to the run's metrics.jsonl. */
+export function recordingObserver(folder: RunFolder, view: View): RunObserver {
+  return {
+    onSteps: (lines, record) => {
+      for (const line of lines) folder.addMetrics(line);
+      view.onSteps(lines, record);
+    },
+    onValidation: (validation) => {
+      folder.addMetrics(validation);
+      view.onValidation(validation);
+    },
+    onCheckpoint: (step, path) => {
+      view.onCheckpoint(step, path);
+    },
+    onReason: (reason) => {
+      view.onReason(reason);
+    },
+  };
+}
+
+/** Lines of text; the bar builds on them. */
+export class LineView implements View {
+  readonly #print: (line: string) => void;
+  readonly #intervalMs: number;
+  #printedMs = -Infinity;
+
+  /** @param intervalMs least time between two lines about steps */
+  constructor(print: (line: string) => void, intervalMs = 2_000) {
+    this.#print = print;
+    this.#intervalMs = intervalMs;
+  }
+
+  begin({ name, runDir, numWorkers, slots, threads, url }: RunHeading): void {
+    this.#print(`${name}: ${numWorkers} worker(s), ${slots} slot(s), ${threads} thread(s) each; coordinator at ${url}; files in ${runDir}`);
+  }
+
+  note(text: string): void {
+    this.#print(text);
+  }
+
+  onSteps(lines: readonly StepLine[], record: RunRecord): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#printedMs < this.#intervalMs) return;
+    this.#printedMs = nowMs;
+    const last = lines.at(-1);
+    if (!last) return;
+    const { schedule } = record.shape;
+    const rate = formatCount(record.samplesPerSecond() ?? 0);
+    this.#print(`step ${last.step} of ${schedule.totalSteps}, epoch ${last.epoch}: ${formatMetrics({ loss: last.loss, ...last.metrics })}, ${rate} samples/s`);
+  }
+
+  onValidation({ epoch, metrics }: Validation): void {
+    this.#print(`epoch ${epoch}: ${formatMetrics(metrics)}`);
+  }
+
+  onCheckpoint(): void {
+    // The summary names the last one; a line for each would drown the rest.
+  }
+
+  onReason(reason: string | null): void {
+    if (reason !== null) this.#print(reason);
+  }
+
+  end(): void {
+    // Nothing is held back.
+  }
+
+  done(summary: Summary): void {
+    for (const line of describeSummary(summary)) process.stdout.write(`${line}\n`);
+  }
+}
+
+/** A bar at the bottom of the terminal; other lines go above it. */
+export class BarView extends LineView {
+  readonly #bars: MultiBar;
+  #bar: SingleBar | null = null;
+
+  constructor() {
+    const bars = new MultiBar(
+      {
+        format: ' {bar} {value}/{total} steps | {metrics} | {rate} samples/s | {left} left',
+        hideCursor: true,
+        stopOnComplete: false,
+        clearOnComplete: false,
+        emptyOnZero: true,
+        stream: process.stderr,
+      },
+      Presets.shades_classic,
+    );
+    super((line) => {
+      if (bars.isActive) bars.log(`${line}\n`);
+      else process.stderr.write(`${line}\n`);
+    });
+    this.#bars = bars;
+  }
+
+  override onSteps(lines: readonly StepLine[], record: RunRecord): void {
+    const last = lines.at(-1);
+    if (!last) return;
+    const { totalSteps } = record.shape.schedule;
+    const rate = record.samplesPerSecond() ?? 0;
+    const rowsLeft = record.shape.schedule.rowsSeen(totalSteps) - record.shape.schedule.rowsSeen(last.step);
+    const payload = {
+      metrics: formatMetrics({ loss: last.loss, ...last.metrics }),
+      rate: formatCount(rate),
+      left: rate > 0 ? formatSeconds(rowsLeft / rate) : '?',
+    };
+    this.#bar ??= this.#bars.create(totalSteps, last.step, payload);
+    this.#bar.update(last.step, payload);
+  }
+
+  override end(): void {
+    this.#bars.update();
+    this.#bars.stop();
+  }
+}
+
+/** Everything as records of the log. */
+export class JsonView implements View {
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  begin(heading: RunHeading): void {
+    this.#log.info('run', { ...heading });
+  }
+
+  note(text: string): void {
+    this.#log.info(text);
+  }
+
+  onSteps(lines: readonly StepLine[]): void {
+    for (const line of lines) this.#log.info('step', { ...line });
+  }
+
+  onValidation(validation: Validation): void {
+    this.#log.info('validation', { ...validation });
+  }
+
+  onCheckpoint(step: number, path: string): void {
+    this.#log.info('checkpoint', { step, path });
+  }
+
+  onReason(reason: string | null): void {
+    if (reason !== null) this.#log.info(reason);
+  }
+
+  end(): void {
+    // Nothing is held back.
+  }
+
+  done(summary: Summary): void {
+    this.#log.info('summary', { ...summary });
+  }
+}
+
+function describeSummary(summary: Summary): string[] {
+  const { steps, epochs, samplesPerSecond, wallSeconds, metrics, weightsSha256, checkpoint, engine, finalLoss } = summary;
+  const rate = samplesPerSecond === null ? '' : `, ${formatCount(samplesPerSecond)} samples/s`;
+  return [
+    `Done: ${steps} steps, ${epochs} epochs in ${wallSeconds.toFixed(1)} s${rate} (${engine ?? 'no engine'})`,
+    ...(finalLoss === null ? [] : [`${formatMetrics({ loss: finalLoss, ...metrics })}`]),
+    ...(weightsSha256 === null ? [] : [`weights sha256 ${weightsSha256}`]),
+    ...(checkpoint === null ? [] : [`checkpoint ${checkpoint}`]),
+  ];
+}
+
+function formatMetrics(metrics: Readonly<Record<string, number>>): string {
+  return Object.entries(metrics)
+    .map(([name, value]) => `${name} ${Math.abs(value) >= 1000 ? value.toExponential(3) : value.toFixed(4)}`)
+    .join(', ');
+}
+
+function formatCount(count: number): string {
+  return Math.round(count).toLocaleString('en-US');
+}
+
+function formatSeconds(seconds: number): string {
+  if (seconds < 60) return `${Math.ceil(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

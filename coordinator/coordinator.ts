@@ -1,0 +1,331 @@
+/**
+ * The coordinator: turns connections into events of the membership machine, and its effects into messages. It sees no
+ * gradient and no weight, so its memory does not grow with the model, and nothing on the path of a step waits for it.
+ */
+import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
+import type { LoadedJob } from '../src/job/loaded-job.js';
+import { Schedule } from '../src/job/schedule.js';
+import type { Log } from '../src/log.js';
+import { decodeMessage } from '../src/protocol/codec.js';
+import type { Facts } from '../src/protocol/facts.js';
+import type { Limits } from '../src/protocol/limits.js';
+import { fromWorkerSchema, openingSchema } from '../src/protocol/messages.js';
+import type { FromCoordinator, FromWorker, RunPlan, Status } from '../src/protocol/messages.js';
+import { lockstepVersion } from '../src/version.js';
+import { joinFragments, type Connection } from '../transport/connection.js';
+import type { Endpoint } from '../transport/endpoint.js';
+import { Listener } from '../transport/listener.js';
+import { beginMembership, membership } from './membership.js';
+import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership.js';
+import { RowServer } from './row-server.js';
+import { RunRecord, type StepLine, type Validation } from './run-record.js';
+import { describeStatus } from './status.js';
+
+/** Told what happens, for a progress bar or a log. */
+export interface RunObserver {
+  onSteps(lines: readonly StepLine[], record: RunRecord): void;
+  onValidation(validation: Validation): void;
+  onCheckpoint(step: number, path: string): void;
+  /** What the run waits for has changed; null: nothing. */
+  onReason(reason: string | null): void;
+}
+
+export interface CoordinatorOptions {
+  readonly runId: string;
+  readonly runDir: string;
+  readonly loaded: LoadedJob;
+  readonly overrides: readonly string[];
+  readonly numWorkers: number;
+  readonly slots: number;
+  readonly threads: number;
+  /** Optimizer steps of the whole run at most; null: until the last epoch ends. */
+  readonly steps: number | null;
+  /** The checkpoint to go on from. */
+  readonly resume: { readonly path: string; readonly step: number; readonly weightsSha256: string } | null;
+  readonly endpoint: Endpoint;
+  readonly token: string | null;
+  readonly limits: Limits;
+  /** How a worker's process ended, where the launcher knows. */
+  readonly explainLoss?: (pid: number) => Promise<string | null>;
+  readonly observer: RunObserver;
+  readonly log: Log;
+}
+
+export interface RunResult {
+  readonly error: LockstepError | null;
+  readonly weightsSha256: string | null;
+  /** Null where no worker was ready. */
+  readonly record: RunRecord | null;
+  readonly generations: number;
+}
+
+export class Coordinator {
+  readonly endpoint: Endpoint;
+  /** Resolves when the run has ended, well or badly. */
+  readonly ended: Promise<RunResult>;
+  readonly #options: CoordinatorOptions;
+  readonly #config: MembershipConfig;
+  readonly #listener: Listener;
+  readonly #rows: RowServer | null;
+  readonly #connections = new Map<string, Connection>();
+  readonly #clock: NodeJS.Timeout;
+  #state: MembershipState;
+  #reason: string | null = null;
+  #record: RunRecord | null = null;
+  #end: (result: RunResult) => void = () => undefined;
+
+  private constructor(
+    options: CoordinatorOptions,
+    parts: { readonly rows: RowServer | null; readonly listener: Listener; readonly facts: Facts },
+  ) {
+    const { numWorkers, slots, limits } = options;
+    this.#options = options;
+    this.#listener = parts.listener;
+    this.#rows = parts.rows;
+    this.#config = { numWorkers, slots, heartbeatTimeoutMs: limits.heartbeatTimeoutMs, facts: parts.facts };
+    this.#state = beginMembership(this.#config);
+    this.endpoint = parts.listener.endpoint;
+    this.ended = new Promise((resolve) => (this.#end = resolve));
+    this.#clock = setInterval(() => {
+      this.#take({ type: 'tick' });
+    }, limits.heartbeatMs);
+  }
+
+  /** Opens the data if it is served, and listens. */
+  static async start(options: CoordinatorOptions): Promise<Coordinator> {
+    const { loaded, resume, endpoint, token, limits, log } = options;
+    const rows = loaded.job.data.serve ? await RowServer.open(loaded) : null;
+    const facts = {
+      'Lockstep version': lockstepVersion,
+      ...loaded.facts,
+      ...rows?.served.facts,
+      ...(resume && { 'weights of the checkpoint': resume.weightsSha256 }),
+    };
+    let coordinator: Coordinator | null = null;
+    const onConnection = (connection: Connection): void => {
+      if (coordinator) void coordinator.#welcome(connection);
+    };
+    const maxMessageBytes = limits.maxControlBytes;
+    const listener = await Listener.listen({ endpoint, token, limits, maxMessageBytes, log, onConnection });
+    coordinator = new Coordinator(options, { rows, listener, facts });
+    return coordinator;
+  }
+
+  /** Ctrl-C: all workers finish the same step, a checkpoint is written, and the run ends well. */
+  stop(): void {
+    this.#take({ type: 'stop' });
+  }
+
+  /** A worker's process is gone. If it is in the run, its connection tells; if not, nobody else will. */
+  failUnlessJoined(workerId: string, error: LockstepError): void {
+    if (!this.#state.members.has(workerId)) this.#take({ type: 'abandon', error });
+  }
+
+  status(): Status {
+    return describeStatus(this.#options, this.#state, this.#record, this.#reason);
+  }
+
+  /** Lets the last messages out, then closes every connection. */
+  async close(): Promise<void> {
+    clearInterval(this.#clock);
+    for (const connection of this.#connections.values()) connection.close();
+    await this.#listener.close();
+    await this.#rows?.close();
+  }
+
+  async #welcome(connection: Connection): Promise<void> {
+    const { limits, log } = this.#options;
+    try {
+      const timeoutMs = limits.authenticationTimeoutMs;
+      const opening = await connection.receive(openingSchema, { what: 'first message', timeoutMs });
+      if (opening.type === 'watch') this.#show(connection);
+      else this.#admit(connection, opening);
+    } catch (thrown) {
+      const { message } = toLockstepError(thrown);
+      log.warn(`refused a connection from ${connection.remote}: ${message}`, { remote: connection.remote });
+      connection.close(1008, message);
+    }
+  }
+
+  #show(connection: Connection): void {
+    connection.send(this.status());
+    connection.close();
+  }
+
+  #admit(connection: Connection, { workerId, host, pid, lockstepVersion: version }: Extract<FromWorker, { type: 'hello' }>): void {
+    if (version !== lockstepVersion) {
+      const message = `Worker ${workerId} runs Lockstep ${version}, the coordinator ${lockstepVersion}. Install the same on both.`;
+      connection.send(abortMessage(new LockstepError('ERR_WORKER_MISMATCH', message)));
+      throw new LockstepError('ERR_WORKER_MISMATCH', message);
+    }
+    const isNew = !this.#connections.has(workerId);
+    if (isNew) this.#connections.set(workerId, connection);
+    this.#take({ type: 'hello', workerId, host, pid });
+    if (!isNew) throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} is connected already.`);
+    connection.onMessage((message) => {
+      try {
+        this.#onMessage(workerId, decodeMessage(fromWorkerSchema, joinFragments(message)));
+      } catch (thrown) {
+        this.#options.log.warn(`worker ${workerId}: ${toLockstepError(thrown).message}`, { workerId });
+        connection.close(1008, toLockstepError(thrown).message);
+      }
+    });
+    void connection.closed.then(({ code, reason }) => this.#onClosed(workerId, pid, reason || `code ${code}`));
+  }
+
+  async #onClosed(workerId: string, pid: number, reason: string): Promise<void> {
+    const ending = await this.#options.explainLoss?.(pid);
+    this.#connections.delete(workerId);
+    this.#take({ type: 'lost', workerId, why: ending ?? `its connection closed (${reason})` });
+  }
+
+  #onMessage(workerId: string, message: FromWorker): void {
+    switch (message.type) {
+      case 'hello':
+        throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} said hello twice.`);
+      case 'ready':
+        this.#onReady(message);
+        this.#take({ ...message, workerId });
+        break;
+      case 'connected':
+      case 'heartbeat':
+      case 'draining':
+      case 'finished':
+        this.#take({ ...message, workerId });
+        break;
+      case 'failed': {
+        const { code, message: text } = message.failure;
+        const error = new LockstepError(isErrorCode(code) ? code : 'ERR_WORKER_FAILED', text);
+        this.#take({ type: 'failed', workerId, error });
+        break;
+      }
+      case 'read-rows':
+        void this.#serveRows(workerId, message);
+        break;
+      default:
+        this.#onReport(message);
+    }
+  }
+
+  #onReady({ trainRows, metricNames, engine, compiled }: Extract<FromWorker, { type: 'ready' }>): void {
+    if (this.#record) return;
+    const { loaded, slots, steps, resume } = this.#options;
+    const schedule = new Schedule({ ...loaded.job, rows: trainRows, slots, steps: steps ?? loaded.job.steps });
+    const shape = { schedule, metricNames, engine, compiled, firstStep: resume?.step ?? 0 };
+    this.#record = new RunRecord(shape, slots, resume?.path ?? null);
+  }
+
+  #onReport(message: Extract<FromWorker, { type: 'progress' | 'evaluated' | 'checkpointed' }>): void {
+    const { observer } = this.#options;
+    const record = this.#record;
+    assert(record, 'a worker trains before any was ready');
+    if (message.type === 'progress') {
+      observer.onSteps(record.addSteps(message.records, performance.now()), record);
+    } else if (message.type === 'evaluated') {
+      const validation = record.addEvaluation(message.step, message.slots);
+      if (validation) observer.onValidation(validation);
+    } else {
+      record.addCheckpoint(message.step, message.path);
+      observer.onCheckpoint(message.step, message.path);
+    }
+  }
+
+  async #serveRows(workerId: string, request: Extract<FromWorker, { type: 'read-rows' }>): Promise<void> {
+    try {
+      if (!this.#rows) throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} asked for rows of a job that serves none.`);
+      this.#connections.get(workerId)?.send(await this.#rows.answer(request));
+    } catch (thrown) {
+      this.#take({ type: 'failed', workerId, error: toLockstepError(thrown, 'ERR_DATA_INVALID') });
+    }
+  }
+
+  #take(event: MembershipEvent): void {
+    const { state, effects, reason } = membership(this.#config, this.#state, event, performance.now());
+    this.#state = state;
+    for (const effect of effects) this.#perform(effect);
+    if (reason === this.#reason) return;
+    this.#reason = reason;
+    this.#options.observer.onReason(reason);
+  }
+
+  #perform(effect: MembershipEffect): void {
+    switch (effect.type) {
+      case 'welcome':
+        this.#send(effect.workerId, { type: 'welcome', plan: this.#plan() });
+        break;
+      case 'refuse':
+        this.#refuse(effect.workerId, effect.error);
+        break;
+      case 'form-generation':
+        this.#broadcast({ type: 'generation', generation: effect.generation, workers: [...effect.roster] });
+        break;
+      case 'start':
+        this.#record?.start(performance.now());
+        this.#broadcast({ type: 'start', generation: effect.generation });
+        break;
+      case 'drain':
+        this.#broadcast({ type: 'drain' });
+        break;
+      case 'stop-after':
+        this.#broadcast({ type: 'stop-after', step: effect.step });
+        break;
+      case 'finish':
+        this.#broadcast({ type: 'goodbye' });
+        this.#finish(null, effect.weightsSha256);
+        break;
+      case 'fail':
+        this.#broadcast(abortMessage(effect.error));
+        this.#finish(effect.error, null);
+        break;
+    }
+  }
+
+  #refuse(workerId: string, error: LockstepError): void {
+    this.#options.log.warn(`refused worker ${workerId}: ${error.message}`, { workerId, code: error.code });
+    this.#send(workerId, abortMessage(error));
+    this.#connections.delete(workerId);
+  }
+
+  #finish(error: LockstepError | null, weightsSha256: string | null): void {
+    clearInterval(this.#clock);
+    this.#end({ error: error && this.#withCheckpoint(error), weightsSha256, record: this.#record, generations: this.#state.generation });
+  }
+
+  /** Where to go on from, for whoever reads the error. */
+  #withCheckpoint(error: LockstepError): LockstepError {
+    const checkpoint = this.#record?.checkpoint;
+    const next = checkpoint
+      ? `The last checkpoint is ${checkpoint.path} (step ${checkpoint.step}); go on from it with --resume.`
+      : 'There is no checkpoint yet.';
+    const details = { ...error.details, checkpoint: checkpoint?.path ?? null };
+    return new LockstepError(error.code, `${error.message} ${next}`, { cause: error, details });
+  }
+
+  #plan(): RunPlan {
+    const { runId, runDir, loaded, overrides, slots, threads, steps, resume, limits } = this.#options;
+    return {
+      runId,
+      runDir,
+      jobPath: loaded.path,
+      overrides: [...overrides],
+      slots,
+      threads,
+      steps,
+      resumeFrom: resume?.path ?? null,
+      served: this.#rows?.served ?? null,
+      heartbeatMs: limits.heartbeatMs,
+    };
+  }
+
+  #send(workerId: string, message: FromCoordinator): void {
+    this.#connections.get(workerId)?.send(message);
+  }
+
+  #broadcast(message: FromCoordinator): void {
+    for (const workerId of this.#connections.keys()) this.#send(workerId, message);
+  }
+}
+
+function abortMessage({ code, message }: LockstepError): FromCoordinator {
+  return { type: 'abort', failure: { code, message, step: null } };
+}

@@ -1,0 +1,126 @@
+/**
+ * The files of one run:
+ *
+ *   run.json        what the run is and where its coordinator listens
+ *   token           the secret of a run on this host alone, readable by its owner only
+ *   metrics.jsonl   a line for each step and each validation
+ *   summary.json    how it ended
+ *   checkpoints/    written by rank 0
+ */
+import { randomBytes } from 'node:crypto';
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { LockstepError } from '../src/errors.js';
+import type { Log } from '../src/log.js';
+
+const runFileSchema = z.object({
+  runId: z.string(),
+  name: z.string(),
+  url: z.string(),
+  pid: z.int(),
+  tokenFile: z.string().nullable(),
+  lockstepVersion: z.string(),
+  startedAt: z.string(),
+  job: z.record(z.string(), z.json()),
+});
+export type RunFile = z.output<typeof runFileSchema>;
+
+export class RunFolder {
+  readonly path: string;
+  readonly #metrics: WriteStream;
+
+  private constructor(path: string, metrics: WriteStream) {
+    this.path = path;
+    this.#metrics = metrics;
+  }
+
+  /**
+   * Makes the folder, or goes on in one that is there.
+   *
+   * @throws LockstepError ERR_RUN_DIR where it holds a run and `resume` is not set, or cannot be written
+   */
+  static async open(path: string, options: { readonly resume: boolean; readonly log: Log }): Promise<RunFolder> {
+    try {
+      await mkdir(join(path, 'checkpoints'), { recursive: true });
+      await refuseForeign(path, options.resume);
+      const metrics = createWriteStream(join(path, 'metrics.jsonl'), { flags: 'a' });
+      metrics.on('error', (error) => {
+        options.log.warn(`metrics.jsonl cannot be written: ${error.message}`);
+      });
+      return new RunFolder(path, metrics);
+    } catch (cause) {
+      if (cause instanceof LockstepError) throw cause;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new LockstepError('ERR_RUN_DIR', `The run directory ${path} cannot be used: ${why}.`, { cause });
+    }
+  }
+
+  get checkpoints(): string {
+    return join(this.path, 'checkpoints');
+  }
+
+  /** A new secret for a run on this host; returns the file that holds it. */
+  async writeToken(): Promise<string> {
+    const file = join(this.path, 'token');
+    await writeFile(file, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+    return file;
+  }
+
+  async writeRun(run: RunFile): Promise<void> {
+    await writeAside(join(this.path, 'run.json'), run);
+  }
+
+  async writeSummary(summary: object): Promise<void> {
+    await writeAside(join(this.path, 'summary.json'), summary);
+  }
+
+  addMetrics(record: object): void {
+    if (this.#metrics.writable) this.#metrics.write(`${JSON.stringify(record)}\n`);
+  }
+
+  async close(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#metrics.once('close', resolve);
+      this.#metrics.destroyed ? resolve() : this.#metrics.end();
+    });
+  }
+}
+
+/** What `run.json` of a run directory says; ERR_RUN_DIR where there is none. */
+export async function readRunFile(folder: string): Promise<RunFile> {
+  const path = join(folder, 'run.json');
+  try {
+    return runFileSchema.parse(JSON.parse(await readFile(path, 'utf8')));
+  } catch (cause) {
+    throw new LockstepError('ERR_RUN_DIR', `${folder} is no run directory: ${path} cannot be read.`, { cause });
+  }
+}
+
+/** A token file's content, without surrounding white space. */
+export async function readToken(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new LockstepError('ERR_TOKEN_INVALID', `The token file ${path} cannot be read.`, { cause });
+  });
+  const token = text.trim();
+  if (token.length >= 16) return token;
+  throw new LockstepError(
+    'ERR_TOKEN_INVALID',
+    `The token in ${path} has ${token.length} characters; at least 16 are needed. Make one with: openssl rand -hex 32`,
+  );
+}
+
+async function refuseForeign(path: string, resume: boolean): Promise<void> {
+  const held = (await readdir(join(path, 'checkpoints'))).filter((name) => name.endsWith('.safetensors'));
+  if (resume || held.length === 0) return;
+  throw new LockstepError(
+    'ERR_RUN_DIR',
+    `${path} holds a run with ${held.length} checkpoint(s). Add --resume to go on with it, or choose another --run-dir.`,
+  );
+}
+
+async function writeAside(path: string, content: object): Promise<void> {
+  await writeFile(`${path}.tmp`, `${JSON.stringify(content, null, 2)}\n`);
+  await rename(`${path}.tmp`, path);
+}

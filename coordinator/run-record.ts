@@ -1,0 +1,115 @@
+/** What a run has come to so far: its steps, validations and checkpoints, as workers report them. */
+import type { SlotEvaluation, StepRecord } from '../src/protocol/messages.js';
+import type { Schedule } from '../src/job/schedule.js';
+
+/** What the first worker that is ready tells about all. */
+export interface RunShape {
+  readonly schedule: Schedule;
+  readonly metricNames: readonly string[];
+  readonly engine: string;
+  readonly compiled: boolean;
+  /** Steps that were done before this start. */
+  readonly firstStep: number;
+}
+
+export interface Validation {
+  readonly step: number;
+  readonly epoch: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+export interface StepLine {
+  readonly step: number;
+  readonly epoch: number;
+  readonly loss: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+export class RunRecord {
+  readonly shape: RunShape;
+  readonly #slots: number;
+  readonly #evaluations = new Map<number, SlotEvaluation[]>();
+  #last: StepLine | null = null;
+  #validation: Validation | null = null;
+  #checkpoint: { readonly step: number; readonly path: string } | null;
+  #startedMs: number | null = null;
+  #endedMs: number | null = null;
+
+  constructor(shape: RunShape, slots: number, checkpoint: string | null) {
+    this.shape = shape;
+    this.#slots = slots;
+    this.#checkpoint = checkpoint === null ? null : { step: shape.firstStep, path: checkpoint };
+  }
+
+  get last(): StepLine | null {
+    return this.#last;
+  }
+
+  get validation(): Validation | null {
+    return this.#validation;
+  }
+
+  get checkpoint(): { readonly step: number; readonly path: string } | null {
+    return this.#checkpoint;
+  }
+
+  /** Steps committed in the run, those before a resume included. */
+  get numSteps(): number {
+    return this.#last?.step ?? this.shape.firstStep;
+  }
+
+  start(nowMs: number): void {
+    this.#startedMs = nowMs;
+  }
+
+  addSteps(records: readonly StepRecord[], nowMs: number): StepLine[] {
+    const lines = records.map(({ step, loss, metrics }) => {
+      const { epoch } = this.shape.schedule.sampler.position(step - 1);
+      return { step, epoch: epoch + 1, loss, metrics: named(this.shape.metricNames, metrics) };
+    });
+    this.#last = lines.at(-1) ?? this.#last;
+    this.#endedMs = nowMs;
+    return lines;
+  }
+
+  /** The validation after `step`, once all slots are in: means in slot order, so the same bits for any workers. */
+  addEvaluation(step: number, slots: readonly SlotEvaluation[]): Validation | null {
+    const all = [...(this.#evaluations.get(step) ?? []), ...slots];
+    this.#evaluations.set(step, all);
+    if (all.length < this.#slots) return null;
+    this.#evaluations.delete(step);
+    const { loss, metrics } = mean(all.toSorted((a, b) => a.slot - b.slot));
+    const names = this.shape.metricNames.map((name) => `val_${name}`);
+    this.#validation = {
+      step,
+      epoch: this.shape.schedule.epochsAfter(step),
+      metrics: { val_loss: loss, ...named(names, metrics) },
+    };
+    return this.#validation;
+  }
+
+  addCheckpoint(step: number, path: string): void {
+    this.#checkpoint = { step, path };
+  }
+
+  /** Rows per second since the first step of this start; null before there is a step. */
+  samplesPerSecond(): number | null {
+    const { schedule, firstStep } = this.shape;
+    if (this.#startedMs === null || this.#endedMs === null || this.#endedMs <= this.#startedMs) return null;
+    const rows = schedule.rowsSeen(this.numSteps) - schedule.rowsSeen(firstStep);
+    return rows / ((this.#endedMs - this.#startedMs) / 1000);
+  }
+}
+
+function mean(slots: readonly SlotEvaluation[]): { loss: number; metrics: number[] } {
+  const rows = slots.reduce((sum, slot) => sum + slot.rows, 0);
+  const loss = slots.reduce((sum, slot) => sum + slot.loss, 0) / rows;
+  const metrics = (slots[0]?.metrics ?? []).map(
+    (_, i) => slots.reduce((sum, slot) => sum + (slot.metrics[i] ?? 0), 0) / rows,
+  );
+  return { loss, metrics };
+}
+
+function named(names: readonly string[], values: readonly number[]): Record<string, number> {
+  return Object.fromEntries(names.map((name, i) => [name, values[i] ?? NaN]));
+}

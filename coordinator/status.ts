@@ -1,0 +1,41 @@
+/** A run in one picture, as `lockstep status` shows it. */
+import type { Status } from '../src/protocol/messages.js';
+import type { LoadedJob } from '../src/job/loaded-job.js';
+import type { MembershipState } from './membership.js';
+import type { RunRecord } from './run-record.js';
+
+export function describeStatus(
+  run: { readonly runId: string; readonly loaded: LoadedJob },
+  state: MembershipState,
+  record: RunRecord | null,
+  reason: string | null,
+): Status {
+  const roster = new Map(state.roster.map((entry) => [entry.workerId, entry]));
+  return {
+    type: 'status',
+    runId: run.runId,
+    name: run.loaded.job.name,
+    state: state.phase,
+    step: record?.numSteps ?? 0,
+    totalSteps: record?.shape.schedule.totalSteps ?? null,
+    epoch: record?.shape.schedule.epochsAfter(record.numSteps) ?? 0,
+    generation: state.generation,
+    loss: record?.last?.loss ?? null,
+    checkpoint: record?.checkpoint?.path ?? null,
+    reason,
+    workers: [...state.members.values()].map(({ workerId, host, pid, device, step, state: doing, waiting }) => {
+      const entry = roster.get(workerId);
+      return {
+        workerId,
+        rank: entry?.rank ?? null,
+        host,
+        pid,
+        device,
+        slots: entry ? [entry.firstSlot, entry.endSlot] : null,
+        step,
+        state: doing,
+        waiting,
+      };
+    }),
+  };
+}

@@ -1,0 +1,9 @@
+/** What a job file imports: `import { adam, csv, defineJob, tf } from 'lockstep'`. */
+export { LockstepError, type ErrorCode } from './src/errors.js';
+export type { Batch, Column, DataSource, Dataset, OpenContext } from './src/job/dataset.js';
+export { defineJob } from './src/job/job.js';
+export type { BatchFunction, FunctionalModel, JobDefinition, Model } from './src/job/job.js';
+export { adam, adamw, sgd } from './src/optimizer/config.js';
+export type { AdamConfig, AdamWConfig, OptimizerConfig, SgdConfig } from './src/optimizer/config.js';
+export { tf } from './worker/compute/tf.js';
+export * from './worker/data/index.js';

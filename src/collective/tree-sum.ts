@@ -1,0 +1,32 @@
+/** Sums the partials below a tree node with the `add` kernel, writing nothing but the destination and the scratch. */
+import { assert } from '../errors.js';
+import type { TreeNode } from './tree.js';
+
+export interface TreeSumOptions {
+  /** Byte address of a node's partial where there is one, or undefined: then its children are summed. */
+  readonly addressOf: (node: TreeNode) => number | undefined;
+  /** Byte address of the result. Distinct from every partial. */
+  readonly destination: number;
+  /** Byte address of an area of `numElements` floats for each level of the tree. */
+  readonly scratch: (level: number) => number;
+  readonly numElements: number;
+  readonly add: (destination: number, left: number, right: number, numElements: number) => void;
+}
+
+/**
+ * The sum over `node`, by address. It lies at `destination`, except where the node has a partial of its own: that one is
+ * returned in place.
+ */
+export function sumTree(node: TreeNode, options: TreeSumOptions): number {
+  return sumInto(node, options.destination, 0, options);
+}
+
+function sumInto(node: TreeNode, destination: number, level: number, options: TreeSumOptions): number {
+  const present = options.addressOf(node);
+  if (present !== undefined) return present;
+  assert(node.children, `the partial of slot ${node.firstSlot} is missing`);
+  const left = sumInto(node.children[0], destination, level + 1, options);
+  const right = sumInto(node.children[1], options.scratch(level), level + 1, options);
+  options.add(destination, left, right, options.numElements);
+  return destination;
+}

@@ -1,0 +1,112 @@
+/**
+ * The arithmetic over flat state: WebAssembly SIMD functions that work in place on a segment's shared memory. Every one
+ * has the same bits on every machine (see docs/decisions/0002-kernels-in-assemblyscript.md), and a plain twin in
+ * reference.ts.
+ */
+import { kernelsBase64 } from './binary.js';
+
+/**
+ * Coefficients of one step of Adam. Each is rounded to float32 once, from the float64 expression that its comment gives;
+ * `t` counts steps from 1.
+ */
+export interface AdamCoefficients {
+  readonly beta1: number;
+  /** `1 - beta1`, not of the rounded beta1: in float32, 1 - 0.999 is off by 1e-5. */
+  readonly share1: number;
+  readonly beta2: number;
+  /** `1 - beta2` */
+  readonly share2: number;
+  /** `learningRate / (1 - beta1^t)` */
+  readonly stepSize: number;
+  /** `1 / (1 - beta2^t)` */
+  readonly unbias2: number;
+  readonly epsilon: number;
+  /** `learningRate * weightDecay`; 0 makes AdamW Adam. */
+  readonly decay: number;
+}
+
+/** Byte addresses of what Adam reads and writes. */
+export interface AdamAddresses {
+  readonly parameters: number;
+  readonly gradient: number;
+  readonly moment1: number;
+  readonly moment2: number;
+}
+
+export interface SgdCoefficients {
+  readonly learningRate: number;
+  readonly momentum: number;
+  readonly nesterov: boolean;
+}
+
+/** Byte addresses of what gradient descent reads and writes. */
+export interface SgdAddresses {
+  readonly parameters: number;
+  readonly gradient: number;
+  /** The velocity; `undefined` when momentum is 0, which needs none. */
+  readonly moment1: number | undefined;
+}
+
+/** Addresses are in bytes, `n` in float32 elements. Nothing is checked but the memory's own bounds. */
+export interface Kernels {
+  /** `dst = a + b`. `dst` may be `a` or `b`, and must not overlap them otherwise. */
+  readonly add: (dst: number, a: number, b: number, n: number) => void;
+  /** `dst = a * factor`, with `factor` rounded to float32. `dst` may be `a`. */
+  readonly scale: (dst: number, a: number, factor: number, n: number) => void;
+  /**
+   * One step of Adam (Kingma and Ba, 2015) or AdamW (Loshchilov and Hutter, 2019), in place:
+   * `m = m * beta1 + g * share1`, `v = v * beta2 + (g * g) * share2`,
+   * `p = p - (m * stepSize / (sqrt(v * unbias2) + epsilon) + p * decay)`. Denormal moments become zero, as below.
+   */
+  readonly adam: (addresses: AdamAddresses, n: number, coefficients: AdamCoefficients) => void;
+  /**
+   * One step of gradient descent, in place: `p = p - g * learningRate`; with momentum
+   * `v = v * momentum - g * learningRate`, `p = p + v`, or Nesterov's `p = p + (v * momentum - g * learningRate)`.
+   * Denormal velocities become zero.
+   */
+  readonly sgd: (addresses: SgdAddresses, n: number, coefficients: SgdCoefficients) => void;
+  /** The unsigned 32-bit digest that checksum.ts specifies. */
+  readonly checksum: (address: number, numBytes: number) => number;
+  /** Whether no element is an infinity or NaN. */
+  readonly allFinite: (address: number, n: number) => boolean;
+}
+
+/** What the module exports, as its AssemblyScript source declares it. */
+interface Exports {
+  readonly add: (dst: number, a: number, b: number, n: number) => void;
+  readonly scale: (dst: number, a: number, factor: number, n: number) => void;
+  readonly adam: (...addressesCountAndCoefficients: number[]) => void;
+  readonly sgd: (p: number, g: number, n: number, learningRate: number) => void;
+  readonly momentum: (p: number, g: number, v: number, n: number, learningRate: number, momentum: number) => void;
+  readonly nesterov: (p: number, g: number, v: number, n: number, learningRate: number, momentum: number) => void;
+  readonly checksum: (address: number, numBytes: number) => number;
+  readonly allFinite: (address: number, n: number) => number;
+}
+
+/** Compiled once per thread; an instance per memory is then cheap. */
+let compiled: WebAssembly.Module | undefined;
+
+/** The kernels over `memory`. Writes nothing to it, so any number of threads may do this at any time. */
+export function instantiateKernels(memory: WebAssembly.Memory): Kernels {
+  compiled ??= new WebAssembly.Module(Uint8Array.from(atob(kernelsBase64), (character) => character.charCodeAt(0)));
+  const instance = new WebAssembly.Instance(compiled, { env: { memory } });
+  // The module and this interface are built from one source tree, and a test calls every function.
+  const wasm = instance.exports as unknown as Exports;
+  return {
+    add: wasm.add,
+    scale: wasm.scale,
+    adam: (at, n, by) => {
+      wasm.adam(
+        ...[at.parameters, at.gradient, at.moment1, at.moment2, n],
+        ...[by.beta1, by.share1, by.beta2, by.share2, by.stepSize, by.unbias2, by.epsilon, by.decay],
+      );
+    },
+    sgd: ({ parameters, gradient, moment1 }, n, { learningRate, momentum, nesterov }) => {
+      if (moment1 === undefined) wasm.sgd(parameters, gradient, n, learningRate);
+      else if (nesterov) wasm.nesterov(parameters, gradient, moment1, n, learningRate, momentum);
+      else wasm.momentum(parameters, gradient, moment1, n, learningRate, momentum);
+    },
+    checksum: (address, numBytes) => wasm.checksum(address, numBytes) >>> 0,
+    allFinite: (address, n) => wasm.allFinite(address, n) === 1,
+  };
+}

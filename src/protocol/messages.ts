@@ -1,0 +1,171 @@
+/** The control messages, a schema and a type for each. Docs: docs/protocol.md. */
+import { z } from 'zod';
+
+const count = z.int().min(0);
+const text = z.string().max(65_536);
+/** Facts that must be equal in the whole run, by name: "model dense1/kernel" → "[784, 128] trainable". */
+const factsSchema = z.record(text, text);
+
+const addressesSchema = z.strictObject({
+  /** Equal for processes that can reach one another's Unix sockets. */
+  hostId: text,
+  unixPath: text.nullable(),
+  /** host:port, best first. */
+  tcp: z.array(text).max(16),
+});
+export type Addresses = z.output<typeof addressesSchema>;
+
+const failureSchema = z.strictObject({ code: text, message: text, step: count.nullable() });
+
+export const stepRecordSchema = z.strictObject({
+  /** Counted from 1: the number of steps committed. */
+  step: z.int().positive(),
+  loss: z.number(),
+  metrics: z.array(z.number()),
+});
+export type StepRecord = z.output<typeof stepRecordSchema>;
+
+export const slotEvaluationSchema = z.strictObject({
+  slot: count,
+  rows: count,
+  /** Sums over the rows, not means. */
+  loss: z.number(),
+  metrics: z.array(z.number()),
+});
+export type SlotEvaluation = z.output<typeof slotEvaluationSchema>;
+
+const helloSchema = z.strictObject({
+  type: z.literal('hello'),
+  workerId: text,
+  host: text,
+  pid: count,
+  lockstepVersion: text,
+});
+
+const columnSchema = z.strictObject({
+  dtype: z.enum(['float32', 'int32', 'uint8']),
+  shape: z.array(count).max(16),
+  bytes: z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes'),
+});
+
+export const fromWorkerSchema = z.discriminatedUnion('type', [
+  helloSchema,
+  z.strictObject({
+    type: z.literal('ready'),
+    facts: factsSchema,
+    device: text,
+    engine: text,
+    compiled: z.boolean(),
+    trainRows: count,
+    validationRows: count.nullable(),
+    metricNames: z.array(text),
+    addresses: addressesSchema,
+  }),
+  z.strictObject({ type: z.literal('connected'), generation: count }),
+  z.strictObject({ type: z.literal('heartbeat'), step: count, waiting: text.nullable() }),
+  z.strictObject({ type: z.literal('progress'), records: z.array(stepRecordSchema) }),
+  z.strictObject({ type: z.literal('evaluated'), step: count, slots: z.array(slotEvaluationSchema) }),
+  z.strictObject({ type: z.literal('checkpointed'), step: count, path: text }),
+  z.strictObject({ type: z.literal('draining'), step: count }),
+  z.strictObject({ type: z.literal('finished'), step: count, weightsSha256: text }),
+  z.strictObject({ type: z.literal('failed'), failure: failureSchema }),
+  z.strictObject({
+    type: z.literal('read-rows'),
+    request: count,
+    split: z.enum(['train', 'validation']),
+    indices: z.array(count),
+  }),
+]);
+export type FromWorker = z.output<typeof fromWorkerSchema>;
+
+export const rosterEntrySchema = z.strictObject({
+  workerId: text,
+  rank: count,
+  host: text,
+  firstSlot: count,
+  endSlot: count,
+  addresses: addressesSchema,
+});
+export type RosterEntry = z.output<typeof rosterEntrySchema>;
+
+const generationSchema = z.strictObject({
+  type: z.literal('generation'),
+  generation: z.int().positive(),
+  /** By rank. */
+  workers: z.array(rosterEntrySchema),
+});
+export type Generation = Omit<z.output<typeof generationSchema>, 'type'>;
+
+/** What the coordinator has decided for the run, and each worker follows. */
+export const runPlanSchema = z.strictObject({
+  runId: text,
+  runDir: text,
+  jobPath: text,
+  overrides: z.array(text),
+  slots: z.int().positive(),
+  threads: z.int().positive(),
+  /** Optimizer steps of the whole run at most; null: until the last epoch ends. */
+  steps: z.int().positive().nullable(),
+  /** A checkpoint to go on from. */
+  resumeFrom: text.nullable(),
+  /** Null where each worker opens the data itself. */
+  served: z
+    .strictObject({ trainRows: count, validationRows: count.nullable(), facts: factsSchema })
+    .nullable(),
+  heartbeatMs: z.int().positive(),
+});
+export type RunPlan = z.output<typeof runPlanSchema>;
+
+export const fromCoordinatorSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('welcome'), plan: runPlanSchema }),
+  generationSchema,
+  z.strictObject({ type: z.literal('start'), generation: z.int().positive() }),
+  z.strictObject({ type: z.literal('drain') }),
+  z.strictObject({ type: z.literal('stop-after'), step: count }),
+  z.strictObject({ type: z.literal('goodbye') }),
+  z.strictObject({ type: z.literal('abort'), failure: failureSchema }),
+  z.strictObject({ type: z.literal('rows'), request: count, x: columnSchema, y: columnSchema }),
+]);
+export type FromCoordinator = z.output<typeof fromCoordinatorSchema>;
+
+/** What a connection may open with, once the token is proved. */
+export const openingSchema = z.discriminatedUnion('type', [helloSchema, z.strictObject({ type: z.literal('watch') })]);
+
+export const workerStatusSchema = z.strictObject({
+  workerId: text,
+  rank: count.nullable(),
+  host: text,
+  pid: count,
+  device: text,
+  slots: z.tuple([count, count]).nullable(),
+  step: count,
+  state: text,
+  waiting: text.nullable(),
+});
+
+/** What `lockstep status` shows. */
+export const statusSchema = z.strictObject({
+  type: z.literal('status'),
+  runId: text,
+  name: text,
+  state: text,
+  step: count,
+  totalSteps: count.nullable(),
+  epoch: count,
+  generation: count,
+  loss: z.number().nullable(),
+  checkpoint: text.nullable(),
+  reason: text.nullable(),
+  workers: z.array(workerStatusSchema),
+});
+export type Status = z.output<typeof statusSchema>;
+
+/** The first message between two workers, from the one that dials. */
+export const peerHelloSchema = z.strictObject({
+  type: z.literal('peer-hello'),
+  runId: text,
+  generation: z.int().positive(),
+  rank: count,
+  workerId: text,
+});
+export const peerWelcomeSchema = z.strictObject({ type: z.literal('peer-welcome'), generation: z.int().positive() });

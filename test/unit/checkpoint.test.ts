@@ -1,0 +1,400 @@
+import { createHash } from 'node:crypto';
+import { copyFile, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Log } from '../../src/log.js';
+import { adam, adamw, type OptimizerConfig, sgd } from '../../src/optimizer/config.js';
+import { momentRegions } from '../../src/optimizer/optimizer.js';
+import type { CheckpointFacts } from '../../src/state/checkpoint.js';
+import { weightsDigest } from '../../src/state/digest.js';
+import { planLayout } from '../../src/state/layout.js';
+import { FlatMemory } from '../../src/state/memory.js';
+import type { ParameterSpec } from '../../src/state/parameter.js';
+import { checkpointPath, latestCheckpoint, pruneCheckpoints } from '../../worker/checkpoint/checkpoint-folder.js';
+import { readCheckpoint, readCheckpointHeader, readWeights } from '../../worker/checkpoint/checkpoint-reader.js';
+import { writeCheckpoint } from '../../worker/checkpoint/checkpoint-writer.js';
+
+const model: ParameterSpec[] = [
+  { name: 'dense/kernel', shape: [7, 5], trainable: true },
+  { name: 'norm/mean', shape: [5], trainable: false },
+  { name: 'dense/bias', shape: [5], trainable: true },
+  { name: 'temperature', shape: [], trainable: true },
+];
+
+const facts: CheckpointFacts = {
+  runId: 'digits-2f6c',
+  step: 50,
+  position: { epoch: 1, stepInEpoch: 23 },
+  sampler: { rows: 1728, batchSize: 64, slots: 2, seed: 7, shuffle: true, lastBatch: 'drop' },
+  job: { name: 'digits', epochs: 20, metrics: ['accuracy'], initialWeights: null },
+  optimizer: adam(),
+  engine: 'tensorflow 2.21.0 cpu',
+  lockstepVersion: '0.1.0',
+};
+
+let folder: string;
+let warnings: string[];
+const log: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: (line) => warnings.push(line),
+  error: () => undefined,
+};
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'lockstep-checkpoint-'));
+  warnings = [];
+});
+
+afterEach(() => rm(folder, { recursive: true }));
+
+function createMemory(
+  parameters = model,
+  optimizer: OptimizerConfig = adam(),
+  maxSegmentElements?: number,
+): FlatMemory {
+  const layout = planLayout(parameters, 2, maxSegmentElements === undefined ? {} : { maxSegmentElements });
+  const elements = layout.segments.map((segment) => segment.elements);
+  const names = ['parameters', ...momentRegions(optimizer)];
+  return FlatMemory.create(
+    layout,
+    names.map((name) => ({ name, elements })),
+  );
+}
+
+/** Every value of every region is another one; the gaps stay zero. */
+function fill(memory: FlatMemory, optimizer: OptimizerConfig = adam(), seed = 1): FlatMemory {
+  let next = seed;
+  for (const region of ['parameters', ...momentRegions(optimizer)]) {
+    for (const parameter of memory.layout.parameters) {
+      if (region !== 'parameters' && !parameter.trainable) continue;
+      memory.parameterView(region, parameter).forEach((_, i, all) => (all[i] = Math.sin(next++)));
+    }
+  }
+  return memory;
+}
+
+function contents(memory: FlatMemory, optimizer: OptimizerConfig = adam()): Record<string, number[]> {
+  const entries = ['parameters', ...momentRegions(optimizer)].flatMap((region) =>
+    memory.layout.parameters.map((parameter): [string, number[]] => [
+      `${region} ${parameter.name}`,
+      Array.from(memory.parameterView(region, parameter)),
+    ]),
+  );
+  return Object.fromEntries(entries);
+}
+
+function sha256(memory: FlatMemory): string {
+  const hash = createHash('sha256');
+  weightsDigest(memory.layout, memory, hash);
+  return hash.digest('hex');
+}
+
+const write = (memory: FlatMemory, step = 50) =>
+  writeCheckpoint({ path: checkpointPath(folder, step), memory, facts: { ...facts, step }, log });
+
+const failure = (code: string, ...messages: string[]): unknown =>
+  expect.objectContaining({
+    code,
+    message: expect.stringMatching(new RegExp(messages.map(escape).join('.*'))) as string,
+  });
+
+const escape = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
+describe('a checkpoint', () => {
+  it('gives back all parameters, moments and facts', async () => {
+    const memory = fill(createMemory());
+    const written = await write(memory);
+    const restored = createMemory();
+    const path = checkpointPath(folder, 50);
+    const checkpoint = await readCheckpoint({ path, memory: restored, optimizer: adam() });
+    expect(contents(restored)).toEqual(contents(memory));
+    expect(checkpoint).toMatchObject({ ...facts, format: 'lockstep-checkpoint-1', weightsSha256: sha256(memory) });
+    expect(written.weightsSha256).toBe(sha256(memory));
+    expect(await readCheckpointHeader(path)).toEqual(checkpoint);
+    expect(await readdir(folder)).toEqual(['step-00000050.safetensors']);
+  });
+
+  it('does not depend on how the flat state is cut in segments', async () => {
+    const whole = fill(createMemory());
+    await write(whole, 1);
+    const cut = createMemory(model, adam(), 48);
+    expect(cut.layout.segments).toHaveLength(3);
+    await readCheckpoint({ path: checkpointPath(folder, 1), memory: cut, optimizer: adam() });
+    expect(contents(cut)).toEqual(contents(whole));
+    await write(cut, 2);
+    const [a, b] = await Promise.all([1, 2].map((step) => readFile(checkpointPath(folder, step))));
+    const data = (file?: Buffer) => file?.subarray(8 + Number(file.readBigUInt64LE(0)));
+    expect(data(b)).toEqual(data(a));
+  });
+
+  it('holds tensors larger than one piece', async () => {
+    const large: ParameterSpec[] = [{ name: 'embedding', shape: [1500, 1001], trainable: true }];
+    const memory = fill(createMemory(large, sgd()), sgd());
+    await writeCheckpoint({ path: join(folder, 'large'), memory, facts: { ...facts, optimizer: sgd() }, log });
+    const restored = createMemory(large, sgd());
+    await readCheckpoint({ path: join(folder, 'large'), memory: restored, optimizer: sgd() });
+    expect(sha256(restored)).toBe(sha256(memory));
+  });
+
+  it('replaces one of the same step', async () => {
+    await write(fill(createMemory(), adam(), 1));
+    const newer = fill(createMemory(), adam(), 1000);
+    await write(newer);
+    const restored = createMemory();
+    await readCheckpoint({ path: checkpointPath(folder, 50), memory: restored, optimizer: adam() });
+    expect(contents(restored)).toEqual(contents(newer));
+  });
+
+  it('can continue with another learning rate, and with AdamW after Adam', async () => {
+    await write(fill(createMemory()));
+    for (const optimizer of [adam({ learningRate: 0.5 }), adamw()]) {
+      const path = checkpointPath(folder, 50);
+      await expect(readCheckpoint({ path, memory: createMemory(), optimizer })).resolves.toMatchObject({ step: 50 });
+    }
+  });
+});
+
+describe('reading a checkpoint refuses', () => {
+  const path = () => checkpointPath(folder, 50);
+  const read = (memory = createMemory(), optimizer: OptimizerConfig = adam()) =>
+    readCheckpoint({ path: path(), memory, optimizer });
+
+  beforeEach(async () => {
+    await write(fill(createMemory()));
+  });
+
+  it('another model, with what is in the file and what is in the model', async () => {
+    const other: ParameterSpec[] = [
+      { name: 'dense/kernel', shape: [5, 7], trainable: true },
+      { name: 'norm/mean', shape: [5], trainable: false },
+      { name: 'dense/offset', shape: [5], trainable: true },
+      { name: 'temperature', shape: [], trainable: false },
+    ];
+    const error = await read(createMemory(other)).catch((thrown: unknown) => thrown);
+    expect(error).toEqual(
+      failure('ERR_RESUME_MISMATCH', '"dense/kernel" is F32 [7, 5] in the file and F32 [5, 7] in the model', 'and'),
+    );
+    expect((error as { details: { differences: string[] } }).details.differences).toEqual([
+      '"dense/kernel" is F32 [7, 5] in the file and F32 [5, 7] in the model',
+      'the file has no "dense/offset"',
+      '"optimizer/moment1/dense/kernel" is F32 [7, 5] in the file and F32 [5, 7] in the model',
+      'the file has no "optimizer/moment1/dense/offset"',
+      '"optimizer/moment2/dense/kernel" is F32 [7, 5] in the file and F32 [5, 7] in the model',
+      'the file has no "optimizer/moment2/dense/offset"',
+      'the model has no "dense/bias"',
+      'the model has no "optimizer/moment1/dense/bias"',
+      'the model has no "optimizer/moment1/temperature"',
+      'the model has no "optimizer/moment2/dense/bias"',
+      'the model has no "optimizer/moment2/temperature"',
+    ]);
+  });
+
+  it('an optimizer with other moments', async () => {
+    await expect(read(createMemory(model, sgd({ momentum: 0.9 })), sgd({ momentum: 0.9 }))).rejects.toThrow(
+      failure('ERR_RESUME_MISMATCH', 'adam with moment1, moment2', 'sgd with moment1'),
+    );
+  });
+
+  it.each([
+    { part: 'weights', fromEnd: 4 * (5 + 41 * 2) + 1 },
+    { part: 'moments', fromEnd: 1 },
+  ])('$part in which one bit is flipped', async ({ part, fromEnd }) => {
+    const bytes = await readFile(path());
+    const at = bytes.length - fromEnd;
+    bytes[at] = (bytes[at] ?? 0) ^ 0x10;
+    await writeFile(path(), bytes);
+    await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', `its ${part} have the SHA-256`));
+  });
+
+  it('a file that is cut off, empty, absent or of another program', async () => {
+    await truncate(path(), 1000);
+    await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'not a whole safetensors file'));
+    await truncate(path(), 0);
+    await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'it has 0 bytes'));
+    await rm(path());
+    await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'cannot be read: ENOENT'));
+    await copyFile(new URL('../golden/mlp/initial.safetensors', import.meta.url), path());
+    await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'says no format'));
+  });
+
+  it('facts that are not as they are written', async () => {
+    const text = await readFile(path(), 'latin1');
+    await writeFile(path(), text.replace('"step":"50"', '"step":"-5"'), 'latin1');
+    await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'not a valid checkpoint', 'step'));
+    await writeFile(path(), text.replace('"step":"50"', '"step":"{a"'), 'latin1');
+    await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'its "step" is not JSON'));
+    await writeFile(path(), text.replace('checkpoint-1', 'checkpoint-9'), 'latin1');
+    await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'lockstep-checkpoint-9'));
+  });
+});
+
+describe('a write that fails', () => {
+  const failWrites = async (code: string, afterBytes: number) => {
+    const handle = await open(folder, 'r');
+    const prototype = Object.getPrototypeOf(handle) as { write: typeof handle.write }; // of every FileHandle
+    await handle.close();
+    const real = prototype.write;
+    let written = 0;
+    vi.spyOn(prototype, 'write').mockImplementation(async function (this: typeof handle, ...args: unknown[]) {
+      if (written >= afterBytes) throw Object.assign(new Error(`${code}: no more, write`), { code });
+      const result = (await Reflect.apply(real, this, args)) as { bytesWritten: number; buffer: string }; // as it gives
+      written += result.bytesWritten;
+      return result;
+    });
+  };
+
+  it.each([
+    { errno: 'ENOSPC', code: 'ERR_DISK_FULL', says: 'The disk is full (ENOSPC)' },
+    { errno: 'EDQUOT', code: 'ERR_DISK_FULL', says: 'The disk is full (EDQUOT)' },
+    { errno: 'EIO', code: 'ERR_CHECKPOINT_WRITE', says: 'cannot be written: EIO' },
+  ])('for $errno is told as $code, and leaves the older checkpoint alone', async ({ errno, code, says }) => {
+    const older = fill(createMemory());
+    await write(older, 10);
+    await failWrites(errno, 200);
+    await expect(write(fill(createMemory(), adam(), 5), 50)).rejects.toThrow(failure(code, says, 'older checkpoints'));
+    expect(await readdir(folder)).toEqual(['step-00000010.safetensors']);
+    expect((await latestCheckpoint(folder, log))?.checkpoint.weightsSha256).toBe(sha256(older));
+  });
+
+  it('on a disk that is really full is told as ERR_DISK_FULL', async (context) => {
+    const mount = await execa('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder], { reject: false });
+    if (mount.failed) context.skip('mounting a small disk takes root');
+    try {
+      await write(fill(createMemory()), 10);
+      const large: ParameterSpec[] = [{ name: 'embedding', shape: [100, 200], trainable: true }];
+      await expect(write(fill(createMemory(large)), 50)).rejects.toThrow(failure('ERR_DISK_FULL', 'step 50'));
+      expect(await readdir(folder)).toEqual(['step-00000010.safetensors']);
+    } finally {
+      await execa('umount', [folder]);
+    }
+  });
+
+  it('because the folder is a file is told as ERR_CHECKPOINT_WRITE', async () => {
+    await writeFile(join(folder, 'file'), '');
+    const path = join(folder, 'file', 'step-00000001.safetensors');
+    await expect(writeCheckpoint({ path, memory: createMemory(), facts, log })).rejects.toThrow(
+      failure('ERR_CHECKPOINT_WRITE', path),
+    );
+  });
+});
+
+describe('the folder of checkpoints', () => {
+  it('gives the newest checkpoint that is whole, and a line for each damaged one', async () => {
+    for (const step of [9, 10, 11, 12]) await write(fill(createMemory(), adam(), step), step);
+    const bytes = await readFile(checkpointPath(folder, 11));
+    bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
+    await writeFile(checkpointPath(folder, 11), bytes);
+    await truncate(checkpointPath(folder, 12), 500);
+    await writeFile(join(folder, '.tmp-step-00000013.safetensors-abc'), '');
+    await writeFile(join(folder, 'step-99999999.safetensors.txt'), '');
+    const found = await latestCheckpoint(folder, log);
+    expect(found).toMatchObject({ path: checkpointPath(folder, 10), checkpoint: { step: 10 } });
+    expect(warnings).toEqual([
+      expect.stringContaining('step-00000012.safetensors is not a whole safetensors file'),
+      expect.stringContaining('step-00000011.safetensors is damaged'),
+    ]);
+  });
+
+  it('gives none where there is none', async () => {
+    expect(await latestCheckpoint(folder, log)).toBeUndefined();
+    expect(await latestCheckpoint(join(folder, 'absent'), log)).toBeUndefined();
+    expect(warnings).toEqual([]);
+  });
+
+  it('sorts steps as numbers, past eight digits too', async () => {
+    for (const step of [99_999_999, 100_000_000]) await write(fill(createMemory()), step);
+    expect((await latestCheckpoint(folder, log))?.checkpoint.step).toBe(100_000_000);
+  });
+
+  it('is pruned to the newest few, without what killed writers left, and nothing else', async () => {
+    for (const step of [1, 2, 10, 30]) await write(fill(createMemory()), step);
+    for (const name of ['.tmp-step-00000030.safetensors-a', '.tmp-step-00000031.safetensors-b', 'notes.txt']) {
+      await writeFile(join(folder, name), '');
+    }
+    await pruneCheckpoints(folder, 2);
+    expect((await readdir(folder)).sort()).toEqual([
+      '.tmp-step-00000031.safetensors-b',
+      'notes.txt',
+      'step-00000010.safetensors',
+      'step-00000030.safetensors',
+    ]);
+  });
+});
+
+describe('readWeights', () => {
+  const golden = fileURLToPath(new URL('../golden/mlp/initial.safetensors', import.meta.url));
+  const mlp: ParameterSpec[] = [784, 128, 128].flatMap((inputs, i) => {
+    const outputs = i === 2 ? 10 : 128;
+    return [
+      { name: `dense${i + 1}/kernel`, shape: [inputs, outputs], trainable: true },
+      { name: `dense${i + 1}/bias`, shape: [outputs], trainable: true },
+    ];
+  });
+
+  it('fills parameters by name, in whatever order the file has them', async () => {
+    const memory = createMemory(mlp);
+    expect(await readWeights(golden, memory)).toEqual([]);
+    const [kernel, bias] = memory.layout.parameters;
+    if (!kernel || !bias) throw new Error('the layout lacks a parameter');
+    const file = await readFile(golden);
+    const start = 8 + Number(file.readBigUInt64LE(0));
+    const expected = (from: number, n: number) =>
+      Array.from({ length: n }, (_, i) => file.readFloatLE(start + from + i * 4));
+    expect(Array.from(memory.parameterView('parameters', bias))).toEqual(expected(0, 128));
+    expect(Array.from(memory.parameterView('parameters', kernel))).toEqual(expected(512, 784 * 128));
+  });
+
+  it('loads the weights of a checkpoint and names what it left, for fine-tuning', async () => {
+    const memory = fill(createMemory());
+    await write(memory);
+    const weights = createMemory();
+    const unused = await readWeights(checkpointPath(folder, 50), weights);
+    expect(sha256(weights)).toBe(sha256(memory));
+    expect(unused).toContain('optimizer/moment2/temperature');
+    expect(unused).toHaveLength(6);
+  });
+
+  it('refuses weights that lack a parameter or have another shape', async () => {
+    const other: ParameterSpec[] = [
+      { name: 'dense1/kernel', shape: [784, 64], trainable: true },
+      { name: 'dense9/bias', shape: [64], trainable: true },
+    ];
+    await expect(readWeights(golden, createMemory(other))).rejects.toThrow(
+      failure('ERR_JOB_INVALID', '"dense1/kernel" is F32 [784, 128] in the file and F32 [784, 64]', 'no "dense9/bias"'),
+    );
+  });
+});
+
+describe("a checkpoint in Python's safetensors", () => {
+  it('has the same tensors and metadata', async (context) => {
+    const memory = fill(createMemory());
+    await write(memory);
+    const python = process.env.LOCKSTEP_TEST_PYTHON ?? 'python3';
+    const program = `
+import json, sys
+try:
+    from safetensors import safe_open
+    import numpy
+except ImportError:
+    sys.exit(77)
+with safe_open(sys.argv[1], framework='np') as f:
+    print(json.dumps([f.metadata(), {k: f.get_tensor(k).astype(float).ravel().tolist() for k in f.keys()}]))
+`;
+    const run = await execa(python, ['-c', program, checkpointPath(folder, 50)], { reject: false });
+    if (run.exitCode !== 0 && (run.exitCode === 77 || run.code === 'ENOENT')) {
+      context.skip("Python's safetensors is not installed here (LOCKSTEP_TEST_PYTHON names a Python that has it)");
+    }
+    expect(run.stderr).toBe('');
+    const [metadata, tensors] = JSON.parse(run.stdout) as [Record<string, string>, Record<string, number[]>]; // as printed
+    expect(metadata).toMatchObject({ step: '50', runId: facts.runId, weightsSha256: sha256(memory) });
+    const bias = memory.layout.parameters.find(({ name }) => name === 'dense/bias');
+    if (!bias) throw new Error('the layout lacks dense/bias');
+    expect(tensors['dense/bias']).toEqual(Array.from(memory.parameterView('parameters', bias)));
+    expect(tensors['optimizer/moment2/dense/bias']).toEqual(Array.from(memory.parameterView('moment2', bias)));
+    expect(Object.keys(tensors)).toHaveLength(10);
+  });
+});

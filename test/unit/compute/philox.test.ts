@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest';
+import { philox4x32, type Words2, type Words4 } from '../../../worker/compute/philox.js';
+
+// The three philox4x32-10 lines of kat_vectors in Random123, the reference implementation (D. E. Shaw Research).
+const vectors: { counter: Words4; key: Words2; block: Words4 }[] = [
+  {
+    counter: [0, 0, 0, 0],
+    key: [0, 0],
+    block: [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8],
+  },
+  {
+    counter: [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
+    key: [0xffffffff, 0xffffffff],
+    block: [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd],
+  },
+  {
+    counter: [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
+    key: [0xa4093822, 0x299f31d0],
+    block: [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1],
+  },
+];
+
+describe('philox4x32', () => {
+  it.each(vectors)('gives the reference block for the counter $counter', ({ counter, key, block }) => {
+    expect(philox4x32(counter, key)).toEqual(block);
+  });
+});

@@ -1,0 +1,191 @@
+/**
+ * Accepts connections on a TCP port or a Unix socket. A stranger meets Node's HTTP parser with its limits, and nothing
+ * else: the WebSocket opens only for who has proved the token (src/protocol/authentication.ts).
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import { LockstepError } from '../src/errors.js';
+import type { Log } from '../src/log.js';
+import { credentialsSchema, isProof, makeNonce, proofHeader, proveToken } from '../src/protocol/authentication.js';
+import type { Nonces, Token } from '../src/protocol/authentication.js';
+import type { Limits } from '../src/protocol/limits.js';
+import { protocolVersion } from '../src/protocol/version.js';
+import { Connection } from './connection.js';
+import { formatEndpoint, isLocal, type Endpoint } from './endpoint.js';
+
+export interface ListenOptions {
+  /** TCP port 0 takes a free one. */
+  readonly endpoint: Endpoint;
+  /** Null: whoever can reach the endpoint may connect; refused beyond this host. */
+  readonly token: Token | null;
+  readonly limits: Limits;
+  /** Largest message, in bytes. */
+  readonly maxMessageBytes: number;
+  readonly log: Log;
+  readonly onConnection: (connection: Connection) => void;
+}
+
+/** Challenges that may be open at once; a stranger who asks for more drives out the oldest. */
+const maxChallenges = 4096;
+
+export class Listener {
+  /** With the port that was taken. */
+  readonly endpoint: Endpoint;
+  readonly #server: Server;
+  readonly #sockets: WebSocketServer;
+
+  private constructor(endpoint: Endpoint, server: Server, sockets: WebSocketServer) {
+    this.endpoint = endpoint;
+    this.#server = server;
+    this.#sockets = sockets;
+  }
+
+  /** @throws LockstepError ERR_LISTEN_NOT_ALLOWED, ERR_ADDRESS_IN_USE, ERR_CONNECT */
+  static async listen(options: ListenOptions): Promise<Listener> {
+    refuseOpenDoor(options);
+    const sockets = new WebSocketServer({
+      noServer: true,
+      perMessageDeflate: false,
+      maxPayload: options.maxMessageBytes,
+    });
+    const server = createServer({
+      headersTimeout: options.limits.authenticationTimeoutMs,
+      requestTimeout: options.limits.authenticationTimeoutMs,
+      connectionsCheckingInterval: Math.min(1_000, options.limits.authenticationTimeoutMs),
+    });
+    server.maxConnections = options.limits.maxConnections;
+    serve(server, sockets, options);
+    await bind(server, options.endpoint);
+    return new Listener(boundEndpoint(server, options.endpoint), server, sockets);
+  }
+
+  /** Stops listening and cuts what is still connected. */
+  async close(): Promise<void> {
+    for (const socket of this.#sockets.clients) socket.terminate();
+    this.#server.closeAllConnections();
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    await closed;
+  }
+}
+
+function refuseOpenDoor({ endpoint, token }: ListenOptions): void {
+  if (token !== null || isLocal(endpoint)) return;
+  throw new LockstepError(
+    'ERR_LISTEN_NOT_ALLOWED',
+    `Listening on ${formatEndpoint(endpoint)} would let anyone on the network in. Give a token (--token-file FILE, the ` +
+      'same for the coordinator and its workers), or listen on 127.0.0.1.',
+  );
+}
+
+function serve(server: Server, sockets: WebSocketServer, options: ListenOptions): void {
+  const { log, limits } = options;
+  const challenges = new Challenges(limits.authenticationTimeoutMs);
+  server.on('request', (request, response) => {
+    answer(request, response, challenges);
+  });
+  server.on('upgrade', (request, socket, head) => {
+    const remote = remoteOf(request);
+    const admission = admit(request, options.token ?? '', challenges);
+    if ('refusal' in admission) {
+      log.warn(`refused a connection from ${remote}: ${admission.refusal}`, { remote });
+      refuse(socket, admission.refusal);
+      return;
+    }
+    sockets.once('headers', (headers) => headers.push(`${proofHeader}: ${admission.proof}`));
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      options.onConnection(new Connection(webSocket, remote));
+    });
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (error.code !== 'ECONNRESET') log.warn(`refused a connection: ${error.message}`, { code: error.code });
+    socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+  });
+  server.on('drop', () => {
+    log.warn(`refused a connection: ${limits.maxConnections} are open, the limit`);
+  });
+}
+
+function answer(request: IncomingMessage, response: ServerResponse, challenges: Challenges): void {
+  const found = request.method === 'GET' && request.url === '/challenge';
+  const body = found
+    ? { protocol: protocolVersion, nonce: challenges.make() }
+    : { error: 'This is a Lockstep listener. Use `lockstep worker` or `lockstep status` to talk to it.' };
+  response.writeHead(found ? 200 : 404, { 'content-type': 'application/json', connection: 'close' });
+  response.end(JSON.stringify(body));
+}
+
+function admit(request: IncomingMessage, token: Token, challenges: Challenges): { proof: string } | { refusal: string } {
+  const parsed = credentialsSchema.safeParse(request.headers);
+  if (!parsed.success) return { refusal: 'it did not answer the challenge' };
+  const protocol = parsed.data['x-lockstep-protocol'];
+  if (protocol !== protocolVersion) {
+    return { refusal: `it speaks protocol ${protocol}; this listener speaks ${protocolVersion}` };
+  }
+  const listener = parsed.data['x-lockstep-listener-nonce'];
+  const nonces: Nonces = { listener, dialler: parsed.data['x-lockstep-dialler-nonce'] };
+  if (!challenges.take(listener)) return { refusal: 'its challenge is unknown, used or too old' };
+  if (!isProof(parsed.data[proofHeader], token, 'dialler', nonces)) return { refusal: 'its token is another one' };
+  return { proof: proveToken(token, 'listener', nonces) };
+}
+
+function refuse(socket: Duplex, refusal: string): void {
+  const body = JSON.stringify({ error: refusal });
+  socket.end(`HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+}
+
+/** Nonces given out and not yet used; each good for one try. */
+class Challenges {
+  readonly #expiryMs = new Map<string, number>();
+  readonly #lifetimeMs: number;
+
+  constructor(lifetimeMs: number) {
+    this.#lifetimeMs = lifetimeMs;
+  }
+
+  make(): string {
+    const [oldest] = this.#expiryMs.keys();
+    if (oldest !== undefined && this.#expiryMs.size >= maxChallenges) this.#expiryMs.delete(oldest);
+    const nonce = makeNonce();
+    this.#expiryMs.set(nonce, performance.now() + this.#lifetimeMs);
+    return nonce;
+  }
+
+  take(nonce: string): boolean {
+    const expiryMs = this.#expiryMs.get(nonce);
+    this.#expiryMs.delete(nonce);
+    return expiryMs !== undefined && performance.now() < expiryMs;
+  }
+}
+
+function remoteOf(request: IncomingMessage): string {
+  return request.socket.remoteAddress ?? 'this host';
+}
+
+async function bind(server: Server, endpoint: Endpoint): Promise<void> {
+  const listening = once(server, 'listening');
+  if (endpoint.kind === 'unix') server.listen(endpoint.path);
+  else server.listen(endpoint.port, endpoint.host);
+  try {
+    await listening;
+  } catch (cause) {
+    throw bindError(cause as NodeJS.ErrnoException, endpoint); // net's errors carry a code
+  }
+}
+
+function bindError(cause: NodeJS.ErrnoException, endpoint: Endpoint): LockstepError {
+  const where = formatEndpoint(endpoint);
+  if (cause.code === 'EADDRINUSE') {
+    const message = `${where} is in use by another process. Choose another port, or 0 for a free one.`;
+    return new LockstepError('ERR_ADDRESS_IN_USE', message, { cause });
+  }
+  return new LockstepError('ERR_CONNECT', `Cannot listen on ${where}: ${cause.message}.`, { cause });
+}
+
+function boundEndpoint(server: Server, endpoint: Endpoint): Endpoint {
+  if (endpoint.kind === 'unix') return endpoint;
+  return { ...endpoint, port: (server.address() as AddressInfo).port }; // a TCP server's address is never a string
+}

@@ -1,0 +1,60 @@
+/** The folder of a run's checkpoints: one file per step, `step-00000050.safetensors`. */
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LockstepError } from '../../src/errors.js';
+import type { Log } from '../../src/log.js';
+import type { Checkpoint } from '../../src/state/checkpoint.js';
+import { verifyCheckpoint } from './checkpoint-reader.js';
+
+const STEP_DIGITS = 8;
+const checkpointName = /^step-(?<step>\d{8,})\.safetensors$/;
+/** What a writer that was killed left behind. */
+const asideName = /^\.tmp-step-(?<step>\d{8,})\.safetensors-/;
+
+export interface FoundCheckpoint {
+  readonly path: string;
+  readonly checkpoint: Checkpoint;
+}
+
+/** Where the checkpoint of `step` lies. */
+export function checkpointPath(folder: string, step: number): string {
+  return join(folder, `step-${String(step).padStart(STEP_DIGITS, '0')}.safetensors`);
+}
+
+/**
+ * The newest checkpoint that is whole, `undefined` if there is none. Damaged ones are left where they are, with a line in
+ * the log for each.
+ */
+export async function latestCheckpoint(folder: string, log: Log): Promise<FoundCheckpoint | undefined> {
+  for (const { path } of await listSteps(folder, checkpointName)) {
+    try {
+      return { path, checkpoint: await verifyCheckpoint(path) };
+    } catch (error) {
+      if (!(error instanceof LockstepError)) throw error;
+      log.warn(`a checkpoint is skipped: ${error.message}`, { path, code: error.code });
+    }
+  }
+  return undefined;
+}
+
+/** Deletes all but the newest `keep` checkpoints, and what killed writers left of steps up to the newest. */
+export async function pruneCheckpoints(folder: string, keep: number): Promise<void> {
+  const checkpoints = await listSteps(folder, checkpointName);
+  const newest = checkpoints[0]?.step ?? -1;
+  const leftovers = (await listSteps(folder, asideName)).filter(({ step }) => step <= newest);
+  for (const { path } of [...checkpoints.slice(keep), ...leftovers]) await rm(path, { force: true });
+}
+
+/** Files named so, newest step first; none if the folder is not there. */
+async function listSteps(folder: string, pattern: RegExp): Promise<{ readonly step: number; readonly path: string }[]> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    throw error;
+  });
+  return names
+    .flatMap((name) => {
+      const step = pattern.exec(name)?.groups?.step;
+      return step === undefined ? [] : [{ step: Number(step), path: join(folder, name) }];
+    })
+    .sort((a, b) => b.step - a.step);
+}

@@ -1,0 +1,135 @@
+/**
+ * Reads checkpoints and plain weights into shared memory. Before a tensor is read, all names, types and shapes are
+ * compared with the model's; afterwards, the digests are.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { LockstepError, type ErrorCode } from '../../src/errors.js';
+import type { OptimizerConfig } from '../../src/optimizer/config.js';
+import { momentRegions } from '../../src/optimizer/optimizer.js';
+import { type Checkpoint, parseCheckpoint } from '../../src/state/checkpoint.js';
+import type { FlatMemory } from '../../src/state/memory.js';
+import { MOMENT_PREFIX } from '../../src/state/layout.js';
+import type { StoredTensor } from '../../src/state/safetensors.js';
+import { momentTensors, parameterTensors, type StateTensor } from './tensors.js';
+import { TensorFile } from './tensor-file.js';
+
+/** Differences that a message lists; the others are counted. */
+const MAX_LISTED = 5;
+
+/**
+ * What a checkpoint says about itself. Its tensors are not read.
+ *
+ * @throws LockstepError ERR_CHECKPOINT_INVALID
+ */
+export async function readCheckpointHeader(path: string): Promise<Checkpoint> {
+  await using file = await TensorFile.open(path);
+  return parseCheckpoint(file.header.metadata, path);
+}
+
+/**
+ * Reads the whole file and compares its digests with what it says.
+ *
+ * @throws LockstepError ERR_CHECKPOINT_INVALID
+ */
+export async function verifyCheckpoint(path: string): Promise<Checkpoint> {
+  await using file = await TensorFile.open(path);
+  const checkpoint = parseCheckpoint(file.header.metadata, path);
+  await readDigested(file, checkpoint, (tensor, hash) => file.hashTensor(tensor, hash));
+  return checkpoint;
+}
+
+export interface ReadCheckpointOptions {
+  readonly path: string;
+  /** Its parameters and moments are filled. If this throws, they may hold anything. */
+  readonly memory: FlatMemory;
+  /** The optimizer that is to continue; it must keep the same moments. */
+  readonly optimizer: OptimizerConfig;
+}
+
+/** @throws LockstepError ERR_CHECKPOINT_INVALID; ERR_RESUME_MISMATCH if it belongs to another model or optimizer */
+export async function readCheckpoint({ path, memory, optimizer }: ReadCheckpointOptions): Promise<Checkpoint> {
+  await using file = await TensorFile.open(path);
+  const checkpoint = parseCheckpoint(file.header.metadata, path);
+  checkOptimizer(checkpoint.optimizer, optimizer, path);
+  const targets = new Map(
+    [...parameterTensors(memory), ...momentTensors(memory, optimizer)].map((tensor) => [tensor.name, tensor]),
+  );
+  const stored = file.header.tensors;
+  const unknown = stored.filter(({ name }) => !targets.has(name)).map(({ name }) => `the model has no "${name}"`);
+  const differences = [...differencesOf(stored, [...targets.values()]), ...unknown];
+  refuse('ERR_RESUME_MISMATCH', differences, `Checkpoint ${path} does not fit this job's model`);
+  await readDigested(file, checkpoint, async (tensor, hash) => {
+    const target = targets.get(tensor.name);
+    if (target) await file.readTensor(tensor, target.bytes, hash);
+  });
+  return checkpoint;
+}
+
+/**
+ * Loads weights by parameter name from any safetensors file of float32. Tensors that the model does not have are left.
+ *
+ * @returns the names of those
+ * @throws LockstepError ERR_CHECKPOINT_INVALID; ERR_JOB_INVALID if a parameter is not there or has another shape or type
+ */
+export async function readWeights(path: string, memory: FlatMemory): Promise<readonly string[]> {
+  await using file = await TensorFile.open(path);
+  const targets = new Map(parameterTensors(memory).map((tensor) => [tensor.name, tensor]));
+  const differences = differencesOf(file.header.tensors, [...targets.values()]);
+  refuse('ERR_JOB_INVALID', differences, `The weights in ${path} do not fit this job's model`);
+  const unused: string[] = [];
+  for (const tensor of file.header.tensors) {
+    const target = targets.get(tensor.name);
+    if (target) await file.readTensor(tensor, target.bytes);
+    else unused.push(tensor.name);
+  }
+  return unused;
+}
+
+/** Reads all tensors in the order of the file, and compares the digests that come of it. */
+async function readDigested(
+  file: TensorFile,
+  checkpoint: Checkpoint,
+  read: (tensor: StoredTensor, hash: Hash) => Promise<void>,
+): Promise<void> {
+  const weights = createHash('sha256');
+  const moments = createHash('sha256');
+  for (const tensor of file.header.tensors) {
+    await read(tensor, tensor.name.startsWith(MOMENT_PREFIX) ? moments : weights);
+  }
+  checkDigest(weights, checkpoint.weightsSha256, 'weights', file.path);
+  checkDigest(moments, checkpoint.momentsSha256, 'moments', file.path);
+}
+
+function checkDigest(hash: Hash, expected: string, what: string, path: string): void {
+  const found = hash.digest('hex');
+  if (found === expected) return;
+  const message = `${path} is damaged: its ${what} have the SHA-256 ${found}, expected ${expected}. Use an older checkpoint.`;
+  throw new LockstepError('ERR_CHECKPOINT_INVALID', message, { details: { path, what, found, expected } });
+}
+
+/** Hyperparameters may differ: to change the learning rate is a reason to resume. */
+function checkOptimizer(stored: OptimizerConfig, wanted: OptimizerConfig, path: string): void {
+  const [found, expected] = [stored, wanted].map((config) => momentRegions(config).join(', ') || 'no moments');
+  if (found === expected) return;
+  const message = `Checkpoint ${path} is of the optimizer ${stored.name} with ${found}; this job's is ${wanted.name} with ${expected}. Resume with the checkpoint's optimizer, or start a new run with the checkpoint as initialWeights.`;
+  throw new LockstepError('ERR_RESUME_MISMATCH', message, { details: { path, found: stored, expected: wanted } });
+}
+
+/** What keeps the file's tensors from filling `wanted`, in words. */
+function differencesOf(stored: readonly StoredTensor[], wanted: readonly StateTensor[]): string[] {
+  const byName = new Map(stored.map((tensor) => [tensor.name, tensor]));
+  return wanted.flatMap(({ name, shape }) => {
+    const tensor = byName.get(name);
+    if (!tensor) return [`the file has no "${name}"`];
+    const found = `${tensor.dtype} [${tensor.shape.join(', ')}]`;
+    const expected = `F32 [${shape.join(', ')}]`;
+    return found === expected ? [] : [`"${name}" is ${found} in the file and ${expected} in the model`];
+  });
+}
+
+function refuse(code: ErrorCode, differences: readonly string[], what: string): void {
+  if (differences.length === 0) return;
+  const listed = differences.slice(0, MAX_LISTED).join('; ');
+  const more = differences.length > MAX_LISTED ? `; and ${differences.length - MAX_LISTED} more` : '';
+  throw new LockstepError(code, `${what}: ${listed}${more}.`, { details: { differences } });
+}

@@ -1,0 +1,99 @@
+/**
+ * The connections between the workers of one generation, one for each pair: the lower rank dials. A worker that dials
+ * early waits for the answer, so nobody sends before the other side can take it.
+ */
+import { LockstepError } from '../../src/errors.js';
+import type { Limits } from '../../src/protocol/limits.js';
+import { peerHelloSchema, peerWelcomeSchema } from '../../src/protocol/messages.js';
+import type { Generation, RosterEntry } from '../../src/protocol/messages.js';
+import type { Connection } from '../../transport/connection.js';
+import { dial } from '../../transport/dialler.js';
+import { parseEndpoint, type Endpoint } from '../../transport/endpoint.js';
+
+export interface PeerLinksOptions {
+  readonly runId: string;
+  readonly generation: Generation;
+  readonly rank: number;
+  readonly hostId: string;
+  readonly token: string | null;
+  readonly limits: Limits;
+  readonly maxMessageBytes: number;
+  readonly signal: AbortSignal;
+}
+
+export class PeerLinks {
+  readonly #options: PeerLinksOptions;
+  readonly #links = new Map<number, Connection>();
+  readonly #complete: Promise<void>;
+  #settle: () => void = () => undefined;
+
+  constructor(options: PeerLinksOptions) {
+    this.#options = options;
+    this.#complete = new Promise((resolve) => (this.#settle = resolve));
+    this.#settleIfComplete();
+  }
+
+  /** By rank. */
+  get connections(): ReadonlyMap<number, Connection> {
+    return this.#links;
+  }
+
+  /** Dials the higher ranks and resolves when every rank is connected. */
+  async connect(): Promise<void> {
+    const { generation, rank } = this.#options;
+    await Promise.all(generation.workers.filter((peer) => peer.rank > rank).map((peer) => this.#dial(peer)));
+    await this.#complete;
+  }
+
+  /** A connection that a lower rank opened; it has said nothing yet. */
+  async accept(connection: Connection): Promise<void> {
+    const { runId, generation, rank, limits } = this.#options;
+    const timeoutMs = limits.authenticationTimeoutMs;
+    const hello = await connection.receive(peerHelloSchema, { what: 'peer-hello', timeoutMs });
+    const peer = generation.workers[hello.rank];
+    const known = hello.runId === runId && hello.generation === generation.generation && hello.rank < rank;
+    if (!known || peer?.workerId !== hello.workerId || this.#links.has(hello.rank)) {
+      const found = `worker ${hello.workerId} as rank ${hello.rank} of generation ${hello.generation}, run ${hello.runId}`;
+      const expected = `a lower rank than ${rank} of generation ${generation.generation}, run ${runId}`;
+      throw new LockstepError('ERR_PROTOCOL', `A peer came as ${found}; expected ${expected}.`);
+    }
+    connection.send({ type: 'peer-welcome', generation: generation.generation });
+    this.#add(hello.rank, connection);
+  }
+
+  close(): void {
+    for (const connection of this.#links.values()) connection.terminate();
+  }
+
+  async #dial(peer: RosterEntry): Promise<void> {
+    const { runId, generation, rank, token, limits, maxMessageBytes, signal } = this.#options;
+    const self = generation.workers[rank];
+    const endpoint = bestEndpoint(peer, this.#options.hostId);
+    const connection = await dial({ endpoint, token, limits, maxMessageBytes, signal });
+    const { workerId = '' } = self ?? {};
+    connection.send({ type: 'peer-hello', runId, generation: generation.generation, rank, workerId });
+    await connection.receive(peerWelcomeSchema, { what: 'peer-welcome', timeoutMs: limits.connectTimeoutMs });
+    this.#add(peer.rank, connection);
+  }
+
+  #add(rank: number, connection: Connection): void {
+    this.#links.set(rank, connection);
+    this.#settleIfComplete();
+  }
+
+  #settleIfComplete(): void {
+    if (this.#links.size === this.#options.generation.workers.length - 1) this.#settle();
+  }
+}
+
+/** A Unix socket to a worker of this host, TCP to any other. */
+export function bestEndpoint({ addresses, workerId }: RosterEntry, hostId: string): Endpoint {
+  const sameHost = addresses.hostId === hostId;
+  if (sameHost && addresses.unixPath !== null) return { kind: 'unix', path: addresses.unixPath };
+  const [first] = addresses.tcp;
+  if (first !== undefined) return parseEndpoint(first);
+  throw new LockstepError(
+    'ERR_CONNECT',
+    `Worker ${workerId} runs on another host and listens on no network address. Start it with --listen HOST:PORT.`,
+  );
+}

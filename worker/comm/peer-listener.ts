@@ -1,0 +1,112 @@
+/** Where this worker can be reached by its peers: always a Unix socket, and a TCP port where it was given an address. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { hostname, networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Log, LogFields, LogLevel } from '../../src/log.js';
+import type { Addresses } from '../../src/protocol/messages.js';
+import type { Connection } from '../../transport/connection.js';
+import { hostAndPort, type Endpoint } from '../../transport/endpoint.js';
+import { Listener } from '../../transport/listener.js';
+import type { CommOptions, FromComm } from './channel.js';
+
+/** Who takes the connections that peers open. */
+export interface PeerAcceptor {
+  accept(connection: Connection): Promise<void>;
+}
+
+/** A bulk frame is a chunk at most, a chunk a bucket at most; the rest is headroom. */
+export const maxFrameBytes = 256 * 1024 * 1024;
+
+export class PeerListener {
+  readonly addresses: Addresses;
+  readonly #folder: string;
+  readonly #listeners: readonly Listener[];
+  readonly #inbound: Inbound;
+
+  private constructor(addresses: Addresses, folder: string, listeners: readonly Listener[], inbound: Inbound) {
+    this.addresses = addresses;
+    this.#folder = folder;
+    this.#listeners = listeners;
+    this.#inbound = inbound;
+  }
+
+  static async listen(options: CommOptions, post: (message: FromComm) => void): Promise<PeerListener> {
+    const folder = await mkdtemp(join(tmpdir(), 'lockstep-'));
+    const unix: Endpoint = { kind: 'unix', path: join(folder, 'peer.sock') };
+    const endpoints = options.listen ? [unix, options.listen] : [unix];
+    const inbound = new Inbound();
+    const log = threadLog(post);
+    const { token, limits } = options;
+    const onConnection = (connection: Connection): void => {
+      inbound.add(connection, log);
+    };
+    const listeners: Listener[] = [];
+    for (const endpoint of endpoints) {
+      const listening = { endpoint, token, limits, maxMessageBytes: maxFrameBytes, log, onConnection };
+      listeners.push(await Listener.listen(listening));
+    }
+    const tcp = listeners.flatMap(({ endpoint }) => (endpoint.kind === 'tcp' ? reachable(endpoint) : []));
+    return new PeerListener({ hostId: await hostId(), unixPath: unix.path, tcp }, folder, listeners, inbound);
+  }
+
+  /** Gives connections to this acceptor from now on, those that wait first. */
+  deliverTo(acceptor: PeerAcceptor): void {
+    this.#inbound.deliverTo(acceptor);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Connections wait here until this worker has entered a generation. */
+class Inbound {
+  #acceptor: PeerAcceptor | null = null;
+  #waiting: { readonly connection: Connection; readonly log: Log }[] = [];
+
+  add(connection: Connection, log: Log): void {
+    if (this.#acceptor) void hand(this.#acceptor, connection, log);
+    else this.#waiting.push({ connection, log });
+  }
+
+  deliverTo(acceptor: PeerAcceptor): void {
+    this.#acceptor = acceptor;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { connection, log } of waiting) void hand(acceptor, connection, log);
+  }
+}
+
+/** A peer that does not fit is refused and logged; it harms nothing. */
+async function hand(acceptor: PeerAcceptor, connection: Connection, log: Log): Promise<void> {
+  try {
+    await acceptor.accept(connection);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    log.warn(`refused a peer: ${why}`, { remote: connection.remote });
+    connection.close(1008, why);
+  }
+}
+
+function threadLog(post: (message: FromComm) => void): Log {
+  const at =
+    (level: LogLevel) =>
+    (message: string, fields: LogFields = {}): void => {
+      post({ type: 'log', level, message, fields });
+    };
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
+/** Processes of one boot of one machine and one network namespace share it; they can reach one another's Unix sockets. */
+async function hostId(): Promise<string> {
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
+  return `${hostname()}/${boot.trim()}`;
+}
+
+/** The addresses of a listener as others see it; a wildcard stands for each network address of this host. */
+function reachable({ host, port }: Extract<Endpoint, { kind: 'tcp' }>): string[] {
+  if (host !== '0.0.0.0' && host !== '::') return [hostAndPort(host, port)];
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.filter(({ internal }) => !internal).map(({ address }) => hostAndPort(address, port));
+}

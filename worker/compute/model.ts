@@ -1,0 +1,52 @@
+/** Makes a job's model: calls its function under seeded randomness, and adapts either kind to what a step needs. */
+import type { LayersModel } from '@tensorflow/tfjs';
+import { LockstepError, toLockstepError } from '../../src/errors.js';
+import type { FunctionalModel, Model } from '../../src/job/job.js';
+import { adaptFunctionalModel } from './functional-model.js';
+import { adaptLayersModel } from './layers-model.js';
+import { withSeededRandomAsync } from './random.js';
+import type { ModelOptions, TrainableModel } from './trainable-model.js';
+
+/**
+ * Calls the job's model function, with all randomness seeded.
+ *
+ * @throws LockstepError ERR_MODEL_INVALID
+ */
+export async function makeModel(create: () => Model | Promise<Model>, options: ModelOptions): Promise<TrainableModel> {
+  return withSeededRandomAsync({ purpose: 'model', seed: options.seed }, async () => {
+    const model = await callModelFunction(create);
+    if (isFunctionalModel(model)) return adaptFunctionalModel(model, options);
+    if (isLayersModel(model)) return adaptLayersModel(model, options);
+    throw new LockstepError(
+      'ERR_MODEL_INVALID',
+      `The job's model function returned ${describeValue(model)}: expected a tf.LayersModel (from tf.sequential, ` +
+        `tf.model or tf.loadLayersModel), or an object { parameters, forward }.`,
+    );
+  });
+}
+
+async function callModelFunction(create: () => Model | Promise<Model>): Promise<unknown> {
+  try {
+    return await create();
+  } catch (error) {
+    const { message } = toLockstepError(error);
+    throw new LockstepError('ERR_MODEL_INVALID', `The job's model function failed: ${message}`, { cause: error });
+  }
+}
+
+function isFunctionalModel(model: unknown): model is FunctionalModel {
+  if (typeof model !== 'object' || model === null) return false;
+  return 'parameters' in model && 'forward' in model && typeof model.forward === 'function';
+}
+
+/** By what is used of it, not by class: the job may hold another copy of tfjs-layers. */
+function isLayersModel(model: unknown): model is LayersModel {
+  if (typeof model !== 'object' || model === null) return false;
+  return 'layers' in model && 'trainableWeights' in model && 'apply' in model;
+}
+
+function describeValue(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value);
+  const { name } = value.constructor;
+  return `an object of class ${name} with ${Object.keys(value).slice(0, 5).join(', ')}`;
+}

@@ -1,0 +1,265 @@
+/**
+ * The eager training step: one slot's batch and the weights in, its loss and gradient out. The result is a function of
+ * the batch, the bound weights and the key (seed, step, slot) and of nothing else. This is also the oracle that compiled
+ * steps are compared with.
+ */
+import type { NamedTensorMap, Scalar, Tensor, Variable } from '@tensorflow/tfjs';
+import { assert, toLockstepError } from '../../src/errors.js';
+import type { Batch } from '../../src/job/dataset.js';
+import type { Job } from '../../src/job/job.js';
+import type { Log } from '../../src/log.js';
+import { sizeOf, type ParameterSpec } from '../../src/state/parameter.js';
+import { atLeastTwoDimensions, checkBatch, checkLabels, inputTensor, labelTensor } from './batch.js';
+import type { Tfjs } from './engine/tfjs.js';
+import { makeModel } from './model.js';
+import { Objective } from './objective.js';
+import { withSeededRandom, type RandomKey } from './random.js';
+import type { TrainableModel } from './trainable-model.js';
+
+/** What the randomness of a step (dropout, noise) follows from. */
+export interface StepKey {
+  readonly seed: number;
+  readonly step: number;
+  readonly slot: number;
+}
+
+/** Where a step writes, besides what it returns. Views on shared memory may be given. */
+export interface SlotOutputs {
+  /** One per trainable parameter. */
+  readonly gradients: readonly Float32Array[];
+  /** One per parameter that is not trainable: its value after this slot's forward pass. */
+  readonly state: readonly Float32Array[];
+}
+
+/** Means over the rows of a batch. */
+export interface Measurements {
+  readonly loss: number;
+  /** In the order of `metricNames`. */
+  readonly metrics: readonly number[];
+}
+
+export interface BuildOptions {
+  readonly tf: Tfjs;
+  readonly job: Pick<Job, 'model' | 'loss' | 'metrics'>;
+  readonly seed: number;
+  readonly log: Log;
+  /** Any batch of the job's data: shapes are checked on it, and one step is tried. */
+  readonly sample: Batch;
+}
+
+interface FirstPass {
+  readonly outputShape: readonly number[];
+  /** One per parameter. */
+  readonly assigned: readonly boolean[];
+}
+
+interface Parts {
+  readonly model: TrainableModel;
+  readonly objective: Objective;
+  readonly initialValues: readonly Float32Array[];
+  readonly firstPass: FirstPass;
+}
+
+export class TrainingStep {
+  /** Trainable parameters first, then state, each in the model's order. */
+  readonly parameters: readonly ParameterSpec[];
+  readonly metricNames: readonly string[];
+  /** For a loss that takes numbers of classes: how many the model has. */
+  readonly numClasses: number | undefined;
+  /**
+   * For each parameter that is not trainable, whether a step assigns it (moving averages) or leaves it as it is (frozen
+   * layers). What no step assigns must not be averaged over slots either: that rounds.
+   */
+  readonly assignedState: readonly boolean[];
+
+  readonly #tf: Tfjs;
+  readonly #model: TrainableModel;
+  readonly #objective: Objective;
+  readonly #seed: number;
+  readonly #numTrainable: number;
+  #weights: readonly Float32Array[];
+  #bound = false;
+
+  private constructor({ tf, seed }: BuildOptions, parts: Parts) {
+    this.#tf = tf;
+    this.#seed = seed;
+    this.#model = parts.model;
+    this.#objective = parts.objective;
+    this.#weights = parts.initialValues;
+    this.parameters = parts.model.parameters;
+    this.metricNames = parts.objective.metricNames;
+    this.numClasses = parts.objective.takesClasses ? parts.firstPass.outputShape.at(-1) : undefined;
+    this.#numTrainable = this.parameters.filter(({ trainable }) => trainable).length;
+    this.assignedState = parts.firstPass.assigned.slice(this.#numTrainable);
+  }
+
+  /**
+   * Makes the model, resolves loss and metrics, and tries one step on the sample, so that a model or a job that cannot be
+   * trained says so before anything is trained.
+   *
+   * @throws LockstepError ERR_MODEL_INVALID, ERR_JOB_INVALID, ERR_DATA_INVALID or ERR_LABEL_OUT_OF_RANGE
+   */
+  static async build(options: BuildOptions): Promise<TrainingStep> {
+    const { tf, job, seed, sample } = options;
+    checkBatch(sample);
+    const model = await makeModel(job.model, options);
+    try {
+      const initialValues = model.variables.map((variable) => variable.dataSync<'float32'>().slice());
+      const firstPass = passForward(model, options);
+      const { outputShape } = firstPass;
+      const labelShape = atLeastTwoDimensions(sample.y.shape);
+      const objective = Objective.resolve({ tf, job, outputShape, labelShape });
+      const step = new TrainingStep(options, { model, objective, initialValues, firstPass });
+      step.#train(sample, { seed, step: 0, slot: 0 }, () => undefined);
+      return step;
+    } catch (error) {
+      model.dispose();
+      throw toLockstepError(error, 'ERR_MODEL_INVALID');
+    }
+  }
+
+  /** Copies of the values that the model was made with, in the order of `parameters`. For use before `bindWeights`. */
+  initialValues(): Float32Array[] {
+    assert(!this.#bound, 'The initial values were asked for after the weights were bound');
+    return this.#weights.map((values) => values.slice());
+  }
+
+  /** Takes the weights from these views from now on: one per parameter, in the order of `parameters`. */
+  bindWeights(views: readonly Float32Array[]): void {
+    const sizes = this.parameters.map(({ shape }) => sizeOf(shape));
+    assert(
+      views.length === sizes.length && views.every((view, index) => view.length === sizes[index]),
+      `Weights of ${views.map(({ length }) => length).join(', ')} values were bound to parameters of ${sizes.join(', ')}`,
+    );
+    this.#weights = views;
+    this.#bound = true;
+  }
+
+  /** Loss and metrics of one slot; its gradient of the mean loss over its rows, and its state, into `outputs`. */
+  gradient(batch: Batch, key: StepKey, outputs: SlotOutputs): Measurements {
+    return this.#train(batch, key, (gradients) => {
+      this.#model.variables.forEach((variable, index) => {
+        if (index >= this.#numTrainable) {
+          outputs.state[index - this.#numTrainable]?.set(variable.dataSync<'float32'>());
+          return;
+        }
+        const gradient = gradients[variable.name];
+        // A parameter that the loss does not depend on has none.
+        if (gradient === undefined) outputs.gradients[index]?.fill(0);
+        else outputs.gradients[index]?.set(gradient.dataSync<'float32'>());
+      });
+    });
+  }
+
+  /** Loss and metrics in inference mode. As in `LayersModel.evaluate`, without what regularizers add. */
+  evaluate(batch: Batch): Measurements {
+    checkBatch(batch);
+    return this.#pass({ purpose: 'evaluation', seed: this.#seed }, () => {
+      const labels = labelTensor(this.#tf, batch.y);
+      const output = this.#model.forward(inputTensor(this.#tf, batch.x), false);
+      return this.#measure(this.#loss(batch, labels, output), labels, output);
+    });
+  }
+
+  /** Tensors alive in this process. */
+  get numTensors(): number {
+    return this.#tf.memory().numTensors;
+  }
+
+  dispose(): void {
+    this.#model.dispose();
+  }
+
+  #train(batch: Batch, key: StepKey, take: (gradients: NamedTensorMap) => void): Measurements {
+    checkBatch(batch);
+    return this.#pass({ purpose: 'step', ...key }, () => {
+      const tf = this.#tf;
+      const labels = labelTensor(tf, batch.y);
+      const inputs = inputTensor(tf, batch.x);
+      let output: Tensor | undefined;
+      try {
+        const { value, grads } = differentiate(tf, this.#model.variables.slice(0, this.#numTrainable), () => {
+          // Kept, so that the metrics can be taken outside of the gradient's tape.
+          output = tf.keep(this.#model.forward(inputs, true));
+          const loss = this.#loss(batch, labels, output);
+          return this.#model.penalties().reduce<Scalar>((sum, penalty) => tf.add(sum, penalty), loss);
+        });
+        assert(output !== undefined, 'A gradient came without a forward pass');
+        take(grads);
+        return this.#measure(value, labels, output);
+      } finally {
+        output?.dispose();
+      }
+    });
+  }
+
+  /** Frames a pass over the model: the weights as they are bound now, the key's randomness, and nothing left behind. */
+  #pass(key: RandomKey, body: () => number[]): Measurements {
+    try {
+      const [loss = NaN, ...metrics] = withSeededRandom(key, () =>
+        this.#tf.tidy(() => {
+          assignVariables(this.#tf, this.#model, this.#weights);
+          return body();
+        }),
+      );
+      return { loss, metrics };
+    } finally {
+      this.#model.forgetPass();
+    }
+  }
+
+  #loss(batch: Batch, labels: Tensor, output: Tensor): Scalar {
+    this.#objective.checkShapes(labels, output);
+    if (this.numClasses !== undefined) checkLabels(batch, this.numClasses);
+    return this.#objective.loss(labels, output);
+  }
+
+  /** The loss and each metric. */
+  #measure(loss: Scalar, labels: Tensor, output: Tensor): number[] {
+    return [loss, ...this.#objective.metrics(labels, output)].map((scalar) => scalar.dataSync<'float32'>()[0] ?? NaN);
+  }
+}
+
+/** What only a forward pass can tell: the output's shape, and which variables the model assigns in training. */
+function passForward(model: TrainableModel, { tf, seed, sample }: BuildOptions): FirstPass {
+  const before = model.variables.map(({ dataId }) => dataId);
+  try {
+    const outputShape = withSeededRandom({ purpose: 'evaluation', seed }, () =>
+      tf.tidy(() => model.forward(inputTensor(tf, sample.x), true).shape),
+    );
+    return { outputShape, assigned: model.variables.map(({ dataId }, index) => dataId !== before[index]) };
+  } finally {
+    model.forgetPass();
+  }
+}
+
+interface Differentiated {
+  readonly value: Scalar;
+  readonly grads: NamedTensorMap;
+}
+
+/**
+ * `tf.variableGrads`, without its leak: tfjs frees what the tape saved only if the function on it returns, so what the
+ * function throws is thrown on when the tape is done.
+ */
+function differentiate(tf: Tfjs, variables: Variable[], loss: () => Scalar): Differentiated {
+  const thrown: unknown[] = [];
+  const differentiated = tf.variableGrads(() => {
+    try {
+      return loss();
+    } catch (error) {
+      thrown.push(error);
+      return tf.addN(variables.map((variable) => tf.sum(variable)));
+    }
+  }, variables);
+  if (thrown.length > 0) throw thrown[0];
+  return differentiated;
+}
+
+function assignVariables(tf: Tfjs, model: TrainableModel, weights: readonly Float32Array[]): void {
+  model.variables.forEach((variable, index) => {
+    const values = weights[index];
+    assert(values !== undefined, `Parameter ${index} has no weights`);
+    variable.assign(tf.tensor(values, variable.shape, 'float32'));
+  });
+}

@@ -1,0 +1,34 @@
+/** What a training step needs of a model, whichever kind it is: named variables in a fixed order, and a forward pass. */
+import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
+import type { Batch } from '../../src/job/dataset.js';
+import type { Log } from '../../src/log.js';
+import type { ParameterSpec } from '../../src/state/parameter.js';
+import type { Tfjs } from './engine/tfjs.js';
+
+/** A model as the training step sees it. */
+export interface TrainableModel {
+  /** Trainable ones first, each group in the model's order. */
+  readonly parameters: readonly ParameterSpec[];
+  /** The float32 variable behind each parameter, same order. Whoever runs a pass assigns them first. */
+  readonly variables: readonly Variable[];
+  /**
+   * The output, [rows, …]. May assign variables that are not trainable.
+   *
+   * @throws LockstepError ERR_MODEL_INVALID where `x` does not fit the model
+   */
+  forward(x: Tensor, training: boolean): Tensor;
+  /** What regularizers add to the training loss. */
+  penalties(): Scalar[];
+  /** Drops what a pass leaves in the model besides its variables, so that the next pass cannot depend on it. */
+  forgetPass(): void;
+  dispose(): void;
+}
+
+/** What making one takes. */
+export interface ModelOptions {
+  readonly tf: Tfjs;
+  readonly seed: number;
+  readonly log: Log;
+  /** Gives the input's shape to a model that has none. */
+  readonly sample: Batch;
+}

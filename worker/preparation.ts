@@ -1,0 +1,128 @@
+/**
+ * What a worker does once it is welcome: loads the job, the engine and the data, makes the model, and says which facts
+ * it found. Nothing here is shared with other workers yet.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { LockstepError } from '../src/errors.js';
+import { dataFacts } from '../src/job/data-facts.js';
+import { openData, type Dataset } from '../src/job/dataset.js';
+import type { LoadedJob, LoadJob } from '../src/job/loaded-job.js';
+import { Schedule } from '../src/job/schedule.js';
+import type { Log } from '../src/log.js';
+import type { Facts } from '../src/protocol/facts.js';
+import type { RunPlan } from '../src/protocol/messages.js';
+import { planLayout, type Layout } from '../src/state/layout.js';
+import { lockstepVersion } from '../src/version.js';
+import { readCheckpointHeader } from './checkpoint/checkpoint-reader.js';
+import { loadEngine, type Engine } from './compute/engine/load.js';
+import { TrainingStep } from './compute/step.js';
+import { modelFacts, weightsFact } from './facts.js';
+import type { RowRequests } from './served-dataset.js';
+
+export interface Data {
+  readonly train: Dataset;
+  readonly validation: Dataset | null;
+}
+
+/** A worker that is ready for its first generation. */
+export interface Prepared {
+  readonly plan: RunPlan;
+  readonly loaded: LoadedJob;
+  readonly engine: Engine;
+  readonly data: Data;
+  readonly step: TrainingStep;
+  readonly layout: Layout;
+  readonly schedule: Schedule;
+  readonly facts: Facts;
+  /** Steps that the checkpoint has, or 0. */
+  readonly firstStep: number;
+}
+
+export interface PreparationOptions {
+  readonly plan: RunPlan;
+  /** The job file on this machine. @default the path that the coordinator has */
+  readonly jobPath?: string | undefined;
+  readonly loadJob: LoadJob;
+  readonly device: 'auto' | 'cpu' | 'gpu';
+  readonly rows: RowRequests;
+  readonly log: Log;
+}
+
+export async function prepare(options: PreparationOptions): Promise<Prepared> {
+  const { plan, log } = options;
+  const engine = await loadEngine({ threads: plan.threads, device: options.device, log });
+  const loaded = await options.loadJob(options.jobPath ?? plan.jobPath, plan.overrides);
+  const { job, baseDir } = loaded;
+  const data = await openAll(options, loaded);
+  const sample = await data.train.read(rowsOf(Math.min(2, data.train.length)));
+  const step = await TrainingStep.build({ tf: engine.tf, job, seed: job.seed, log, sample });
+  const layout = planLayout(step.parameters, 1 + step.metricNames.length, {
+    maxSegmentElements: segmentElements(plan.slots),
+  });
+  const header = plan.resumeFrom === null ? null : await readCheckpointHeader(plan.resumeFrom);
+  const start = header
+    ? { 'weights of the checkpoint': header.weightsSha256 }
+    : { 'initial weights': await initialFact(job.initialWeights, baseDir, step) };
+  const facts = {
+    'Lockstep version': lockstepVersion,
+    ...loaded.facts,
+    ...(await allDataFacts(plan, data)),
+    engine: engine.description,
+    ...modelFacts(step.parameters),
+    ...start,
+  };
+  const schedule = new Schedule({
+    ...job,
+    rows: data.train.length,
+    slots: plan.slots,
+    steps: plan.steps ?? job.steps,
+  });
+  return { plan, loaded, engine, data, step, layout, schedule, facts, firstStep: header?.step ?? 0 };
+}
+
+/**
+ * A segment's arrays share one WebAssembly memory of 2^30 elements: the state and its moments, the reduced gradient, in
+ * and outbox, and in a run of one worker the partial of every slot.
+ */
+function segmentElements(slots: number): number {
+  return Math.floor(2 ** 30 / (8 + slots));
+}
+
+async function openAll({ plan, rows }: PreparationOptions, { job, baseDir }: LoadedJob): Promise<Data> {
+  if (plan.served) {
+    const { trainRows, validationRows } = plan.served;
+    const validation = validationRows === null ? null : rows.dataset('validation', validationRows);
+    return { train: rows.dataset('train', trainRows), validation };
+  }
+  const { train, validation } = job.data;
+  return {
+    train: nonEmpty('train', await openData(train, { baseDir })),
+    validation: validation ? nonEmpty('validation', await openData(validation, { baseDir })) : null,
+  };
+}
+
+function nonEmpty(split: string, data: Dataset): Dataset {
+  if (data.length > 0) return data;
+  throw new LockstepError('ERR_DATA_INVALID', `The ${split} data has no rows; at least one is needed.`);
+}
+
+async function allDataFacts(plan: RunPlan, { train, validation }: Data): Promise<Facts> {
+  if (plan.served) return plan.served.facts;
+  return { ...(await dataFacts('train', train)), ...(validation ? await dataFacts('validation', validation) : {}) };
+}
+
+async function initialFact(path: string | undefined, baseDir: string, step: TrainingStep): Promise<string> {
+  if (path === undefined) return weightsFact(step.initialValues());
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(resolve(baseDir, path)), hash).catch((cause: unknown): never => {
+    throw new LockstepError('ERR_DATA_NOT_FOUND', `initialWeights: cannot read ${resolve(baseDir, path)}.`, { cause });
+  });
+  return hash.digest('hex');
+}
+
+function rowsOf(count: number): number[] {
+  return Array.from({ length: count }, (_, row) => row);
+}

@@ -1,0 +1,143 @@
+/**
+ * The training loop of one worker in one generation: compute the slots' gradients, let the comm thread reduce and commit
+ * them, and between steps evaluate and write checkpoints where the schedule says so.
+ */
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { plainJob } from '../src/job/plain-job.js';
+import type { Log } from '../src/log.js';
+import type { FromWorker, RosterEntry } from '../src/protocol/messages.js';
+import { weightsDigest } from '../src/state/digest.js';
+import type { FlatMemory } from '../src/state/memory.js';
+import { lockstepVersion } from '../src/version.js';
+import type { Brake } from './brake.js';
+import { checkpointPath, pruneCheckpoints } from './checkpoint/checkpoint-folder.js';
+import { writeCheckpoint } from './checkpoint/checkpoint-writer.js';
+import type { StepWords } from './comm/step-words.js';
+import { evaluate } from './evaluation.js';
+import { Gradients } from './gradients.js';
+import type { Inbox } from './inbox.js';
+import type { Prepared } from './preparation.js';
+import { ProgressReport } from './progress-report.js';
+
+export interface TrainingOptions {
+  readonly prepared: Prepared;
+  /** This worker's place in the generation. */
+  readonly self: RosterEntry;
+  readonly memory: FlatMemory;
+  readonly words: StepWords;
+  readonly inbox: Inbox;
+  readonly brake: Brake;
+  readonly send: (message: FromWorker) => void;
+  readonly log: Log;
+}
+
+export class Training {
+  readonly #options: TrainingOptions;
+  readonly #gradients: Gradients;
+  readonly #progress: ProgressReport;
+  /** Steps committed. */
+  #numSteps: number;
+  #checkpointed: number;
+
+  constructor(options: TrainingOptions) {
+    const { prepared, memory, self } = options;
+    const { step, schedule, data, loaded, firstStep } = prepared;
+    this.#options = options;
+    this.#numSteps = firstStep;
+    this.#checkpointed = firstStep;
+    this.#progress = new ProgressReport(self.rank === 0 ? options.send : () => undefined);
+    this.#gradients = new Gradients({
+      step,
+      memory,
+      sampler: schedule.sampler,
+      data: data.train,
+      seed: loaded.job.seed,
+      slots: self,
+    });
+  }
+
+  /** Trains to the end of the schedule, or to where the coordinator stops the run. */
+  async run(): Promise<void> {
+    const { brake, prepared } = this.#options;
+    const { schedule } = prepared;
+    while (this.#numSteps < schedule.totalSteps && (await brake.mayBegin(this.#numSteps))) {
+      await this.#step(this.#numSteps);
+      if (schedule.endsEpoch(this.#numSteps)) await this.#evaluate();
+      if (schedule.wantsCheckpoint(this.#numSteps)) await this.#checkpoint();
+    }
+    if (this.#checkpointed < this.#numSteps) await this.#checkpoint();
+    this.#progress.flush();
+    this.#options.send({ type: 'finished', step: this.#numSteps, weightsSha256: this.#weightsSha256() });
+  }
+
+  async #step(step: number): Promise<void> {
+    const { inbox, words, memory, prepared } = this.#options;
+    await inbox.unlessFailed(this.#gradients.compute(step));
+    words.markReady(step);
+    if (step + 1 < prepared.schedule.totalSteps) this.#gradients.prefetch(step + 1);
+    await inbox.unlessFailed(words.committed(step));
+    this.#numSteps = step + 1;
+    const { segment, offset } = memory.layout.scalars;
+    const [loss = NaN, ...metrics] = memory.view('reduced', segment).subarray(offset, offset + memory.layout.numScalars);
+    this.#progress.add({ step: this.#numSteps, loss, metrics });
+  }
+
+  async #evaluate(): Promise<void> {
+    const { prepared, self, send } = this.#options;
+    const { data, step, plan, loaded } = prepared;
+    if (!data.validation) return;
+    const slots = await evaluate({
+      step,
+      data: data.validation,
+      numSlots: plan.slots,
+      slots: self,
+      batchRows: Math.max(1, Math.ceil(loaded.job.batchSize / plan.slots)),
+      numSteps: this.#numSteps,
+    });
+    this.#progress.flush();
+    send({ type: 'evaluated', step: this.#numSteps, slots });
+  }
+
+  /** Rank 0 writes; the others meet it again in the next step. */
+  async #checkpoint(): Promise<void> {
+    this.#checkpointed = this.#numSteps;
+    const { prepared, self, memory, send, log } = this.#options;
+    if (self.rank !== 0) return;
+    const { plan, loaded, engine, schedule, data } = prepared;
+    const { job } = loaded;
+    const folder = join(plan.runDir, 'checkpoints');
+    const path = checkpointPath(folder, this.#numSteps);
+    await writeCheckpoint({
+      path,
+      memory,
+      facts: {
+        runId: plan.runId,
+        step: this.#numSteps,
+        position: schedule.sampler.position(this.#numSteps),
+        sampler: {
+          rows: data.train.length,
+          batchSize: job.batchSize,
+          slots: plan.slots,
+          seed: job.seed,
+          shuffle: job.shuffle,
+          lastBatch: job.lastBatch,
+        },
+        job: { ...plainJob(job), slots: plan.slots, threads: plan.threads },
+        optimizer: job.optimizer,
+        engine: engine.description,
+        lockstepVersion,
+      },
+      log,
+    });
+    await pruneCheckpoints(folder, job.checkpointsKept);
+    this.#progress.flush();
+    send({ type: 'checkpointed', step: this.#numSteps, path });
+  }
+
+  #weightsSha256(): string {
+    const hash = createHash('sha256');
+    weightsDigest(this.#options.memory.layout, this.#options.memory, hash);
+    return hash.digest('hex');
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * One worker from start to end: joins the coordinator, prepares, enters the generation, trains, and leaves. An error is
+ * told to the coordinator before it is thrown, so that the person who waits there reads it.
+ */
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { reductionTree } from '../src/collective/tree.js';
+import { defaultBucketBytes } from '../src/collective/buckets.js';
+import { assert, LockstepError, toLockstepError } from '../src/errors.js';
+import type { LoadJob } from '../src/job/loaded-job.js';
+import type { Log } from '../src/log.js';
+import type { Limits } from '../src/protocol/limits.js';
+import type { FromWorker, Generation } from '../src/protocol/messages.js';
+import { FlatMemory, PARAMETERS } from '../src/state/memory.js';
+import { lockstepVersion } from '../src/version.js';
+import type { Endpoint } from '../transport/endpoint.js';
+import { Brake } from './brake.js';
+import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
+import { CommLink } from './comm/comm-link.js';
+import { planAllReduce } from './comm/generation-run.js';
+import { planRegions } from './comm/regions.js';
+import { makeStepWords, StepWords } from './comm/step-words.js';
+import { Inbox } from './inbox.js';
+import { prepare, type Prepared } from './preparation.js';
+import { RowRequests } from './served-dataset.js';
+import { Training } from './training.js';
+
+export interface WorkerOptions {
+  /** Unique for each process start. */
+  readonly workerId: string;
+  readonly coordinator: Endpoint;
+  readonly token: string | null;
+  readonly limits: Limits;
+  /** A network address for peers of other hosts; null: this host only. */
+  readonly listen: Endpoint | null;
+  readonly device: 'auto' | 'cpu' | 'gpu';
+  /** The job file on this machine. @default the path that the coordinator has */
+  readonly jobPath?: string | undefined;
+  readonly loadJob: LoadJob;
+  readonly log: Log;
+}
+
+export async function runWorker(options: WorkerOptions): Promise<void> {
+  const { workerId, coordinator, token, limits, listen, log } = options;
+  const inbox = new Inbox();
+  let connected: (generation: number) => void = () => undefined;
+  let brake: Brake | null = null;
+  const send = (message: FromWorker): void => {
+    link.send(message);
+  };
+  const rows = new RowRequests(send);
+  const link: CommLink = await CommLink.start(
+    { workerId, coordinator, token, limits, listen },
+    {
+      onMessage: (message) => {
+        if (message.type === 'rows') rows.settle(message);
+        else if (message.type === 'drain') brake?.drain();
+        else inbox.add(message);
+      },
+      onConnected: (generation) => {
+        connected(generation);
+      },
+      onFailure: (error) => {
+        inbox.fail(error);
+      },
+    },
+    log,
+  );
+  try {
+    const prepared = await join(options, link, inbox, rows);
+    const generation = await inbox.next('generation');
+    const allConnected = new Promise<number>((done) => (connected = done));
+    brake = new Brake({ inbox, send, step: prepared.firstStep });
+    const training = await enterGeneration({ prepared, generation, options, link, inbox, brake, send, allConnected });
+    await training.run();
+    await inbox.next('goodbye');
+    prepared.step.dispose();
+  } catch (thrown) {
+    const error = toLockstepError(thrown);
+    if (error.details['fromCoordinator'] !== true) {
+      link.send({ type: 'failed', failure: { code: error.code, message: error.message, step: stepOf(error) } });
+    }
+    throw error;
+  } finally {
+    await link.close();
+  }
+}
+
+async function join(options: WorkerOptions, link: CommLink, inbox: Inbox, rows: RowRequests): Promise<Prepared> {
+  const { workerId, jobPath, loadJob, device, log } = options;
+  link.send({ type: 'hello', workerId, host: hostname(), pid: process.pid, lockstepVersion });
+  const { plan } = await inbox.next('welcome');
+  link.beat(plan.heartbeatMs);
+  const local = jobPath === undefined ? undefined : resolve(jobPath);
+  const prepared = await inbox.unlessFailed(prepare({ plan, jobPath: local, loadJob, device, rows, log }));
+  link.send({
+    type: 'ready',
+    facts: prepared.facts,
+    device: prepared.engine.device,
+    engine: prepared.engine.description,
+    compiled: false,
+    trainRows: prepared.data.train.length,
+    validationRows: prepared.data.validation?.length ?? null,
+    metricNames: [...prepared.step.metricNames],
+    addresses: link.addresses,
+  });
+  return prepared;
+}
+
+async function enterGeneration(entry: {
+  readonly prepared: Prepared;
+  readonly generation: Generation;
+  readonly options: WorkerOptions;
+  readonly link: CommLink;
+  readonly inbox: Inbox;
+  readonly brake: Brake;
+  readonly send: (message: FromWorker) => void;
+  readonly allConnected: Promise<number>;
+}): Promise<Training> {
+  const { prepared, generation, options, link, inbox, brake, send, allConnected } = entry;
+  const { workers } = generation;
+  const self = workers.find(({ workerId }) => workerId === options.workerId);
+  assert(self, `worker ${options.workerId} is not in its generation`);
+  const { plan, layout, loaded, firstStep } = prepared;
+  const { optimizer } = loaded.job;
+  const own = {
+    generation: { generation: generation.generation, workers },
+    rank: self.rank,
+    slots: plan.slots,
+    layout,
+    bucketBytes: defaultBucketBytes,
+  };
+  const tree = reductionTree(plan.slots);
+  const memory = FlatMemory.create(layout, planRegions({ layout, plan: planAllReduce(own), tree, optimizer }));
+  await fillState(prepared, memory);
+  prepared.step.bindWeights(layout.parameters.map((parameter) => memory.parameterView(PARAMETERS, parameter)));
+  const words = makeStepWords(firstStep);
+  link.enter({ ...own, runId: plan.runId, memory: memory.share(), words, optimizer, step: firstStep });
+  await inbox.unlessFailed(allConnected);
+  link.send({ type: 'connected', generation: generation.generation });
+  await inbox.next('start');
+  const { log } = options;
+  return new Training({ prepared, self, memory, words: new StepWords(words), inbox, brake, send, log });
+}
+
+/** The weights that the run begins with: the checkpoint's, the job's file, or the model's own. */
+async function fillState({ plan, loaded, layout, step }: Prepared, memory: FlatMemory): Promise<void> {
+  const { initialWeights, optimizer } = loaded.job;
+  if (plan.resumeFrom !== null) {
+    await readCheckpoint({ path: plan.resumeFrom, memory, optimizer });
+    return;
+  }
+  if (initialWeights !== undefined) {
+    await readWeights(resolve(loaded.baseDir, initialWeights), memory);
+    return;
+  }
+  const values = step.initialValues();
+  for (const [index, parameter] of layout.parameters.entries()) {
+    memory.parameterView(PARAMETERS, parameter).set(values[index] ?? []);
+  }
+}
+
+function stepOf({ details }: LockstepError): number | null {
+  return typeof details['step'] === 'number' ? details['step'] : null;
+}
