@@ -47,9 +47,13 @@ async function digest(file: string): Promise<string> {
       minifyWhitespace: true,
       absWorkingDir: dirname(file),
     });
-    return createHash('sha256').update(outputFiles[0]?.contents ?? '').digest('hex');
+    return createHash('sha256')
+      .update(outputFiles[0]?.contents ?? '')
+      .digest('hex');
   } catch (cause) {
-    throw new LockstepError('ERR_JOB_LOAD', `The job file ${file} cannot be read as a module: ${firstProblem(cause)}`, { cause });
+    throw new LockstepError('ERR_JOB_LOAD', `The job file ${file} cannot be read as a module: ${firstProblem(cause)}`, {
+      cause,
+    });
   }
 }
 
@@ -77,7 +81,10 @@ async function importDefault(file: string): Promise<unknown> {
     throw new LockstepError('ERR_JOB_LOAD', `The job file ${file} threw while it was loaded: ${why}`, { cause });
   }
   if (module.default !== undefined) return unwrap(module.default);
-  throw new LockstepError('ERR_JOB_LOAD', `The job file ${file} has no default export. Write: export default defineJob({ … })`);
+  throw new LockstepError(
+    'ERR_JOB_LOAD',
+    `The job file ${file} has no default export. Write: export default defineJob({ … })`,
+  );
 }
 
 /** A CommonJS file compiled from `export default` has its default one level down. */

@@ -34,6 +34,7 @@ const keptLines = 20;
 export class LocalWorkers implements Launcher {
   readonly #options: LocalWorkersOptions;
   readonly #children = new Map<number, { readonly child: Child; readonly ended: Promise<string> }>();
+  readonly #warnings = new Set<string>();
   #closing = false;
 
   constructor(options: LocalWorkersOptions) {
@@ -47,7 +48,10 @@ export class LocalWorkers implements Launcher {
       if (child.pid !== undefined) this.#children.set(child.pid, { child, ended });
       void ended.then((how) => {
         if (this.#closing) return;
-        const error = new LockstepError('ERR_WORKER_LOST', `Worker w${index} (pid ${child.pid ?? 'none'}) is gone before it joined: ${how}.`);
+        const error = new LockstepError(
+          'ERR_WORKER_LOST',
+          `Worker w${index} (pid ${child.pid ?? 'none'}) is gone before it joined: ${how}.`,
+        );
         coordinator.failUnlessJoined(workerName(index), error);
       });
     }
@@ -71,6 +75,14 @@ export class LocalWorkers implements Launcher {
     clearTimeout(timer);
   }
 
+  /** A worker's warning is the person's to read, once if several say the same; its error comes with its end. */
+  #say(worker: string, line: string, log: Log): void {
+    const warning = /^warn: (.*)$/.exec(line)?.[1];
+    if (warning === undefined) log.debug(`${worker}: ${line}`);
+    else if (!this.#warnings.has(warning)) log.warn(warning, { workerId: worker });
+    if (warning !== undefined) this.#warnings.add(warning);
+  }
+
   #spawn(index: number, url: string, tokenFile: string, log: Log): { child: Child; ended: Promise<string> } {
     const { gpus, command, json } = this.#options;
     const gpu = gpus[index % Math.max(1, gpus.length)];
@@ -81,7 +93,7 @@ export class LocalWorkers implements Launcher {
     const reading = readLines(child, (line) => {
       lines.push(line);
       if (lines.length > keptLines) lines.shift();
-      log.debug(`${workerName(index)}: ${line}`);
+      this.#say(workerName(index), line, log);
     });
     return { child, ended: Promise.all([child, reading]).then(([result]) => describeEnd(result, lines)) };
   }
@@ -98,8 +110,8 @@ async function readLines(child: Child, onLine: (line: string) => void): Promise<
 function describeEnd(result: Awaited<Child>, lines: readonly string[]): string {
   const { signal, exitCode } = result;
   const how = signal === undefined ? `it exited with code ${exitCode ?? 'unknown'}` : `it was killed by ${signal}`;
-  const last = lines.findLast((line) => line.startsWith('error: ')) ?? lines.at(-1);
-  return last === undefined ? how : `${how}, saying "${last}"`;
+  const last = lines.findLast((line) => line.startsWith('error: '));
+  return last === undefined ? how : `${how}, saying "${last.slice('error: '.length)}"`;
 }
 
 /** The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; what it is set to already limits them. */

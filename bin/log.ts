@@ -19,7 +19,10 @@ export interface TextLogOptions {
 const levels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
 /** Lines for people: the message, after the level where it is a warning or an error. */
-export function textLog({ level: least = 'info', write = (line) => process.stderr.write(`${line}\n`) }: TextLogOptions): Log {
+export function textLog({
+  level: least = 'info',
+  write = (line) => process.stderr.write(`${line}\n`),
+}: TextLogOptions): Log {
   return makeLog((level, message) => {
     if (levels.indexOf(level) < levels.indexOf(least)) return;
     write(level === 'warn' || level === 'error' ? `${level}: ${message}` : message);

@@ -24,7 +24,12 @@ export function addRunOptions(command: Command): Command {
     .option('--run-dir <dir>', 'where the files of the run go (default: runs/NAME-TIME)')
     .option('--resume', 'go on from the last checkpoint in --run-dir', false)
     .option('--summary <file>', 'write one JSON object when the run ends, well or badly')
-    .option('--set <key=value>', 'override a field of the job, such as slots=4 or optimizer.learningRate=0.01', collect, [])
+    .option(
+      '--set <key=value>',
+      'override a field of the job, such as slots=4 or optimizer.learningRate=0.01',
+      collect,
+      [],
+    )
     .option('--token-file <file>', 'the secret that workers have to prove; needed beyond this host')
     .option('--json', 'log JSON lines on stdout', false);
 }
@@ -43,9 +48,7 @@ export function makeView(json: boolean): { view: View; log: Log } {
     const log = jsonLog('lockstep');
     return { view: new JsonView(log), log };
   }
-  const view = process.stderr.isTTY
-    ? new BarView()
-    : new LineView((line) => process.stderr.write(`${line}\n`));
+  const view = process.stderr.isTTY ? new BarView() : new LineView((line) => process.stderr.write(`${line}\n`));
   const write = (line: string): void => {
     view.note(line);
   };

@@ -118,7 +118,9 @@ async function train(run: TrainOptions): Promise<RunResult> {
     numWorkers: options.numWorkers,
     ...settled,
     steps: options.steps,
-    resume: found ? { path: found.path, step: found.checkpoint.step, weightsSha256: found.checkpoint.weightsSha256 } : null,
+    resume: found
+      ? { path: found.path, step: found.checkpoint.step, weightsSha256: found.checkpoint.weightsSha256 }
+      : null,
     endpoint: listen,
     token: await readToken(tokenFile),
     limits,
@@ -176,11 +178,13 @@ function settle({ job }: LoadedJob, numWorkers: number, checkpoint: Checkpoint |
 }
 
 /** Whatever would change the bits must be as it was. */
-function refuseOtherNumbers(
-  checkpoint: Checkpoint,
-  now: LoadedJob['job'] & Settled,
-): void {
-  const was = { ...checkpoint.sampler, threads: checkpoint.job['threads'], loss: checkpoint.job['loss'], optimizer: checkpoint.optimizer };
+function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Settled): void {
+  const was = {
+    ...checkpoint.sampler,
+    threads: checkpoint.job['threads'],
+    loss: checkpoint.job['loss'],
+    optimizer: checkpoint.optimizer,
+  };
   const is = plainJob(now);
   const keys = ['seed', 'slots', 'threads', 'batchSize', 'shuffle', 'lastBatch', 'loss', 'optimizer'] as const;
   const changed = keys.filter((key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]));

@@ -57,7 +57,9 @@ export class LineView implements View {
   }
 
   begin({ name, runDir, numWorkers, slots, threads, url }: RunHeading): void {
-    this.#print(`${name}: ${numWorkers} worker(s), ${slots} slot(s), ${threads} thread(s) each; coordinator at ${url}; files in ${runDir}`);
+    this.#print(
+      `${name}: ${numWorkers} worker(s), ${slots} slot(s), ${threads} thread(s) each; coordinator at ${url}; files in ${runDir}`,
+    );
   }
 
   note(text: string): void {
@@ -72,7 +74,9 @@ export class LineView implements View {
     if (!last) return;
     const { schedule } = record.shape;
     const rate = formatCount(record.samplesPerSecond() ?? 0);
-    this.#print(`step ${last.step} of ${schedule.totalSteps}, epoch ${last.epoch}: ${formatMetrics({ loss: last.loss, ...last.metrics })}, ${rate} samples/s`);
+    this.#print(
+      `step ${last.step} of ${schedule.totalSteps}, epoch ${last.epoch}: ${formatMetrics({ loss: last.loss, ...last.metrics })}, ${rate} samples/s`,
+    );
   }
 
   onValidation({ epoch, metrics }: Validation): void {
@@ -183,11 +187,12 @@ export class JsonView implements View {
 }
 
 function describeSummary(summary: Summary): string[] {
-  const { steps, epochs, samplesPerSecond, wallSeconds, metrics, weightsSha256, checkpoint, engine, finalLoss } = summary;
+  const { steps, epochs, samplesPerSecond, wallSeconds, metrics, weightsSha256, checkpoint, engine, finalLoss } =
+    summary;
   const rate = samplesPerSecond === null ? '' : `, ${formatCount(samplesPerSecond)} samples/s`;
   return [
     `Done: ${steps} steps, ${epochs} epochs in ${wallSeconds.toFixed(1)} s${rate} (${engine ?? 'no engine'})`,
-    ...(finalLoss === null ? [] : [`${formatMetrics({ loss: finalLoss, ...metrics })}`]),
+    ...(finalLoss === null ? [] : [formatMetrics({ loss: finalLoss, ...metrics })]),
     ...(weightsSha256 === null ? [] : [`weights sha256 ${weightsSha256}`]),
     ...(checkpoint === null ? [] : [`checkpoint ${checkpoint}`]),
   ];

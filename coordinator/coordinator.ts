@@ -6,20 +6,19 @@ import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/erro
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import { Schedule } from '../src/job/schedule.js';
 import type { Log } from '../src/log.js';
-import { decodeMessage } from '../src/protocol/codec.js';
 import type { Facts } from '../src/protocol/facts.js';
 import type { Limits } from '../src/protocol/limits.js';
-import { fromWorkerSchema, openingSchema } from '../src/protocol/messages.js';
-import type { FromCoordinator, FromWorker, RunPlan, Status } from '../src/protocol/messages.js';
+import type { FromWorker, RunPlan, Status } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
-import { joinFragments, type Connection } from '../transport/connection.js';
+import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
 import { beginMembership, membership } from './membership.js';
-import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership.js';
+import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
 import { RowServer } from './row-server.js';
 import { RunRecord, type StepLine, type Validation } from './run-record.js';
 import { describeStatus } from './status.js';
+import { abortMessage, WorkerConnections, type Hello } from './worker-connections.js';
 
 /** Told what happens, for a progress bar or a log. */
 export interface RunObserver {
@@ -67,7 +66,7 @@ export class Coordinator {
   readonly #config: MembershipConfig;
   readonly #listener: Listener;
   readonly #rows: RowServer | null;
-  readonly #connections = new Map<string, Connection>();
+  readonly #connections: WorkerConnections;
   readonly #clock: NodeJS.Timeout;
   #state: MembershipState;
   #reason: string | null = null;
@@ -86,6 +85,18 @@ export class Coordinator {
     this.#state = beginMembership(this.#config);
     this.endpoint = parts.listener.endpoint;
     this.ended = new Promise((resolve) => (this.#end = resolve));
+    this.#connections = new WorkerConnections({
+      openingTimeoutMs: limits.authenticationTimeoutMs,
+      log: options.log,
+      status: () => this.status(),
+      onHello: (hello) => {
+        this.#take(hello);
+      },
+      onMessage: (workerId, message) => {
+        this.#onMessage(workerId, message);
+      },
+      onClosed: (hello, why) => void this.#onClosed(hello, why),
+    });
     this.#clock = setInterval(() => {
       this.#take({ type: 'tick' });
     }, limits.heartbeatMs);
@@ -103,7 +114,7 @@ export class Coordinator {
     };
     let coordinator: Coordinator | null = null;
     const onConnection = (connection: Connection): void => {
-      if (coordinator) void coordinator.#welcome(connection);
+      if (coordinator) void coordinator.#connections.open(connection);
     };
     const maxMessageBytes = limits.maxControlBytes;
     const listener = await Listener.listen({ endpoint, token, limits, maxMessageBytes, log, onConnection });
@@ -128,61 +139,18 @@ export class Coordinator {
   /** Lets the last messages out, then closes every connection. */
   async close(): Promise<void> {
     clearInterval(this.#clock);
-    for (const connection of this.#connections.values()) connection.close();
+    this.#connections.close();
     await this.#listener.close();
     await this.#rows?.close();
   }
 
-  async #welcome(connection: Connection): Promise<void> {
-    const { limits, log } = this.#options;
-    try {
-      const timeoutMs = limits.authenticationTimeoutMs;
-      const opening = await connection.receive(openingSchema, { what: 'first message', timeoutMs });
-      if (opening.type === 'watch') this.#show(connection);
-      else this.#admit(connection, opening);
-    } catch (thrown) {
-      const { message } = toLockstepError(thrown);
-      log.warn(`refused a connection from ${connection.remote}: ${message}`, { remote: connection.remote });
-      connection.close(1008, message);
-    }
-  }
-
-  #show(connection: Connection): void {
-    connection.send(this.status());
-    connection.close();
-  }
-
-  #admit(connection: Connection, { workerId, host, pid, lockstepVersion: version }: Extract<FromWorker, { type: 'hello' }>): void {
-    if (version !== lockstepVersion) {
-      const message = `Worker ${workerId} runs Lockstep ${version}, the coordinator ${lockstepVersion}. Install the same on both.`;
-      connection.send(abortMessage(new LockstepError('ERR_WORKER_MISMATCH', message)));
-      throw new LockstepError('ERR_WORKER_MISMATCH', message);
-    }
-    const isNew = !this.#connections.has(workerId);
-    if (isNew) this.#connections.set(workerId, connection);
-    this.#take({ type: 'hello', workerId, host, pid });
-    if (!isNew) throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} is connected already.`);
-    connection.onMessage((message) => {
-      try {
-        this.#onMessage(workerId, decodeMessage(fromWorkerSchema, joinFragments(message)));
-      } catch (thrown) {
-        this.#options.log.warn(`worker ${workerId}: ${toLockstepError(thrown).message}`, { workerId });
-        connection.close(1008, toLockstepError(thrown).message);
-      }
-    });
-    void connection.closed.then(({ code, reason }) => this.#onClosed(workerId, pid, reason || `code ${code}`));
-  }
-
-  async #onClosed(workerId: string, pid: number, reason: string): Promise<void> {
+  async #onClosed({ workerId, pid }: Hello, why: string): Promise<void> {
     const ending = await this.#options.explainLoss?.(pid);
-    this.#connections.delete(workerId);
-    this.#take({ type: 'lost', workerId, why: ending ?? `its connection closed (${reason})` });
+    this.#take({ type: 'lost', workerId, why: ending ?? why });
   }
 
-  #onMessage(workerId: string, message: FromWorker): void {
+  #onMessage(workerId: string, message: Exclude<FromWorker, Hello>): void {
     switch (message.type) {
-      case 'hello':
-        throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} said hello twice.`);
       case 'ready':
         this.#onReady(message);
         this.#take({ ...message, workerId });
@@ -232,8 +200,8 @@ export class Coordinator {
 
   async #serveRows(workerId: string, request: Extract<FromWorker, { type: 'read-rows' }>): Promise<void> {
     try {
-      if (!this.#rows) throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} asked for rows of a job that serves none.`);
-      this.#connections.get(workerId)?.send(await this.#rows.answer(request));
+      assert(this.#rows, `worker ${workerId} asked for rows of a job that serves none`);
+      this.#connections.send(workerId, await this.#rows.answer(request));
     } catch (thrown) {
       this.#take({ type: 'failed', workerId, error: toLockstepError(thrown, 'ERR_DATA_INVALID') });
     }
@@ -251,44 +219,43 @@ export class Coordinator {
   #perform(effect: MembershipEffect): void {
     switch (effect.type) {
       case 'welcome':
-        this.#send(effect.workerId, { type: 'welcome', plan: this.#plan() });
+        this.#connections.send(effect.workerId, { type: 'welcome', plan: this.#plan() });
         break;
       case 'refuse':
-        this.#refuse(effect.workerId, effect.error);
+        this.#connections.refuse(effect.workerId, effect.error);
         break;
       case 'form-generation':
-        this.#broadcast({ type: 'generation', generation: effect.generation, workers: [...effect.roster] });
+        this.#connections.broadcast({ type: 'generation', generation: effect.generation, workers: [...effect.roster] });
         break;
       case 'start':
         this.#record?.start(performance.now());
-        this.#broadcast({ type: 'start', generation: effect.generation });
+        this.#connections.broadcast({ type: 'start', generation: effect.generation });
         break;
       case 'drain':
-        this.#broadcast({ type: 'drain' });
+        this.#connections.broadcast({ type: 'drain' });
         break;
       case 'stop-after':
-        this.#broadcast({ type: 'stop-after', step: effect.step });
+        this.#connections.broadcast({ type: 'stop-after', step: effect.step });
         break;
       case 'finish':
-        this.#broadcast({ type: 'goodbye' });
+        this.#connections.broadcast({ type: 'goodbye' });
         this.#finish(null, effect.weightsSha256);
         break;
       case 'fail':
-        this.#broadcast(abortMessage(effect.error));
+        this.#connections.broadcast(abortMessage(effect.error));
         this.#finish(effect.error, null);
         break;
     }
   }
 
-  #refuse(workerId: string, error: LockstepError): void {
-    this.#options.log.warn(`refused worker ${workerId}: ${error.message}`, { workerId, code: error.code });
-    this.#send(workerId, abortMessage(error));
-    this.#connections.delete(workerId);
-  }
-
   #finish(error: LockstepError | null, weightsSha256: string | null): void {
     clearInterval(this.#clock);
-    this.#end({ error: error && this.#withCheckpoint(error), weightsSha256, record: this.#record, generations: this.#state.generation });
+    this.#end({
+      error: error && this.#withCheckpoint(error),
+      weightsSha256,
+      record: this.#record,
+      generations: this.#state.generation,
+    });
   }
 
   /** Where to go on from, for whoever reads the error. */
@@ -316,16 +283,4 @@ export class Coordinator {
       heartbeatMs: limits.heartbeatMs,
     };
   }
-
-  #send(workerId: string, message: FromCoordinator): void {
-    this.#connections.get(workerId)?.send(message);
-  }
-
-  #broadcast(message: FromCoordinator): void {
-    for (const workerId of this.#connections.keys()) this.#send(workerId, message);
-  }
-}
-
-function abortMessage({ code, message }: LockstepError): FromCoordinator {
-  return { type: 'abort', failure: { code, message, step: null } };
 }

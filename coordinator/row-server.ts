@@ -38,7 +38,10 @@ export class RowServer {
     const data = this.#data[split];
     const outside = indices.find((index) => index >= (data?.length ?? 0));
     if (!data || outside !== undefined) {
-      throw new LockstepError('ERR_PROTOCOL', `Row ${outside ?? 0} of the ${split} data was asked for; it has ${data?.length ?? 0}.`);
+      throw new LockstepError(
+        'ERR_PROTOCOL',
+        `Row ${outside ?? 0} of the ${split} data was asked for; it has ${data?.length ?? 0}.`,
+      );
     }
     const { x, y } = await data.read(indices);
     return { type: 'rows', request, x: toWire(x), y: toWire(y) };

@@ -82,8 +82,9 @@ export class RunFolder {
 
   async close(): Promise<void> {
     await new Promise<void>((resolve) => {
+      if (this.#metrics.closed) resolve();
       this.#metrics.once('close', resolve);
-      this.#metrics.destroyed ? resolve() : this.#metrics.end();
+      this.#metrics.end();
     });
   }
 }

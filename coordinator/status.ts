@@ -1,7 +1,7 @@
 /** A run in one picture, as `lockstep status` shows it. */
 import type { Status } from '../src/protocol/messages.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
-import type { MembershipState } from './membership.js';
+import type { MembershipState } from './membership-state.js';
 import type { RunRecord } from './run-record.js';
 
 export function describeStatus(

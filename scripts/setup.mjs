@@ -30,7 +30,10 @@ if (!hasEngine()) installEngine();
 function requireNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1])) return;
-  fail(`Lockstep needs Node ${oldestNode.join('.')} or later; this is Node ${process.versions.node}.`, exitMachineLacks);
+  fail(
+    `Lockstep needs Node ${oldestNode.join('.')} or later; this is Node ${process.versions.node}.`,
+    exitMachineLacks,
+  );
 }
 
 /** npm writes its own copy of the lock file when it has installed everything. */

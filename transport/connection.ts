@@ -93,7 +93,10 @@ export class Connection {
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise<Fragments>((resolve, reject) => {
-        this.#handler = resolve;
+        this.#handler = (message) => {
+          this.#handler = null; // the next one waits for the next reader
+          resolve(message);
+        };
         timer = setTimeout(() => {
           reject(new LockstepError('ERR_TIMEOUT', `No ${what} came from ${this.remote} within ${timeoutMs} ms.`));
         }, timeoutMs);

@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket } from 'ws';
-import { LockstepError } from '../src/errors.js';
+import { LockstepError, toLockstepError } from '../src/errors.js';
 import { challengeSchema, isProof, makeNonce, proofHeader, proveToken } from '../src/protocol/authentication.js';
 import type { Nonces, Token } from '../src/protocol/authentication.js';
 import type { Limits } from '../src/protocol/limits.js';
@@ -64,7 +64,8 @@ async function dialOnce(options: DialOptions): Promise<Connection> {
 
 function fetchChallenge({ endpoint, limits, signal }: DialOptions): Promise<string> {
   return new Promise((resolve, reject) => {
-    const where = endpoint.kind === 'unix' ? { socketPath: endpoint.path } : { host: endpoint.host, port: endpoint.port };
+    const where =
+      endpoint.kind === 'unix' ? { socketPath: endpoint.path } : { host: endpoint.host, port: endpoint.port };
     const options = { ...where, path: '/challenge', agent: false, timeout: limits.authenticationTimeoutMs };
     const asked = request({ ...options, ...(signal && { signal }) }, (response) => {
       let body = '';
@@ -77,7 +78,7 @@ function fetchChallenge({ endpoint, limits, signal }: DialOptions): Promise<stri
         try {
           resolve(readChallenge(body, endpoint));
         } catch (error) {
-          reject(error as Error); // readChallenge throws LockstepErrors
+          reject(toLockstepError(error));
         }
       });
     });
@@ -90,7 +91,8 @@ function fetchChallenge({ endpoint, limits, signal }: DialOptions): Promise<stri
 function readChallenge(body: string, endpoint: Endpoint): string {
   const where = formatEndpoint(endpoint);
   const challenge = challengeSchema.safeParse(parseJson(body));
-  if (!challenge.success) throw new LockstepError('ERR_PROTOCOL', `What listens on ${where} is no Lockstep coordinator.`);
+  if (!challenge.success)
+    throw new LockstepError('ERR_PROTOCOL', `What listens on ${where} is no Lockstep coordinator.`);
   if (challenge.data.protocol === protocolVersion) return challenge.data.nonce;
   const message = `${where} speaks protocol ${challenge.data.protocol}; this process speaks ${protocolVersion}.`;
   throw new LockstepError('ERR_PROTOCOL', `${message} Install the same Lockstep on both.`);
@@ -137,5 +139,7 @@ function connectError(cause: unknown, { endpoint, limits }: DialOptions): Error 
   if (cause instanceof LockstepError) return cause;
   const why = cause instanceof Error ? cause.message : String(cause);
   const message = `Cannot reach ${formatEndpoint(endpoint)} (${why}), tried for up to ${limits.connectTimeoutMs} ms.`;
-  return new LockstepError('ERR_CONNECT', `${message} Is the coordinator running there, and is the address right?`, { cause });
+  return new LockstepError('ERR_CONNECT', `${message} Is the coordinator running there, and is the address right?`, {
+    cause,
+  });
 }

@@ -118,7 +118,11 @@ function answer(request: IncomingMessage, response: ServerResponse, challenges: 
   response.end(JSON.stringify(body));
 }
 
-function admit(request: IncomingMessage, token: Token, challenges: Challenges): { proof: string } | { refusal: string } {
+function admit(
+  request: IncomingMessage,
+  token: Token,
+  challenges: Challenges,
+): { proof: string } | { refusal: string } {
   const parsed = credentialsSchema.safeParse(request.headers);
   if (!parsed.success) return { refusal: 'it did not answer the challenge' };
   const protocol = parsed.data['x-lockstep-protocol'];

@@ -18,7 +18,9 @@ export class Inbox {
   add(message: FromCoordinator): void {
     if (message.type === 'abort') {
       const { code, message: text } = message.failure;
-      this.fail(new LockstepError(isErrorCode(code) ? code : 'ERR_INTERNAL', text, { details: { fromCoordinator: true } }));
+      this.fail(
+        new LockstepError(isErrorCode(code) ? code : 'ERR_INTERNAL', text, { details: { fromCoordinator: true } }),
+      );
       return;
     }
     this.#unread.push(message);

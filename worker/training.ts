@@ -79,7 +79,9 @@ export class Training {
     await inbox.unlessFailed(words.committed(step));
     this.#numSteps = step + 1;
     const { segment, offset } = memory.layout.scalars;
-    const [loss = NaN, ...metrics] = memory.view('reduced', segment).subarray(offset, offset + memory.layout.numScalars);
+    const [loss = NaN, ...metrics] = memory
+      .view('reduced', segment)
+      .subarray(offset, offset + memory.layout.numScalars);
     this.#progress.add({ step: this.#numSteps, loss, metrics });
   }
 

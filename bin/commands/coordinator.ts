@@ -30,7 +30,10 @@ export function coordinatorCommand(): Command {
     const listen = parseEndpoint(options.listen);
     const common = runOptionsOf(options);
     const numWorkers = options.workers;
-    const summary = await runJob({ job, numWorkers, listen, limits: limitsOf(options), view, log, ...common }, launcher);
+    const summary = await runJob(
+      { job, numWorkers, listen, limits: limitsOf(options), view, log, ...common },
+      launcher,
+    );
     view.done(summary);
   });
 }

@@ -31,7 +31,12 @@ async function askStatus(options: StatusOptions): Promise<Omit<Status, 'type'>> 
   const { url, tokenFile } = await locate(options);
   const limits = { ...limitsOf(options), connectTimeoutMs: 1 }; // one try: the run is there or it is not
   const token = tokenFile === null ? null : await readToken(tokenFile);
-  const connection = await dial({ endpoint: parseEndpoint(url), token, limits, maxMessageBytes: limits.maxControlBytes });
+  const connection = await dial({
+    endpoint: parseEndpoint(url),
+    token,
+    limits,
+    maxMessageBytes: limits.maxControlBytes,
+  });
   connection.send({ type: 'watch' });
   const timeoutMs = limits.authenticationTimeoutMs;
   const { type: _type, ...status } = await connection.receive(statusSchema, { what: 'status', timeoutMs });
@@ -47,7 +52,18 @@ async function locate({ runDir, url, tokenFile }: StatusOptions): Promise<{ url:
   return { url: run.url, tokenFile: tokenFile ?? run.tokenFile };
 }
 
-function describe({ name, runId, state, step, totalSteps, epoch, loss, reason, workers, checkpoint }: Omit<Status, 'type'>): string[] {
+function describe({
+  name,
+  runId,
+  state,
+  step,
+  totalSteps,
+  epoch,
+  loss,
+  reason,
+  workers,
+  checkpoint,
+}: Omit<Status, 'type'>): string[] {
   return [
     `${name} (run ${runId}): ${state}, step ${step} of ${totalSteps ?? '?'}, epoch ${epoch}, loss ${loss?.toFixed(4) ?? 'none yet'}`,
     ...(reason === null ? [] : [reason]),

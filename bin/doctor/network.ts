@@ -13,6 +13,9 @@ export async function checkPorts(): Promise<CheckResult> {
   return { name: 'ports', status: 'bad', found: `cannot listen on 127.0.0.1: ${problem}`, mend };
 }
 
+/** Linux's `sun_path`. Node 20 cuts a longer path off and listens elsewhere, without an error. */
+const longestSocketBytes = 107;
+
 /** @param parent where the socket is made: workers of one host use the folder for temporary files */
 export async function checkUnixSocket(parent: string = tmpdir()): Promise<CheckResult> {
   const name = 'unix sockets';
@@ -25,8 +28,12 @@ export async function checkUnixSocket(parent: string = tmpdir()): Promise<CheckR
 async function whyNotUnixSocket(parent: string): Promise<string | undefined> {
   try {
     const folder = await mkdtemp(join(parent, 'lockstep-doctor-'));
+    const path = join(folder, 'socket');
     try {
-      return await whyNotListen({ path: join(folder, 'socket') });
+      const bytes = Buffer.byteLength(path);
+      if (bytes > longestSocketBytes)
+        return `the path would have ${bytes} bytes, and a socket's has at most ${longestSocketBytes}`;
+      return await whyNotListen({ path });
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

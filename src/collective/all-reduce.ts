@@ -150,7 +150,11 @@ function advance(
   let progress = progressOf(before, bucket);
   if (!progress.summed && progress.ready && progress.partials.size === numRemoteNodes(plan, bucket)) {
     const owned = chunkElements(plan, bucket, plan.rank) > 0;
-    progress = { ...progress, summed: true, reduced: owned ? new Set([...progress.reduced, plan.rank]) : progress.reduced };
+    progress = {
+      ...progress,
+      summed: true,
+      reduced: owned ? new Set([...progress.reduced, plan.rank]) : progress.reduced,
+    };
     if (owned) {
       effects.push({ type: 'sum', bucket });
       effects.push(...peersInOrder(plan).map((to) => ({ type: 'send-reduced', to, bucket }) as const));

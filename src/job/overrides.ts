@@ -21,11 +21,17 @@ function setField(target: unknown, path: readonly string[], value: unknown, over
   const [key, ...rest] = path;
   if (key === undefined) return value;
   if (typeof target !== 'object' || target === null || Array.isArray(target)) {
-    throw new LockstepError('ERR_OVERRIDE_INVALID', `--set ${override}: "${key}" is inside of something that has no fields.`);
+    throw new LockstepError(
+      'ERR_OVERRIDE_INVALID',
+      `--set ${override}: "${key}" is inside of something that has no fields.`,
+    );
   }
   const current: unknown = Reflect.get(target, key);
   if (typeof current === 'function') {
-    throw new LockstepError('ERR_OVERRIDE_INVALID', `--set ${override}: "${key}" is a function in the job file; only plain values can be set.`);
+    throw new LockstepError(
+      'ERR_OVERRIDE_INVALID',
+      `--set ${override}: "${key}" is a function in the job file; only plain values can be set.`,
+    );
   }
   return { ...target, [key]: setField(current, rest, value, override) };
 }

@@ -1,8 +1,10 @@
 /**
  * The kernels in plain TypeScript, one element at a time and rounded to float32 at each operation: what the kernels mean,
- * and what their tests hold them to. Arrays instead of addresses; `checksum` has its twin in checksum.ts.
+ * and what their tests hold them to. Arrays instead of addresses.
  */
 import type { AdamCoefficients, SgdCoefficients } from './kernels.js';
+
+export { checksum } from './checksum.js';
 
 const f32 = Math.fround;
 

@@ -20,7 +20,10 @@ export function decodeMessage<T extends z.ZodType>(schema: T, bytes: Uint8Array)
   if (parsed.success) return parsed.data;
   const problem = parsed.error.issues[0];
   const where = problem?.path.map(String).join('.') ?? '';
-  throw new LockstepError('ERR_PROTOCOL', `A control message does not fit: ${where}: ${problem?.message ?? 'unknown'}.`);
+  throw new LockstepError(
+    'ERR_PROTOCOL',
+    `A control message does not fit: ${where}: ${problem?.message ?? 'unknown'}.`,
+  );
 }
 
 function unpack(bytes: Uint8Array): unknown {

@@ -109,9 +109,7 @@ export const runPlanSchema = z.strictObject({
   /** A checkpoint to go on from. */
   resumeFrom: text.nullable(),
   /** Null where each worker opens the data itself. */
-  served: z
-    .strictObject({ trainRows: count, validationRows: count.nullable(), facts: factsSchema })
-    .nullable(),
+  served: z.strictObject({ trainRows: count, validationRows: count.nullable(), facts: factsSchema }).nullable(),
   heartbeatMs: z.int().positive(),
 });
 export type RunPlan = z.output<typeof runPlanSchema>;

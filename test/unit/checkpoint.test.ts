@@ -261,7 +261,7 @@ describe('a write that fails', () => {
   });
 
   it('on a disk that is really full is told as ERR_DISK_FULL', async (context) => {
-    const mount = await execa('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder], { reject: false });
+    const mount = await execa('/bin/mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder], { reject: false });
     if (mount.failed) context.skip('mounting a small disk takes root');
     try {
       await write(fill(createMemory()), 10);
@@ -269,7 +269,7 @@ describe('a write that fails', () => {
       await expect(write(fill(createMemory(large)), 50)).rejects.toThrow(failure('ERR_DISK_FULL', 'step 50'));
       expect(await readdir(folder)).toEqual(['step-00000010.safetensors']);
     } finally {
-      await execa('umount', [folder]);
+      await execa('/bin/umount', [folder]);
     }
   });
 

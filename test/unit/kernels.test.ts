@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { checksum } from '../../src/kernels/checksum.js';
 import { instantiateKernels, type AdamCoefficients } from '../../src/kernels/kernels.js';
 import * as reference from '../../src/kernels/reference.js';
+
+const { checksum } = reference;
 
 const ELEMENT_BYTES = 4;
 const NUM_ARRAYS = 4;

@@ -1,7 +1,8 @@
 /** The compute thread's end of the comm thread: starts it, sends it what it has to do, and hands over what it says. */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { LockstepError, toLockstepError } from '../../src/errors.js';
+import type { LockstepError} from '../../src/errors.js';
+import { toLockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import type { Addresses, FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
 import { fromPlainError, type CommOptions, type FromComm, type GenerationSetup, type ToComm } from './channel.js';
@@ -73,11 +74,7 @@ export class CommLink {
   }
 }
 
-function deliver(
-  message: Exclude<FromComm, { type: 'online' | 'failed' }>,
-  handlers: CommHandlers,
-  log: Log,
-): void {
+function deliver(message: Exclude<FromComm, { type: 'online' | 'failed' }>, handlers: CommHandlers, log: Log): void {
   switch (message.type) {
     case 'received':
       handlers.onMessage(message.message);

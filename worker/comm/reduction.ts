@@ -3,7 +3,12 @@
  * applies the optimizer. It decides nothing itself.
  */
 import { allReduce, beginAllReduce, waiting } from '../../src/collective/all-reduce.js';
-import type { AllReduceEffect, AllReduceEvent, AllReducePlan, AllReduceState } from '../../src/collective/all-reduce.js';
+import type {
+  AllReduceEffect,
+  AllReduceEvent,
+  AllReducePlan,
+  AllReduceState,
+} from '../../src/collective/all-reduce.js';
 import type { Bucket, Chunk } from '../../src/collective/buckets.js';
 import { sumTree } from '../../src/collective/tree-sum.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';

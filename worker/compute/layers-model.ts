@@ -46,13 +46,18 @@ function adapt(model: LayersModel, { tf, log, sample }: ModelOptions): Trainable
   checkPurity(allLayers);
   const weights = collectWeights(model);
   warnOfTfjsBehaviour(allLayers, weights, log);
+  const variables = weights.variables.map((weight) => toVariable(tf, weight));
   return {
     parameters: weights.parameters,
-    variables: weights.variables.map((weight) => toVariable(tf, weight)),
+    variables,
     forward: (x, training) => forward(tf, model, x, training),
     penalties: () => model.calculateLosses(),
     forgetPass: () => forgetDropoutMasks(tf, allLayers),
-    dispose: () => void model.dispose(),
+    dispose: () => {
+      model.dispose();
+      // tfjs leaves the weights of a layer that was applied more than once.
+      tf.dispose(variables.filter((variable) => !variable.isDisposed));
+    },
   };
 }
 

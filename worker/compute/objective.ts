@@ -64,6 +64,7 @@ export interface ObjectiveOptions {
   readonly labelShape: readonly number[];
 }
 
+/** A job's loss and metrics, resolved for the output of its model. */
 export class Objective {
   /** As the job writes them; a function by its own name, or metric1, metric2, … */
   readonly metricNames: readonly string[];

@@ -4,7 +4,7 @@
  * steps are compared with.
  */
 import type { NamedTensorMap, Scalar, Tensor, Variable } from '@tensorflow/tfjs';
-import { assert, toLockstepError } from '../../src/errors.js';
+import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Batch } from '../../src/job/dataset.js';
 import type { Job } from '../../src/job/job.js';
 import type { Log } from '../../src/log.js';
@@ -60,6 +60,7 @@ interface Parts {
   readonly firstPass: FirstPass;
 }
 
+/** A job's model with its loss and metrics, ready to run slots. Not for concurrent use: a call is synchronous. */
 export class TrainingStep {
   /** Trainable parameters first, then state, each in the model's order. */
   readonly parameters: readonly ParameterSpec[];
@@ -114,7 +115,7 @@ export class TrainingStep {
       return step;
     } catch (error) {
       model.dispose();
-      throw toLockstepError(error, 'ERR_MODEL_INVALID');
+      throw describeFailure(error);
     }
   }
 
@@ -231,6 +232,13 @@ function passForward(model: TrainableModel, { tf, seed, sample }: BuildOptions):
   } finally {
     model.forgetPass();
   }
+}
+
+function describeFailure(error: unknown): LockstepError {
+  if (error instanceof LockstepError) return error;
+  const { message } = toLockstepError(error);
+  const text = `The model cannot be trained on the first batch: ${message}`;
+  return new LockstepError('ERR_MODEL_INVALID', text, { cause: error });
 }
 
 interface Differentiated {

@@ -54,7 +54,9 @@ async function unpack(file: DataFile, signal: AbortSignal | undefined): Promise<
 }
 
 function checkSize(file: string, { offset, shape, element }: RowLayout, size: number): void {
-  if (shape[0] === 0) throw invalidData({ file }, 'found no rows, expected at least one');
+  if (sizeOf(shape) === 0) {
+    throw invalidData({ file }, `found no numbers (shape [${shape.join(', ')}]), expected at least one row`);
+  }
   const expected = offset + sizeOf(shape) * element.bytes;
   if (size === expected) return;
   const arithmetic = `${expected} bytes (a header of ${offset}, and ${element.name} of shape [${shape.join(', ')}])`;

@@ -90,10 +90,10 @@ class JsonLinesParser implements RowParser {
     const shape = (this.#shapes[part] ??= nestedShape(value));
     const numbers: number[] = [];
     const problem = flatten(value, shape, numbers);
-    if (problem === undefined) return numbers;
+    if (problem === undefined && numbers.length > 0) return numbers;
     const field = [this.#fields[part]].flat().join(', ');
     const expected = shape.length === 0 ? 'a finite number' : `finite numbers of shape [${shape.join(', ')}]`;
-    throw this.#invalid(line, `field "${field}": found ${problem}, expected ${expected}`);
+    throw this.#invalid(line, `field "${field}": found ${problem ?? 'no numbers'}, expected ${expected}`);
   }
 
   #invalid(line: number, problem: string, cause?: unknown): Error {

@@ -39,19 +39,7 @@ export async function mapRows(
     const [first] = rows;
     if (first) format ??= { x: formatOf(first.x, batch.x), y: formatOf(first.y, batch.y) };
     if (!format) return batch;
-    const { x, y } = format;
-    return {
-      x: gather(
-        rows.map((row) => row.x),
-        x,
-        (position) => `${rowName(position)}: the map function's x`,
-      ),
-      y: gather(
-        rows.map((row) => row.y),
-        y,
-        (position) => `${rowName(position)}: the map function's y`,
-      ),
-    };
+    return { x: gather(rows, 'x', format.x, rowName), y: gather(rows, 'y', format.y, rowName) };
   };
   return changeRows(parent, { apply, identity: ['map', change.toString()], memoryLimitBytes });
 }
@@ -87,24 +75,29 @@ function formatOf(row: Values, { shape }: Column): RowFormat {
   return { values, shape: sizeOf(before) === row.length ? before : [row.length] };
 }
 
-function gather(rows: readonly Values[], format: RowFormat, name: (position: number) => string): Column {
-  const length = sizeOf(format.shape);
-  const data = new format.values(rows.length * length);
-  rows.forEach((row, position) => {
-    if (row.length !== length || row.constructor !== format.values) {
+function gather(
+  rows: readonly Row[],
+  member: keyof Row,
+  { values, shape }: RowFormat,
+  rowName: (position: number) => string,
+): Column {
+  const length = sizeOf(shape);
+  const data = new values(rows.length * length);
+  rows.forEach(({ [member]: row }, position) => {
+    if (row.length !== length || row.constructor !== values) {
       const found = `${row.length} numbers in a ${row.constructor.name}`;
-      throw invalidMap(
-        `${name(position)}: found ${found}, expected ${length} in a ${format.values.name}, as in the first row`,
-      );
+      const expected = `${length} in a ${values.name}, as in the first row`;
+      throw invalidMap(`${rowName(position)}: the map function's ${member}: found ${found}, expected ${expected}`);
     }
     data.set(row, position * length);
   });
   const unusable = firstUnusable(data);
   if (unusable) {
-    const place = `${name(Math.floor(unusable.position / length))}[${unusable.position % length}]`;
-    throw invalidMap(`${place}: found ${data[unusable.position] ?? 'nothing'}, expected ${unusable.expected}`);
+    const place = `${rowName(Math.floor(unusable.position / length))}: the map function's ${member}`;
+    const found = `[${unusable.position % length}]: found ${data[unusable.position] ?? 'nothing'}`;
+    throw invalidMap(`${place}${found}, expected ${unusable.expected}`);
   }
-  return { data, shape: [rows.length, ...format.shape] };
+  return { data, shape: [rows.length, ...shape] };
 }
 
 function invalidMap(message: string, cause?: unknown): LockstepError {

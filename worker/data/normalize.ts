@@ -33,10 +33,10 @@ export interface FitOptions extends NormalizeLimits {
 
 export type NormalizeOptions = ScaleOptions | StandardOptions | FitOptions;
 
-/** out = (x − mean[i]) · factor[i], where arrays of one number hold for every i. */
+/** out = (x − mean[i]) · factor[i] for number i of a row; a single one holds for all. */
 interface Scaling {
-  readonly mean: readonly number[];
-  readonly factor: readonly number[];
+  readonly mean: Float64Array;
+  readonly factor: Float64Array;
 }
 
 /** Owns `parent` from now on. */
@@ -72,41 +72,43 @@ async function scalingOf(
   }
 }
 
-function given(mean: number[], factor: number[]): { scaling: Scaling; identity: unknown[] } {
-  const scaling = { mean, factor };
-  return { scaling, identity: [scaling] };
+function given(mean: readonly number[], factor: readonly number[]): { scaling: Scaling; identity: unknown[] } {
+  return { scaling: { mean: Float64Array.from(mean), factor: Float64Array.from(factor) }, identity: [mean, factor] };
 }
 
 /** Welford's running mean and squared deviation (Technometrics 4, 1962), in the data's own order: the same everywhere. */
 async function fitted(dataset: Dataset, per: 'element' | 'all'): Promise<Scaling> {
-  const mean: number[] = [];
-  const squares: number[] = [];
+  let mean = new Float64Array();
+  let squares = new Float64Array();
   let seen = 0;
   for (const indices of blocksOf(dataset.length)) {
-    const { x } = await dataset.read(indices);
-    const width = per === 'all' ? 1 : x.data.length / indices.length;
-    for (let i = 0; i < x.data.length; i++) {
-      const element = i % width;
-      if (element === 0) seen++;
-      const value = x.data[i] ?? 0;
-      const before = mean[element] ?? 0;
-      const after = before + (value - before) / seen;
-      mean[element] = after;
-      squares[element] = (squares[element] ?? 0) + (value - before) * (value - after);
+    const { data } = (await dataset.read(indices)).x;
+    const width = per === 'all' ? 1 : data.length / indices.length;
+    if (seen === 0) [mean, squares] = [new Float64Array(width), new Float64Array(width)];
+    for (let i = 0; i < data.length; i += width) {
+      seen++;
+      for (let element = 0; element < width; element++) {
+        const value = data[i + element] ?? 0;
+        const before = mean[element] ?? 0;
+        const after = before + (value - before) / seen;
+        mean[element] = after;
+        squares[element] = (squares[element] ?? 0) + (value - before) * (value - after);
+      }
     }
   }
   return { mean, factor: squares.map((square) => (square > 0 ? 1 / Math.sqrt(square / seen) : 0)) };
 }
 
-function scale(batch: Batch, { mean, factor }: Scaling, rowName: (position: number) => string): Batch {
+function scale(batch: Batch, scaling: Scaling, rowName: (position: number) => string): Batch {
   const { data, shape } = batch.x;
   const width = data.length / (shape[0] ?? 1);
-  checkLength('mean', mean, width);
-  checkLength('std', factor, width);
+  const mean = perElement('mean', scaling.mean, width);
+  const factor = perElement('std', scaling.factor, width);
   const scaled = new Float32Array(data.length);
-  for (let i = 0; i < data.length; i++) {
-    const element = i % width;
-    scaled[i] = ((data[i] ?? 0) - at(mean, element)) * at(factor, element);
+  for (let i = 0; i < data.length; i += width) {
+    for (let element = 0; element < width; element++) {
+      scaled[i + element] = ((data[i + element] ?? 0) - (mean[element] ?? 0)) * (factor[element] ?? 0);
+    }
   }
   const unusable = firstUnusable(scaled);
   if (unusable) {
@@ -117,12 +119,10 @@ function scale(batch: Batch, { mean, factor }: Scaling, rowName: (position: numb
   return { x: { data: scaled, shape }, y: batch.y };
 }
 
-function at(numbers: readonly number[], element: number): number {
-  return numbers[numbers.length === 1 ? 0 : element] ?? 0;
-}
-
-function checkLength(what: string, numbers: readonly number[], width: number): void {
-  if (numbers.length === 1 || numbers.length === width) return;
+/** One number for each number of a row; a single one holds for all. */
+function perElement(what: string, numbers: Scaling['mean'], width: number): Scaling['mean'] {
+  if (numbers.length === width) return numbers;
+  if (numbers.length === 1) return new Float64Array(width).fill(numbers[0] ?? 0);
   const message = `normalize: found ${numbers.length} numbers in ${what}, expected 1, or ${width} as in a row of x.`;
   throw new LockstepError('ERR_DATA_INVALID', message);
 }

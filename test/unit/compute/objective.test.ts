@@ -32,7 +32,9 @@ function resolve(job: Partial<Pick<Job, 'loss' | 'metrics'>>, labels: Tensor, ou
 
 function measure(job: Partial<Pick<Job, 'loss' | 'metrics'>>, labels: Tensor, output: Tensor): number[] {
   const objective = resolve(job, labels, output);
-  return [objective.loss(labels, output), ...objective.metrics(labels, output)].map((scalar) => given(scalar.dataSync()[0]));
+  return [objective.loss(labels, output), ...objective.metrics(labels, output)].map((scalar) =>
+    given(scalar.dataSync()[0]),
+  );
 }
 
 /** What tfjs itself says of these labels and outputs: the evaluation of a model that returns its input. */
@@ -96,7 +98,10 @@ describe('a loss by name', () => {
 
 function tfjsAccepts({ loss = 'meanSquaredError', metrics = [] }: { loss?: string; metrics?: string[] }): boolean {
   const inputs = tf.input({ shape: [2] });
-  const model = tf.model({ inputs, outputs: tf.layers.activation({ activation: 'linear' }).apply(inputs) as SymbolicTensor });
+  const model = tf.model({
+    inputs,
+    outputs: tf.layers.activation({ activation: 'linear' }).apply(inputs) as SymbolicTensor,
+  });
   try {
     model.compile({ optimizer: 'sgd', loss, metrics });
     return true;
@@ -161,7 +166,10 @@ describe('a metric by name', () => {
     'fails with the known names where the name is not known',
     tidily(() => {
       expect(() => resolve({ metrics: ['recall'] }, oneHot(), probabilities())).toThrow(
-        expect.objectContaining({ code: 'ERR_JOB_INVALID', message: expect.stringContaining('accuracy, binary') as string }),
+        expect.objectContaining({
+          code: 'ERR_JOB_INVALID',
+          message: expect.stringContaining('accuracy, binary') as string,
+        }),
       );
     }),
   );

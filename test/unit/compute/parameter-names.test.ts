@@ -17,7 +17,11 @@ describe('nameParameters', () => {
 
   it('knows generated names by their class, digits and prefixes included', () => {
     expect(
-      nameParameters(['conv2d_Conv2D8/kernel', 'net2_Net231/w', 'bidirectional_Bidirectional3/forward_lstm_LSTM7/kernel']),
+      nameParameters([
+        'conv2d_Conv2D8/kernel',
+        'net2_Net231/w',
+        'bidirectional_Bidirectional3/forward_lstm_LSTM7/kernel',
+      ]),
     ).toEqual(['conv2d_Conv2D1/kernel', 'net2_Net21/w', 'bidirectional_Bidirectional1/forward_lstm_LSTM1/kernel']);
   });
 

@@ -1,5 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { randomStream, withSeededRandom, withSeededRandomAsync, type RandomKey } from '../../../worker/compute/random.js';
+import {
+  randomStream,
+  withSeededRandom,
+  withSeededRandomAsync,
+  type RandomKey,
+} from '../../../worker/compute/random.js';
 
 const hostRandom = Math.random;
 afterEach(() => expect(Math.random).toBe(hostRandom));

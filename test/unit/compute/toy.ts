@@ -102,6 +102,8 @@ export function readAll(tensors: readonly Tensor[]): Float32Array[] {
 /** The largest difference of any two numbers in the same place. */
 export function maxDifference(a: readonly Float32Array[], b: readonly Float32Array[]): number {
   if (a.length !== b.length) return NaN;
-  const differences = a.flatMap((values, index) => [...values].map((value, at) => Math.abs(value - (b[index]?.[at] ?? NaN))));
+  const differences = a.flatMap((values, index) =>
+    [...values].map((value, at) => Math.abs(value - (b[index]?.[at] ?? NaN))),
+  );
   return Math.max(...differences);
 }

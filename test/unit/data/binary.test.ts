@@ -6,7 +6,7 @@ import { dataFolder, float32, plain } from './folder.js';
 
 /** An .npy file of version 1.0 as numpy.save lays it out; that it is the same is tested against `numpySaved`. */
 function npyFile(descr: string, shape: string, data: ArrayBufferView): Buffer {
-  const header = `${`{'descr': '${descr}', 'fortran_order': False, 'shape': ${shape}, }`.padEnd(117)  }\n`;
+  const header = `${`{'descr': '${descr}', 'fortran_order': False, 'shape': ${shape}, }`.padEnd(117)}\n`;
   const start = Buffer.from('\x93NUMPY\x01\x00\x76\x00', 'latin1');
   return Buffer.concat([start, Buffer.from(header), new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]);
 }
@@ -146,7 +146,7 @@ describe('npy', () => {
       npyFile('|u1', '(3,)', Uint8Array.of(0, 1, 2)),
       'y.npy: found 2 rows, expected as many as the 3',
     ],
-    ['no rows', npyFile('<f4', '(0, 3)', new Float32Array(0)), 'x.npy: found no rows'],
+    ['no rows', npyFile('<f4', '(0, 3)', new Float32Array(0)), 'x.npy: found no numbers (shape [0, 3])'],
     ['some other file', Buffer.from('x,y\n1,2\n3,4\n5,6\n'), 'x.npy: the file is not an .npy file'],
     ['an empty file', Buffer.alloc(0), 'x.npy: the file is not an .npy file'],
   ])('refuses %s when opened', async (_, x, message) => {
@@ -157,6 +157,16 @@ describe('npy', () => {
     await expect(folder.open(npy(files))).rejects.toMatchObject(error);
     await expect(folder.open(npy({ ...files, memoryLimitBytes: 1 }))).rejects.toMatchObject(error);
   });
+});
+
+test('names a wrong row far into a file that is larger than the limit', async () => {
+  const folder = await dataFolder();
+  const numbers = new Float32Array(900_000);
+  numbers[299_999 * 3 + 1] = Infinity;
+  await folder.write('x.npy', npyFile('<f4', '(300000, 3)', numbers));
+  await expect(folder.open(npy({ x: 'x.npy', y: 'x.npy', memoryLimitBytes: 1 }))).rejects.toThrow(
+    'x.npy, row 300000, column 2: found Infinity',
+  );
 });
 
 describe('idx', () => {

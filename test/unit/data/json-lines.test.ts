@@ -22,11 +22,19 @@ describe('jsonLines', () => {
     expect(plain(await data.read([0]))).toEqual({ x: float32([2, 30], [1, 2]), y: float32([1], [1, 1]) });
   });
 
+  test('refuses arrays without numbers when opened', async () => {
+    const folder = await dataFolder();
+    await folder.write('a.jsonl', '{"x": [[], []], "y": 0}');
+    await expect(folder.open(jsonLines('a.jsonl', { x: 'x', y: 'y' }))).rejects.toThrow(
+      'a.jsonl, line 1: field "x": found no numbers',
+    );
+  });
+
   test('takes U+2028 and characters across chunks for what they are', async () => {
     const folder = await dataFolder();
-    const note = `\u2028${'é'.repeat(200_000)}`;
-    await folder.write('a.jsonl', `{"note": "${note}", "x": 1, "y": 2}\n{"x": 3, "y": 4}`);
-    const data = await folder.open(jsonLines('a.jsonl', { x: 'x', y: 'y' }));
+    const field = `\u2028${'é'.repeat(200_000)}`; // 400 kB, of two bytes each from an odd place on; chunks are 256 KiB
+    await folder.write('a.jsonl', `{"${field}": 1, "y": 2}\n{"${field}": 3, "y": 4}`);
+    const data = await folder.open(jsonLines('a.jsonl', { x: field, y: 'y' }));
     expect(plain(await data.read([0, 1])).x).toEqual(float32([1, 3], [2, 1]));
     expect(data.describe?.(1)).toBe('a.jsonl, line 2');
   });

@@ -148,6 +148,14 @@ describe.each([
   });
 });
 
+test('map makes more rows than are handled at a time', async () => {
+  const { dataset } = counted(3000);
+  const { x, y } = await readAll(source(dataset).map(({ x: [row = 0] }) => ({ x: row + 1, y: [row, -row] })));
+  expect(x.data).toEqual(Array.from({ length: 3000 }, (_, row) => row + 1));
+  expect(y.data.slice(-2)).toEqual([2999, -2999]);
+  expect(y.shape).toEqual([3000, 2]);
+});
+
 test('map calls its function when the data is opened, and not again', async () => {
   let calls = 0;
   const data = await small

@@ -38,6 +38,9 @@ export interface InstallOptions {
   /** @default those of sourcesFor(variant) */
   readonly sources?: readonly Source[];
   readonly run?: Run;
+  /** The path of tfjs-node-gpu's tarball. @default from the cache or the registry */
+  readonly tarball?: () => Promise<string>;
+  /** @default testEngine */
   readonly test?: (directory: string) => Promise<SelfTest>;
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
@@ -62,6 +65,7 @@ export function defaultVariant(): Variant {
  */
 export async function installEngine(options: InstallOptions): Promise<EngineManifest> {
   const { root = cacheRoot(), run = runCommand, say } = options;
+  const tarball = options.tarball ?? (() => fetchTarball(root, run));
   const engines = join(root, 'engines');
   requireLinux();
   await requireCompiler(run);
@@ -70,7 +74,7 @@ export async function installEngine(options: InstallOptions): Promise<EngineMani
   const directory = asideIn(engines);
   try {
     say(`taking tfjs-node-gpu ${tfjsNodeVersion} from the registry`);
-    await unpackTarball(await fetchTarball(root, run), directory, run);
+    await unpackTarball(await tarball(), directory, run);
     const manifest = await firstWorkingSource(directory, options);
     writeManifest(directory, manifest);
     // A name of its own each time: a run that is just loading the engine in use keeps it.

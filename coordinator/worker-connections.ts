@@ -1,0 +1,112 @@
+/**
+ * The coordinator's connections: takes the first message of each, shows a watcher the status, and keeps a worker's under
+ * the worker's id. What does not fit is refused and logged, and harms no other connection.
+ */
+import { LockstepError, toLockstepError } from '../src/errors.js';
+import type { Log } from '../src/log.js';
+import { decodeMessage } from '../src/protocol/codec.js';
+import { fromWorkerSchema, openingSchema } from '../src/protocol/messages.js';
+import type { FromCoordinator, FromWorker, Status } from '../src/protocol/messages.js';
+import { lockstepVersion } from '../src/version.js';
+import { joinFragments, type Connection } from '../transport/connection.js';
+
+export type Hello = Extract<FromWorker, { type: 'hello' }>;
+
+export interface WorkerConnectionsOptions {
+  /** Time from the opening of a connection to its first message. */
+  readonly openingTimeoutMs: number;
+  readonly log: Log;
+  readonly status: () => Status;
+  readonly onHello: (hello: Hello) => void;
+  readonly onMessage: (workerId: string, message: Exclude<FromWorker, Hello>) => void;
+  readonly onClosed: (hello: Hello, why: string) => void;
+}
+
+export class WorkerConnections {
+  readonly #options: WorkerConnectionsOptions;
+  readonly #byWorker = new Map<string, Connection>();
+
+  constructor(options: WorkerConnectionsOptions) {
+    this.#options = options;
+  }
+
+  /** A connection that has proved the token and has said nothing yet. */
+  async open(connection: Connection): Promise<void> {
+    try {
+      const timeoutMs = this.#options.openingTimeoutMs;
+      const opening = await connection.receive(openingSchema, { what: 'first message', timeoutMs });
+      if (opening.type === 'watch') this.#show(connection);
+      else this.#admit(connection, opening);
+    } catch (thrown) {
+      this.#drop(connection, `a connection from ${connection.remote}`, toLockstepError(thrown));
+    }
+  }
+
+  send(workerId: string, message: FromCoordinator): void {
+    this.#byWorker.get(workerId)?.send(message);
+  }
+
+  broadcast(message: FromCoordinator): void {
+    for (const connection of this.#byWorker.values()) connection.send(message);
+  }
+
+  /** Tells the worker why, and forgets it. */
+  refuse(workerId: string, error: LockstepError): void {
+    const connection = this.#byWorker.get(workerId);
+    this.#byWorker.delete(workerId);
+    if (connection) this.#drop(connection, `worker ${workerId}`, error);
+  }
+
+  /** Lets the last messages out. */
+  close(): void {
+    for (const connection of this.#byWorker.values()) connection.close();
+  }
+
+  #show(connection: Connection): void {
+    connection.send(this.#options.status());
+    connection.close();
+  }
+
+  #admit(connection: Connection, hello: Hello): void {
+    const { workerId, lockstepVersion: version } = hello;
+    if (version !== lockstepVersion) {
+      const message = `Worker ${workerId} runs Lockstep ${version}, the coordinator ${lockstepVersion}. Install the same on both.`;
+      throw new LockstepError('ERR_WORKER_MISMATCH', message);
+    }
+    if (this.#byWorker.has(workerId)) {
+      const message = `There is a worker ${workerId} already. Each start needs an id of its own; leave out --id to get one.`;
+      throw new LockstepError('ERR_PROTOCOL', message);
+    }
+    this.#byWorker.set(workerId, connection);
+    this.#options.onHello(hello);
+    connection.onMessage((fragments) => {
+      if (this.#byWorker.get(workerId) !== connection) return; // refused: its last words change nothing
+      try {
+        this.#take(workerId, decodeMessage(fromWorkerSchema, joinFragments(fragments)));
+      } catch (thrown) {
+        this.#drop(connection, `worker ${workerId}`, toLockstepError(thrown));
+      }
+    });
+    void connection.closed.then(({ code, reason }) => {
+      if (this.#byWorker.get(workerId) !== connection) return;
+      this.#byWorker.delete(workerId);
+      this.#options.onClosed(hello, `its connection closed (${reason || `code ${code}`})`);
+    });
+  }
+
+  #take(workerId: string, message: FromWorker): void {
+    if (message.type !== 'hello') this.#options.onMessage(workerId, message);
+    else throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} said hello twice.`);
+  }
+
+  #drop(connection: Connection, who: string, error: LockstepError): void {
+    const { message, code } = error;
+    this.#options.log.warn(`refused ${who}: ${message}`, { remote: connection.remote, code });
+    connection.send(abortMessage(error));
+    connection.close(1008, message);
+  }
+}
+
+export function abortMessage({ code, message }: LockstepError): FromCoordinator {
+  return { type: 'abort', failure: { code, message, step: null } };
+}
