@@ -1,10 +1,11 @@
 /** Loads a job file, JavaScript or TypeScript, and takes the digest of its code and all that it imports from beside it. */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { register } from 'node:module';
 import { dirname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build, type Message } from 'esbuild';
-import { register } from 'tsx/esm/api';
+import { register as registerTsx } from 'tsx/esm/api';
 import { LockstepError } from '../src/errors.js';
 import { parseJob } from '../src/job/job.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
@@ -69,7 +70,8 @@ let typescriptIsRegistered = false;
 
 async function importDefault(file: string): Promise<unknown> {
   if (!typescriptIsRegistered && /\.[cm]?tsx?$/.test(file)) {
-    register();
+    registerTsx();
+    register('./module-hooks.js', import.meta.url); // asked before tsx, since it comes later
     typescriptIsRegistered = true;
   }
   let module: { readonly default?: unknown };

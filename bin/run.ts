@@ -75,19 +75,27 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, newRunId
   if (resume && options.runDir === undefined) {
     throw new LockstepError('ERR_USAGE', '--resume needs --run-dir DIR: the run to go on with.');
   }
+  refuseOpenDoor(options);
+  const found = resume ? await latestCheckpoint(checkpointFolder(path), log) : undefined;
+  if (resume && !found) log.warn(`${path} has no checkpoint; the run begins anew`);
+  const settled = settle(loaded, options.numWorkers, found?.checkpoint);
+  // Nothing is written before all that is known here fits.
   const folder = await RunFolder.open(path, { resume, log });
   try {
-    const found = resume ? await latestCheckpoint(folder.checkpoints, log) : undefined;
-    if (resume && !found) log.warn(`${path} has no checkpoint; the run begins anew`);
-    const settled = settle(loaded, options.numWorkers, found?.checkpoint);
     const runId = found?.checkpoint.runId ?? newRunId;
     const result = await train({ options, launcher, loaded, folder, found, settled, runId });
-    const outcome: Outcome = { runId, error: result.error, settled, result };
-    await folder.writeSummary(summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds: 0 }));
-    return outcome;
+    return { runId, error: result.error, settled, result };
   } finally {
     await folder.close();
   }
+}
+
+function refuseOpenDoor({ tokenFile, listen }: RunOptions): void {
+  if (tokenFile !== undefined || isLocal(listen)) return;
+  throw new LockstepError(
+    'ERR_LISTEN_NOT_ALLOWED',
+    `Listening on ${formatEndpoint(listen)} would let anyone on the network in. Give --token-file FILE, the same to the workers.`,
+  );
 }
 
 interface TrainOptions {
@@ -103,12 +111,6 @@ interface TrainOptions {
 async function train(run: TrainOptions): Promise<RunResult> {
   const { options, launcher, loaded, folder, found, settled, runId } = run;
   const { view, log, limits, listen } = options;
-  if (options.tokenFile === undefined && !isLocal(listen)) {
-    throw new LockstepError(
-      'ERR_LISTEN_NOT_ALLOWED',
-      `Listening on ${formatEndpoint(listen)} would let anyone on the network in. Give --token-file FILE, the same to the workers.`,
-    );
-  }
   const tokenFile = options.tokenFile ?? (await folder.writeToken());
   const coordinator = await Coordinator.start({
     runId,

@@ -24,6 +24,7 @@ export const errorExitCodes = {
   ERR_ENGINE_MISSING: 3,
   ERR_ENGINE_INSTALL: 3,
   ERR_DEVICE_MISSING: 3,
+  ERR_MACHINE: 3,
   ERR_MEMORY: 3,
   ERR_DISK_FULL: 3,
   // 1: the run failed

@@ -169,7 +169,17 @@ function remoteOf(request: IncomingMessage): string {
   return request.socket.remoteAddress ?? 'this host';
 }
 
+/** Linux holds 107 bytes of a Unix socket's path (unix(7)); Node 20 cuts off the rest without a word. */
+const maxUnixPathBytes = 107;
+
 async function bind(server: Server, endpoint: Endpoint): Promise<void> {
+  if (endpoint.kind === 'unix' && Buffer.byteLength(endpoint.path) > maxUnixPathBytes) {
+    const found = `${endpoint.path} has ${Buffer.byteLength(endpoint.path)} bytes`;
+    throw new LockstepError(
+      'ERR_CONNECT',
+      `The path of a Unix socket ${found}; ${maxUnixPathBytes} is the most. Set TMPDIR to a shorter folder.`,
+    );
+  }
   const listening = once(server, 'listening');
   if (endpoint.kind === 'unix') server.listen(endpoint.path);
   else server.listen(endpoint.port, endpoint.host);

@@ -36,7 +36,7 @@ async function examine({ json = false }: { readonly json?: boolean }): Promise<v
 
 function missing(bad: readonly CheckResult[]): LockstepError {
   const names = bad.map(({ name }) => name);
-  const code = names.includes('engine') ? 'ERR_ENGINE_MISSING' : 'ERR_DEVICE_MISSING';
+  const code = names.includes('engine') ? 'ERR_ENGINE_MISSING' : 'ERR_MACHINE';
   return new LockstepError(code, `This machine lacks something that training needs: ${names.join(', ')}.`, {
     details: { checks: bad },
   });

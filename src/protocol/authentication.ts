@@ -27,7 +27,6 @@ export const credentialsSchema = z.object({
   'x-lockstep-dialler-nonce': digestSchema,
   [proofHeader]: digestSchema,
 });
-export type Credentials = z.output<typeof credentialsSchema>;
 
 export interface Nonces {
   readonly listener: string;

@@ -282,6 +282,15 @@ describe.each(['tcp', 'unix'] as const)('the %s transport', (kind) => {
   });
 });
 
+describe('a Unix socket', () => {
+  it('with a path that the system would cut off is refused', async () => {
+    const endpoint = { kind: 'unix', path: join(tmpdir(), 'x'.repeat(108)) } as const;
+    const { log, onConnection } = new World();
+    const options = { endpoint, token: null, limits: defaultLimits, maxMessageBytes, log, onConnection };
+    await expect(Listener.listen(options)).rejects.toThrow('107 is the most');
+  });
+});
+
 describe('beyond this host', () => {
   it('nothing listens without a token', async () => {
     const endpoint = { kind: 'tcp', host: '0.0.0.0', port: 0 } as const;

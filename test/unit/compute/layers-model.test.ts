@@ -79,7 +79,10 @@ describe('parameters of a LayersModel', () => {
       for (const layer of frozen.layers) layer.trainable = false;
       return frozen;
     };
-    await expect(build(model)).rejects.toMatchObject({ code: 'ERR_MODEL_INVALID', message: /no trainable weights/ });
+    await expect(build(model)).rejects.toMatchObject({
+      code: 'ERR_MODEL_INVALID',
+      message: expect.stringMatching(/no trainable weights/) as string,
+    });
   });
 
   it('of frozen layers are handed through as state', async () => {
@@ -107,22 +110,24 @@ describe('a LayersModel is refused', () => {
       );
     const { x, y } = sequenceBatch();
     const sample = { x: { data: x.data, shape: [6, 1, numSteps, 2] }, y };
-    await expect(build(model, { sample })).rejects.toMatchObject({ code: 'ERR_MODEL_INVALID', message: /is stateful/ });
+    await expect(build(model, { sample })).rejects.toMatchObject({
+      code: 'ERR_MODEL_INVALID',
+      message: expect.stringMatching(/is stateful/) as string,
+    });
     // tfjs keeps the states of a disposed layer, and types them as protected.
     tf.dispose(Reflect.get(recurrent, 'states_') as Tensor[]);
   });
 
   it('where a layer counts its seed up', async () => {
-    const model = () =>
-      sequential(
-        tf.layers.randomWidth({ name: 'wide', factor: 0.2, seed: 4, inputShape: [4, 4, 1] }),
-        tf.layers.globalAveragePooling2d({}),
-        softmax(),
-      );
+    const model = () => {
+      const inputs = tf.input({ shape: [4, 4, 1] });
+      const wide = tf.layers.randomWidth({ name: 'wide', factor: 0.2, seed: 4 });
+      return tf.model({ inputs, outputs: symbolic(wide.apply(inputs)) });
+    };
     const sample = { x: { data: spread(96), shape: [6, 4, 4, 1] }, y: classBatch(6).y };
     await expect(build(model, { sample })).rejects.toMatchObject({
       code: 'ERR_MODEL_INVALID',
-      message: /"wide" counts/,
+      message: expect.stringMatching(/"wide" counts/) as string,
     });
   });
 
@@ -131,7 +136,10 @@ describe('a LayersModel is refused', () => {
       const inputs = [tf.input({ shape: [6] }), tf.input({ shape: [6] })];
       return tf.model({ inputs, outputs: symbolic(softmax().apply(symbolic(tf.layers.add().apply(inputs)))) });
     };
-    await expect(build(model)).rejects.toMatchObject({ code: 'ERR_MODEL_INVALID', message: /2 inputs and 1 outputs/ });
+    await expect(build(model)).rejects.toMatchObject({
+      code: 'ERR_MODEL_INVALID',
+      message: expect.stringMatching(/2 inputs and 1 outputs/) as string,
+    });
   });
 
   it('where its function fails, with the cause', async () => {
@@ -145,7 +153,7 @@ describe('a LayersModel is refused', () => {
     const model = () => ({ weights: [] }) as unknown as LayersModel;
     await expect(build(model)).rejects.toMatchObject({
       code: 'ERR_MODEL_INVALID',
-      message: /class Object with weights/,
+      message: expect.stringMatching(/class Object with weights/) as string,
     });
   });
 });

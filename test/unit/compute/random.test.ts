@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { philox4x32 } from '../../../worker/compute/philox.js';
 import {
   randomStream,
   withSeededRandom,
@@ -25,6 +26,11 @@ describe('randomStream', () => {
     const next = randomStream({ purpose: 'step', seed: 0, step: 0, slot: 0 });
     expect(next()).toBe(((0x6627e8d5 >>> 5) * 2 ** 26 + (0xe169c58d >>> 6)) / 2 ** 53);
     expect(next()).toBe(((0xbc57ac4c >>> 5) * 2 ** 26 + (0x9b00dbd8 >>> 6)) / 2 ** 53);
+  });
+
+  it('is keyed by the seed and counts position, slot and step: a change would change every run', () => {
+    const [high, low] = philox4x32([0, 3, 2, 0], [1, 0]);
+    expect(randomStream(key)()).toBe(((high >>> 5) * 2 ** 26 + (low >>> 6)) / 2 ** 53);
   });
 
   it('stays in [0, 1) and does not repeat over many draws', () => {
@@ -55,6 +61,16 @@ describe('withSeededRandom', () => {
   ])('gives other numbers for the key %o', (other) => {
     const numbers = drawFrom(key);
     for (const number of drawFrom(other)) expect(numbers).not.toContain(number);
+  });
+
+  it('gives the model, the first step and evaluation streams of their own', () => {
+    const seed = 1;
+    const keys: RandomKey[] = [
+      { purpose: 'step', seed, step: 0, slot: 0 },
+      { purpose: 'model', seed },
+      { purpose: 'evaluation', seed },
+    ];
+    expect(new Set(keys.flatMap((each) => drawFrom(each))).size).toBe(12);
   });
 
   it('restores Math.random when the body throws', () => {
