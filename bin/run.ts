@@ -7,7 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Coordinator } from '../coordinator/coordinator.js';
-import { readToken, RunFolder } from '../coordinator/run-folder.js';
+import { checkpointFolder, readToken, RunFolder } from '../coordinator/run-folder.js';
 import type { RunResult } from '../coordinator/coordinator.js';
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
@@ -51,24 +51,29 @@ export interface Launcher {
   close(): Promise<void>;
 }
 
+interface Start {
+  /** Unless a checkpoint says another. */
+  readonly runId: string;
+  readonly startedMs: number;
+}
+
 /** Runs to the end. The summary's error, if any, is thrown after everything is closed and written. */
 export async function runJob(options: RunOptions, launcher: Launcher): Promise<Summary> {
   const startedMs = performance.now();
   const runId = randomBytes(6).toString('hex');
   let outcome: Outcome = { runId, error: null, result: null, settled: null };
   try {
-    outcome = await prepareAndTrain(options, launcher, runId);
+    outcome = await prepareAndTrain(options, launcher, { runId, startedMs });
   } catch (thrown) {
     outcome = { ...outcome, error: toLockstepError(thrown) };
   }
-  const wallSeconds = (performance.now() - startedMs) / 1000;
-  const summary = summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds });
+  const summary = summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds: secondsSince(startedMs) });
   if (options.summary !== undefined) await writeSummary(options.summary, summary);
   if (outcome.error) throw outcome.error;
   return summary;
 }
 
-async function prepareAndTrain(options: RunOptions, launcher: Launcher, newRunId: string): Promise<Outcome> {
+async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: Start): Promise<Outcome> {
   const { log, resume } = options;
   const loaded = await loadJob(options.job, options.overrides);
   const path = resolve(options.runDir ?? join('runs', `${loaded.job.name}-${timestamp()}`));
@@ -82,9 +87,11 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, newRunId
   // Nothing is written before all that is known here fits.
   const folder = await RunFolder.open(path, { resume, log });
   try {
-    const runId = found?.checkpoint.runId ?? newRunId;
+    const runId = found?.checkpoint.runId ?? start.runId;
     const result = await train({ options, launcher, loaded, folder, found, settled, runId });
-    return { runId, error: result.error, settled, result };
+    const outcome: Outcome = { runId, error: result.error, settled, result };
+    await folder.writeSummary(summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds: secondsSince(start.startedMs) }));
+    return outcome;
   } finally {
     await folder.close();
   }
@@ -204,6 +211,10 @@ async function writeSummary(path: string, summary: Summary): Promise<void> {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new LockstepError('ERR_RUN_DIR', `The summary ${path} cannot be written: ${why}.`, { cause });
   });
+}
+
+function secondsSince(startedMs: number): number {
+  return (performance.now() - startedMs) / 1000;
 }
 
 function timestamp(): string {

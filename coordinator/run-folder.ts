@@ -9,7 +9,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createWriteStream, type WriteStream } from 'node:fs';
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LockstepError } from '../src/errors.js';
@@ -27,13 +27,20 @@ const runFileSchema = z.object({
 });
 export type RunFile = z.output<typeof runFileSchema>;
 
+/** Where the checkpoints of the run in `path` lie. */
+export function checkpointFolder(path: string): string {
+  return join(path, 'checkpoints');
+}
+
 export class RunFolder {
   readonly path: string;
   readonly #metrics: WriteStream;
+  readonly #log: Log;
 
-  private constructor(path: string, metrics: WriteStream) {
+  private constructor(path: string, metrics: WriteStream, log: Log) {
     this.path = path;
     this.#metrics = metrics;
+    this.#log = log;
   }
 
   /**
@@ -43,37 +50,34 @@ export class RunFolder {
    */
   static async open(path: string, options: { readonly resume: boolean; readonly log: Log }): Promise<RunFolder> {
     try {
-      await mkdir(join(path, 'checkpoints'), { recursive: true });
+      await mkdir(checkpointFolder(path), { recursive: true });
       await refuseForeign(path, options.resume);
       const metrics = createWriteStream(join(path, 'metrics.jsonl'), { flags: 'a' });
       metrics.on('error', (error) => {
         options.log.warn(`metrics.jsonl cannot be written: ${error.message}`);
       });
-      return new RunFolder(path, metrics);
+      return new RunFolder(path, metrics, options.log);
     } catch (cause) {
-      if (cause instanceof LockstepError) throw cause;
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new LockstepError('ERR_RUN_DIR', `The run directory ${path} cannot be used: ${why}.`, { cause });
+      throw folderError(path, cause);
     }
-  }
-
-  get checkpoints(): string {
-    return join(this.path, 'checkpoints');
   }
 
   /** A new secret for a run on this host; returns the file that holds it. */
   async writeToken(): Promise<string> {
     const file = join(this.path, 'token');
-    await writeFile(file, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 });
+    await this.#write(() => writeFile(file, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 }));
     return file;
   }
 
   async writeRun(run: RunFile): Promise<void> {
-    await writeAside(join(this.path, 'run.json'), run);
+    await this.#write(() => writeAside(join(this.path, 'run.json'), run));
   }
 
+  /** Where it cannot be written there is a warning: how the run ended matters more. */
   async writeSummary(summary: object): Promise<void> {
-    await writeAside(join(this.path, 'summary.json'), summary);
+    await writeAside(join(this.path, 'summary.json'), summary).catch((error: unknown) => {
+      this.#log.warn(folderError(this.path, error).message);
+    });
   }
 
   addMetrics(record: object): void {
@@ -85,6 +89,12 @@ export class RunFolder {
       if (this.#metrics.closed) resolve();
       this.#metrics.once('close', resolve);
       this.#metrics.end();
+    });
+  }
+
+  async #write(work: () => Promise<void>): Promise<void> {
+    await work().catch((cause: unknown): never => {
+      throw folderError(this.path, cause);
     });
   }
 }
@@ -113,7 +123,7 @@ export async function readToken(path: string): Promise<string> {
 }
 
 async function refuseForeign(path: string, resume: boolean): Promise<void> {
-  const held = (await readdir(join(path, 'checkpoints'))).filter((name) => name.endsWith('.safetensors'));
+  const held = (await readdir(checkpointFolder(path))).filter((name) => name.endsWith('.safetensors'));
   if (resume || held.length === 0) return;
   throw new LockstepError(
     'ERR_RUN_DIR',
@@ -122,6 +132,22 @@ async function refuseForeign(path: string, resume: boolean): Promise<void> {
 }
 
 async function writeAside(path: string, content: object): Promise<void> {
-  await writeFile(`${path}.tmp`, `${JSON.stringify(content, null, 2)}\n`);
-  await rename(`${path}.tmp`, path);
+  const aside = `${path}.tmp`;
+  try {
+    await writeFile(aside, `${JSON.stringify(content, null, 2)}\n`);
+    await rename(aside, path);
+  } catch (error) {
+    await rm(aside, { force: true });
+    throw error;
+  }
+}
+
+function folderError(path: string, cause: unknown): LockstepError {
+  if (cause instanceof LockstepError) return cause;
+  if (cause instanceof Error && 'code' in cause && cause.code === 'ENOSPC') {
+    const message = `The disk is full: no room for the files of the run in ${path}. Free some space, or use another --run-dir.`;
+    return new LockstepError('ERR_DISK_FULL', message, { cause });
+  }
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new LockstepError('ERR_RUN_DIR', `The run directory ${path} cannot be used: ${why}.`, { cause });
 }

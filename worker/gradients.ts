@@ -88,9 +88,9 @@ export class Gradients {
   #weigh(slot: number, weight: number): void {
     if (weight === 1) return;
     const { memory } = this.#options;
-    for (const [segment, { elements }] of memory.layout.segments.entries()) {
+    for (const [segment, { reducedElements }] of memory.layout.segments.entries()) {
       const address = memory.address(slotRegion(slot), segment);
-      memory.kernels(segment).scale(address, address, weight, elements);
+      memory.kernels(segment).scale(address, address, weight, reducedElements);
     }
   }
 }
@@ -114,6 +114,8 @@ export function slotsOf({ firstSlot, endSlot }: SlotRange): number[] {
 function slotOutputs(memory: FlatMemory, region: string): SlotOutputs {
   const { parameters } = memory.layout;
   const views = (trainable: boolean): Float32Array[] =>
-    parameters.filter((one) => one.trainable === trainable).map((one) => memory.parameterView(region, one));
+    parameters
+      .filter((one) => one.trainable === trainable && one.frozen !== true)
+      .map((one) => memory.parameterView(region, one));
   return { gradients: views(true), state: views(false) };
 }

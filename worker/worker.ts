@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { reductionTree } from '../src/collective/tree.js';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
-import type { LockstepError} from '../src/errors.js';
+import type { LockstepError } from '../src/errors.js';
 import { assert, toLockstepError } from '../src/errors.js';
 import type { LoadJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
@@ -134,7 +134,7 @@ async function enterGeneration(entry: {
   const tree = reductionTree(plan.slots);
   const memory = FlatMemory.create(layout, planRegions({ layout, plan: planAllReduce(own), tree, optimizer }));
   await fillState(prepared, memory);
-  prepared.step.bindWeights(layout.parameters.map((parameter) => memory.parameterView(PARAMETERS, parameter)));
+  prepared.step.bindWeights(weightViews(prepared, memory));
   const words = makeStepWords(firstStep);
   link.enter({ ...own, runId: plan.runId, memory: memory.share(), words, optimizer, step: firstStep });
   await inbox.unlessFailed(allConnected);
@@ -156,9 +156,17 @@ async function fillState({ plan, loaded, layout, step }: Prepared, memory: FlatM
     return;
   }
   const values = step.initialValues();
-  for (const [index, parameter] of layout.parameters.entries()) {
-    memory.parameterView(PARAMETERS, parameter).set(values[index] ?? []);
-  }
+  for (const [index, view] of weightViews({ step, layout }, memory).entries()) view.set(values[index] ?? []);
+}
+
+/** The shared parameters, in the order in which the model has them. */
+function weightViews({ step, layout }: Pick<Prepared, 'step' | 'layout'>, memory: FlatMemory): Float32Array[] {
+  const placed = new Map(layout.parameters.map((parameter) => [parameter.name, parameter]));
+  return step.parameters.map(({ name }) => {
+    const parameter = placed.get(name);
+    assert(parameter, `parameter ${name} has no place in the layout`);
+    return memory.parameterView(PARAMETERS, parameter);
+  });
 }
 
 function stepOf({ details }: LockstepError): number | null {

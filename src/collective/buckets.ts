@@ -23,7 +23,8 @@ export interface Chunk {
 }
 
 export interface SegmentExtent {
-  readonly elements: number;
+  /** Elements to reduce, from the segment's start. */
+  readonly reducedElements: number;
   readonly trainableElements: number;
 }
 
@@ -41,10 +42,13 @@ export const defaultBucketBytes = 4 * 1024 * 1024;
 export function planBuckets(segments: readonly SegmentExtent[], options: BucketOptions): Bucket[] {
   const bucketElements = Math.max(alignment, alignUp((options.bucketBytes ?? defaultBucketBytes) / 4));
   const buckets: Bucket[] = [];
-  for (const [segment, { elements, trainableElements }] of segments.entries()) {
-    assert(elements % alignment === 0, `segment ${segment} has ${elements} elements, which is no multiple of 16`);
-    for (let offset = 0; offset < elements; offset += bucketElements) {
-      const size = Math.min(bucketElements, elements - offset);
+  for (const [segment, { reducedElements, trainableElements }] of segments.entries()) {
+    assert(
+      reducedElements % alignment === 0,
+      `${reducedElements} elements of segment ${segment} are no multiple of 16`,
+    );
+    for (let offset = 0; offset < reducedElements; offset += bucketElements) {
+      const size = Math.min(bucketElements, reducedElements - offset);
       buckets.push({
         index: buckets.length,
         segment,

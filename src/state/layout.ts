@@ -2,8 +2,9 @@
  * Where each parameter lies in the flat state. The state is cut in segments, one WebAssembly memory each; a parameter
  * lies in one segment whole, on a 64-byte boundary (TensorFlow uses such memory in place), with zeros in the gaps.
  *
- * Order over all segments: trainable parameters, then state that a step assigns, then the scalars. So in each segment
- * the optimizer's work is one range from 0 to `trainableElements`.
+ * Order over all segments: trainable parameters, then state that a step assigns, then the scalars, then what is frozen.
+ * So in each segment the optimizer's work is one range from 0 to `trainableElements`, and the all-reduce's one from 0 to
+ * `reducedElements`: averaging what nobody changes would round it.
  */
 import { assert, LockstepError } from '../errors.js';
 import { type ParameterSpec, sizeOf } from './parameter.js';
@@ -31,17 +32,19 @@ export interface Segment {
   readonly elements: number;
   /** The segment's trainable parameters, with the gaps between them, are its elements 0 to `trainableElements` - 1. */
   readonly trainableElements: number;
+  /** Elements that the all-reduce carries: the trainable ones, and after them assigned state and scalars. */
+  readonly reducedElements: number;
 }
 
 /** Plain data: the same in every worker of a run, and cloneable between threads. */
 export interface Layout {
-  /** Trainable ones first, then the others, each in model order. */
+  /** Trainable ones first, then state, then frozen ones, each in model order. */
   readonly parameters: readonly PlacedParameter[];
   /** At least one. */
   readonly segments: readonly Segment[];
   /** Loss and metrics of a step, which ride along in its all-reduce. */
   readonly numScalars: number;
-  /** Place of the first scalar; the others follow it. They are the last of the last segment. */
+  /** Place of the first scalar; the others follow it. They are the last that the all-reduce carries. */
   readonly scalars: { readonly segment: number; readonly offset: number };
 }
 
@@ -71,22 +74,32 @@ export function planLayout(
 ): Layout {
   checkNames(parameters);
   const segments = new SegmentFiller(maxSegmentElements);
-  const inOrder = [...parameters.filter(({ trainable }) => trainable), ...parameters.filter((spec) => !spec.trainable)];
-  const placed = inOrder.map((spec) => {
-    const size = sizeOf(spec.shape);
-    checkSize(spec, size, maxSegmentElements);
-    return { ...spec, size, ...segments.place(size, spec.trainable) };
-  });
+  const place = (role: Role): PlacedParameter[] =>
+    parameters
+      .filter((spec) => roleOf(spec) === role)
+      .map((spec) => {
+        const size = sizeOf(spec.shape);
+        checkSize(spec, size, maxSegmentElements);
+        return { ...spec, size, ...segments.place(size, role) };
+      });
   assert(numScalars <= maxSegmentElements, `${numScalars} scalars do not fit in ${maxSegmentElements} elements`);
-  const scalars = segments.place(numScalars, false);
-  return { parameters: placed, segments: segments.filled, numScalars, scalars };
+  const reduced = [...place('trainable'), ...place('assigned')];
+  const scalars = segments.place(numScalars, 'assigned');
+  return { parameters: [...reduced, ...place('frozen')], segments: segments.filled, numScalars, scalars };
+}
+
+type Role = 'trainable' | 'assigned' | 'frozen';
+
+function roleOf({ trainable, frozen }: ParameterSpec): Role {
+  if (trainable) return 'trainable';
+  return frozen === true ? 'frozen' : 'assigned';
 }
 
 /** Lays arrays one after the other, and begins a new segment where the next does not fit. */
 class SegmentFiller {
-  readonly filled: { elements: number; trainableElements: number }[] = [];
+  readonly filled: { elements: number; trainableElements: number; reducedElements: number }[] = [];
   readonly #maxElements: number;
-  #current = { elements: 0, trainableElements: 0 };
+  #current = { elements: 0, trainableElements: 0, reducedElements: 0 };
 
   constructor(maxElements: number) {
     assert(maxElements >= ALIGNED_ELEMENTS, `a segment of ${maxElements} elements is too small`);
@@ -94,15 +107,16 @@ class SegmentFiller {
     this.filled.push(this.#current);
   }
 
-  place(size: number, trainable: boolean): { segment: number; offset: number } {
+  place(size: number, role: Role): { segment: number; offset: number } {
     const elements = alignElements(size);
     if (this.#current.elements + elements > this.#maxElements) {
-      this.#current = { elements: 0, trainableElements: 0 };
+      this.#current = { elements: 0, trainableElements: 0, reducedElements: 0 };
       this.filled.push(this.#current);
     }
     const offset = this.#current.elements;
     this.#current.elements += elements;
-    if (trainable) this.#current.trainableElements = this.#current.elements;
+    if (role === 'trainable') this.#current.trainableElements = this.#current.elements;
+    if (role !== 'frozen') this.#current.reducedElements = this.#current.elements;
     return { segment: this.filled.length - 1, offset };
   }
 }

@@ -42,7 +42,12 @@ class World {
   constructor(options: { sizes: readonly number[]; numSlots: number; numWorkers: number; bucketBytes: number }) {
     const { sizes, numSlots, numWorkers, bucketBytes } = options;
     this.#numSlots = numSlots;
-    const parameters = sizes.map((size, i) => ({ name: `p${i}`, shape: [size], trainable: i % 3 !== 2 }));
+    const parameters = sizes.map((size, i) => ({
+      name: `p${i}`,
+      shape: [size],
+      trainable: i % 3 === 0,
+      frozen: i % 3 === 2,
+    }));
     this.layout = planLayout(parameters, 2, { maxSegmentElements: 256 });
     const ranges = assignSlots(numSlots, numWorkers);
     const roster = ranges.map((range, rank) => ({
@@ -99,9 +104,9 @@ class World {
     const length = this.layout.segments.reduce((sum, { elements }) => sum + elements, 0);
     const values = new Float32Array(length);
     let base = 0;
-    for (const [segment, { elements, trainableElements }] of this.layout.segments.entries()) {
+    for (const [segment, { elements, reducedElements, trainableElements }] of this.layout.segments.entries()) {
       for (let step = 0; step < numSteps; step++) {
-        for (let i = 0; i < elements; i++) {
+        for (let i = 0; i < reducedElements; i++) {
           const sum = naiveSum(reductionTree(this.#numSlots), (slot) => gradient(step, slot, segment, i));
           const update = Math.fround((values[base + i] ?? 0) - Math.fround(0.5 * sum));
           values[base + i] = i < trainableElements ? update : sum;
@@ -120,9 +125,9 @@ class World {
 
   #begin(worker: Worker): void {
     for (const slot of worker.slots) {
-      for (const [segment, { elements }] of this.layout.segments.entries()) {
+      for (const [segment, { reducedElements }] of this.layout.segments.entries()) {
         const view = worker.memory.view(slotRegion(slot), segment);
-        for (let i = 0; i < elements; i++) view[i] = gradient(worker.begun, slot, segment, i);
+        for (let i = 0; i < reducedElements; i++) view[i] = gradient(worker.begun, slot, segment, i);
       }
     }
     const step = worker.begun++;

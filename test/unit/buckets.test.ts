@@ -5,7 +5,7 @@ import { planBuckets } from '../../src/collective/buckets.js';
 
 const segments = fc.array(
   fc.tuple(fc.integer({ min: 1, max: 400 }), fc.integer({ min: 0, max: 400 })).map(([lines, trainable]) => ({
-    elements: lines * 16,
+    reducedElements: lines * 16,
     trainableElements: Math.min(lines, trainable) * 16,
   })),
   { minLength: 1, maxLength: 4 },
@@ -20,7 +20,7 @@ describe('planBuckets', () => {
         fc.integer({ min: 1, max: 9000 }),
         (plan, worldSize, bytes) => {
           const buckets = planBuckets(plan, { worldSize, bucketBytes: bytes });
-          for (const [segment, { elements, trainableElements }] of plan.entries()) {
+          for (const [segment, { reducedElements: elements, trainableElements }] of plan.entries()) {
             const own = buckets.filter((bucket) => bucket.segment === segment);
             const chunks = own.flatMap((bucket) => bucket.chunks);
             let next = 0;
@@ -39,7 +39,7 @@ describe('planBuckets', () => {
   });
 
   it('gives each rank a share that differs by one cache line at most', () => {
-    const [bucket] = planBuckets([{ elements: 16 * 101, trainableElements: 0 }], { worldSize: 4 });
+    const [bucket] = planBuckets([{ reducedElements: 16 * 101, trainableElements: 0 }], { worldSize: 4 });
     const lines = bucket?.chunks.map(({ elements }) => elements / 16) ?? [];
     expect(Math.max(...lines) - Math.min(...lines)).toBeLessThanOrEqual(1);
   });

@@ -9,9 +9,15 @@ const anyModel = fc
   .map((specs) => specs.map(({ size, trainable }, i) => parameter(`p${i}`, [size], trainable)));
 
 describe('a layout', () => {
-  it('places trainable parameters first, then state, then the scalars, on 64-byte boundaries', () => {
+  it('places trainable parameters first, then state, then the scalars, then frozen ones, on 64-byte boundaries', () => {
     const layout = planLayout(
-      [parameter('a', [3, 5]), parameter('mean', [16], false), parameter('b', [17]), parameter('c', [])],
+      [
+        parameter('a', [3, 5]),
+        { ...parameter('base', [2], false), frozen: true },
+        parameter('mean', [16], false),
+        parameter('b', [17]),
+        parameter('c', []),
+      ],
       2,
     );
     expect(layout).toEqual({
@@ -20,8 +26,9 @@ describe('a layout', () => {
         { ...parameter('b', [17]), size: 17, segment: 0, offset: 16 },
         { ...parameter('c', []), size: 1, segment: 0, offset: 48 },
         { ...parameter('mean', [16], false), size: 16, segment: 0, offset: 64 },
+        { ...parameter('base', [2], false), frozen: true, size: 2, segment: 0, offset: 96 },
       ],
-      segments: [{ elements: 96, trainableElements: 64 }],
+      segments: [{ elements: 112, trainableElements: 64, reducedElements: 96 }],
       numScalars: 2,
       scalars: { segment: 0, offset: 80 },
     });
@@ -37,8 +44,8 @@ describe('a layout', () => {
       [1, 0],
     ]);
     expect(layout.segments).toEqual([
-      { elements: 64, trainableElements: 64 },
-      { elements: 32, trainableElements: 0 },
+      { elements: 64, trainableElements: 64, reducedElements: 64 },
+      { elements: 32, trainableElements: 0, reducedElements: 32 },
     ]);
     expect(layout.scalars).toEqual({ segment: 1, offset: 16 });
   });
@@ -73,7 +80,7 @@ describe('a layout', () => {
   it('has one segment even for a model without parameters', () => {
     expect(planLayout([], 0)).toEqual({
       parameters: [],
-      segments: [{ elements: 0, trainableElements: 0 }],
+      segments: [{ elements: 0, trainableElements: 0, reducedElements: 0 }],
       numScalars: 0,
       scalars: { segment: 0, offset: 0 },
     });

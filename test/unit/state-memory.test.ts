@@ -95,7 +95,7 @@ describe('flat memory', () => {
   });
 
   it('refuses regions that are over 4 GiB together, and shows the arithmetic', () => {
-    const large = { ...layout, segments: [{ elements: 2 ** 29, trainableElements: 0 }] };
+    const large = { ...layout, segments: [{ elements: 2 ** 29, trainableElements: 0, reducedElements: 0 }] };
     const regions = ['parameters', 'moment1', 'moment2'].map((name) => ({ name, elements: [2 ** 29] }));
     expect(() => FlatMemory.create(large, regions)).toThrow(
       expect.objectContaining({

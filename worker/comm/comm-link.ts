@@ -1,7 +1,7 @@
 /** The compute thread's end of the comm thread: starts it, sends it what it has to do, and hands over what it says. */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import type { LockstepError} from '../../src/errors.js';
+import type { LockstepError } from '../../src/errors.js';
 import { toLockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import type { Addresses, FromCoordinator, FromWorker } from '../../src/protocol/messages.js';

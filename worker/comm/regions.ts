@@ -29,6 +29,7 @@ export interface RegionOptions {
 
 export function planRegions({ layout, plan, tree, optimizer }: RegionOptions): RegionPlan[] {
   const whole = layout.segments.map(({ elements }) => elements);
+  const reduced = layout.segments.map(({ reducedElements }) => reducedElements);
   const trainable = layout.segments.map(({ trainableElements }) => trainableElements);
   const own = plan.nodesByRank[plan.rank] ?? [];
   const remote = plan.nodesByRank.flatMap((nodes, rank) => (rank === plan.rank ? [] : nodes));
@@ -37,10 +38,11 @@ export function planRegions({ layout, plan, tree, optimizer }: RegionOptions): R
   const slots = own.flatMap((node) => slotsOf(node));
   const outbox = remote.length > 0 ? own.filter(({ children }) => children) : [];
   return [
-    ...[PARAMETERS, 'reduced'].map((name) => ({ name, elements: whole })),
+    { name: PARAMETERS, elements: whole },
     ...momentRegions(optimizer).map((name) => ({ name, elements: trainable })),
-    ...slots.map((slot) => ({ name: slotRegion(slot), elements: whole })),
-    ...outbox.map((node) => ({ name: outboxRegion(node), elements: whole })),
+    { name: 'reduced', elements: reduced },
+    ...slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
+    ...outbox.map((node) => ({ name: outboxRegion(node), elements: reduced })),
     ...remote.map((node) => ({ name: inboxRegion(node.id), elements: owned })),
     { name: 'scratch', elements: largest },
   ];

@@ -27,7 +27,7 @@ export interface StepKey {
 export interface SlotOutputs {
   /** One per trainable parameter. */
   readonly gradients: readonly Float32Array[];
-  /** One per parameter that is not trainable: its value after this slot's forward pass. */
+  /** One per parameter that a step assigns (not trainable, not frozen): its value after this slot's forward pass. */
   readonly state: readonly Float32Array[];
 }
 
@@ -67,11 +67,6 @@ export class TrainingStep {
   readonly metricNames: readonly string[];
   /** For a loss that takes numbers of classes: how many the model has. */
   readonly numClasses: number | undefined;
-  /**
-   * For each parameter that is not trainable, whether a step assigns it (moving averages) or leaves it as it is (frozen
-   * layers). What no step assigns must not be averaged over slots either: that rounds.
-   */
-  readonly assignedState: readonly boolean[];
 
   readonly #tf: Tfjs;
   readonly #model: TrainableModel;
@@ -87,11 +82,12 @@ export class TrainingStep {
     this.#model = parts.model;
     this.#objective = parts.objective;
     this.#weights = parts.initialValues;
-    this.parameters = parts.model.parameters;
+    this.parameters = parts.model.parameters.map((parameter, index) =>
+      parameter.trainable || parts.firstPass.assigned[index] === true ? parameter : { ...parameter, frozen: true },
+    );
     this.metricNames = parts.objective.metricNames;
     this.numClasses = parts.objective.takesClasses ? parts.firstPass.outputShape.at(-1) : undefined;
     this.#numTrainable = this.parameters.filter(({ trainable }) => trainable).length;
-    this.assignedState = parts.firstPass.assigned.slice(this.#numTrainable);
   }
 
   /**
@@ -139,16 +135,14 @@ export class TrainingStep {
   /** Loss and metrics of one slot; its gradient of the mean loss over its rows, and its state, into `outputs`. */
   gradient(batch: Batch, key: StepKey, outputs: SlotOutputs): Measurements {
     return this.#train(batch, key, (gradients) => {
-      this.#model.variables.forEach((variable, index) => {
-        if (index >= this.#numTrainable) {
-          outputs.state[index - this.#numTrainable]?.set(variable.dataSync<'float32'>());
-          return;
-        }
+      this.#model.variables.slice(0, this.#numTrainable).forEach((variable, index) => {
         const gradient = gradients[variable.name];
         // A parameter that the loss does not depend on has none.
         if (gradient === undefined) outputs.gradients[index]?.fill(0);
         else outputs.gradients[index]?.set(gradient.dataSync<'float32'>());
       });
+      const assigned = this.#model.variables.filter((_, index) => isAssigned(this.parameters[index]));
+      assigned.forEach((variable, index) => outputs.state[index]?.set(variable.dataSync<'float32'>()));
     });
   }
 
@@ -219,6 +213,10 @@ export class TrainingStep {
   #measure(loss: Scalar, labels: Tensor, output: Tensor): number[] {
     return [loss, ...this.#objective.metrics(labels, output)].map((scalar) => scalar.dataSync<'float32'>()[0] ?? NaN);
   }
+}
+
+function isAssigned(parameter: ParameterSpec | undefined): boolean {
+  return parameter?.trainable === false && parameter.frozen !== true;
 }
 
 /** What only a forward pass can tell: the output's shape, and which variables the model assigns in training. */

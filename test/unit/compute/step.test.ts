@@ -145,7 +145,10 @@ describe('TrainingStep.build', () => {
     const step = await build({ model });
     const state = step.parameters.filter(({ trainable }) => !trainable).map(({ name }) => name);
     expect(state).toEqual(['hidden/kernel', 'hidden/bias', 'norm/moving_mean', 'norm/moving_variance']);
-    expect(step.assignedState).toEqual([false, false, true, true]);
+    expect(step.parameters.flatMap(({ name, frozen }) => (frozen === true ? [name] : []))).toEqual([
+      'hidden/kernel',
+      'hidden/bias',
+    ]);
   });
 
   it('knows how many classes the labels may name', async () => {
