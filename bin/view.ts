@@ -44,11 +44,16 @@ export function recordingObserver(folder: RunFolder, view: View): RunObserver {
   };
 }
 
+/** How long the run may wait for something before a person is told what for. */
+const patienceMs = 2_000;
+
 /** Lines of text; the bar builds on them. */
 export class LineView implements View {
   readonly #print: (line: string) => void;
   readonly #intervalMs: number;
   #printedMs = -Infinity;
+  #totalSteps: number | null = null;
+  #reasonTimer: NodeJS.Timeout | undefined;
 
   /** @param intervalMs least time between two lines about steps */
   constructor(print: (line: string) => void, intervalMs = 2_000) {
@@ -67,6 +72,7 @@ export class LineView implements View {
   }
 
   onSteps(lines: readonly StepLine[], record: RunRecord): void {
+    this.noteTotal(record);
     const nowMs = performance.now();
     if (nowMs - this.#printedMs < this.#intervalMs) return;
     this.#printedMs = nowMs;
@@ -87,16 +93,25 @@ export class LineView implements View {
     // The summary names the last one; a line for each would drown the rest.
   }
 
+  protected noteTotal(record: RunRecord): void {
+    this.#totalSteps = record.shape.schedule.totalSteps;
+  }
+
+  /** A wait that is over at once is nobody's business. */
   onReason(reason: string | null): void {
-    if (reason !== null) this.#print(reason);
+    clearTimeout(this.#reasonTimer);
+    if (reason === null) return;
+    this.#reasonTimer = setTimeout(() => {
+      this.#print(reason);
+    }, patienceMs);
   }
 
   end(): void {
-    // Nothing is held back.
+    clearTimeout(this.#reasonTimer);
   }
 
   done(summary: Summary): void {
-    for (const line of describeSummary(summary)) process.stdout.write(`${line}\n`);
+    for (const line of describeSummary(summary, this.#totalSteps)) process.stdout.write(`${line}\n`);
   }
 }
 
@@ -125,6 +140,7 @@ export class BarView extends LineView {
   }
 
   override onSteps(lines: readonly StepLine[], record: RunRecord): void {
+    this.noteTotal(record);
     const last = lines.at(-1);
     if (!last) return;
     const { totalSteps } = record.shape.schedule;
@@ -140,6 +156,7 @@ export class BarView extends LineView {
   }
 
   override end(): void {
+    super.end();
     this.#bars.update();
     this.#bars.stop();
   }
@@ -186,12 +203,14 @@ export class JsonView implements View {
   }
 }
 
-function describeSummary(summary: Summary): string[] {
+function describeSummary(summary: Summary, totalSteps: number | null): string[] {
   const { steps, epochs, samplesPerSecond, wallSeconds, metrics, weightsSha256, checkpoint, engine, finalLoss } =
     summary;
+  const stopped = totalSteps !== null && steps < totalSteps;
+  const heading = stopped ? `Stopped after ${steps} of ${totalSteps} steps` : `Done: ${steps} steps`;
   const rate = samplesPerSecond === null ? '' : `, ${formatCount(samplesPerSecond)} samples/s`;
   return [
-    `Done: ${steps} steps, ${epochs} epochs in ${wallSeconds.toFixed(1)} s${rate} (${engine ?? 'no engine'})`,
+    `${heading}, ${epochs} epochs, in ${wallSeconds.toFixed(1)} s${rate} (${engine ?? 'no engine'})`,
     ...(finalLoss === null ? [] : [formatMetrics({ loss: finalLoss, ...metrics })]),
     ...(weightsSha256 === null ? [] : [`weights sha256 ${weightsSha256}`]),
     ...(checkpoint === null ? [] : [`checkpoint ${checkpoint}`]),

@@ -2,6 +2,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { hostname, networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { defaultBucketBytes } from '../../src/collective/buckets.js';
 import type { Log, LogFields, LogLevel } from '../../src/log.js';
 import type { Addresses } from '../../src/protocol/messages.js';
 import type { Connection } from '../../transport/connection.js';
@@ -14,8 +15,8 @@ export interface PeerAcceptor {
   accept(connection: Connection): Promise<void>;
 }
 
-/** A bulk frame is a chunk at most, a chunk a bucket at most; the rest is headroom. */
-export const maxFrameBytes = 256 * 1024 * 1024;
+/** A frame carries a chunk, which is a bucket at most; its header and a peer's hello are far below the rest. */
+export const maxFrameBytes = defaultBucketBytes + 64 * 1024;
 
 export class PeerListener {
   readonly addresses: Addresses;
