@@ -16,8 +16,10 @@ const oldestNode = [20, 19];
 const exitMachineLacks = 3;
 
 requireNode();
+// No package's install script is needed (bin/lockstep.ts installs the engine), so none is run.
 // Not `npm ci`: it refuses a lock file that was written where the registry lacked another platform's optional binaries.
-if (!packagesAreCurrent()) phase('installing packages', 'npm', ['install', '--no-save', '--no-audit', '--no-fund']);
+if (!packagesAreCurrent())
+  phase('installing packages', 'npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund']);
 
 const done = readStamp();
 const sources = fingerprint(sourceFiles());
