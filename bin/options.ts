@@ -13,15 +13,6 @@ export function collect(value: string, previous: readonly string[]): string[] {
   return [...previous, value];
 }
 
-export interface LimitOptions {
-  readonly maxControlBytes: number;
-  readonly maxConnections: number;
-  readonly authenticationTimeoutMs: number;
-  readonly connectTimeoutMs: number;
-  readonly heartbeatMs: number;
-  readonly heartbeatTimeoutMs: number;
-}
-
 const limitTexts: Readonly<Record<keyof Limits, string>> = {
   maxControlBytes: 'largest control message, in bytes',
   maxConnections: 'connections at once',
@@ -41,12 +32,26 @@ export function addLimits(command: Command): Command {
   return command;
 }
 
-export function limitsOf(options: LimitOptions): Limits {
-  const { heartbeatMs, heartbeatTimeoutMs } = options;
+/** The limits among a command's options, checked against one another. */
+export function limitsOf(options: Limits): Limits {
+  const {
+    maxControlBytes,
+    maxConnections,
+    authenticationTimeoutMs,
+    connectTimeoutMs,
+    heartbeatMs,
+    heartbeatTimeoutMs,
+  } = options;
   if (heartbeatMs * 2 > heartbeatTimeoutMs) {
     const message = `--heartbeat-timeout-ms (${heartbeatTimeoutMs}) must be at least twice --heartbeat-ms (${heartbeatMs}).`;
     throw new LockstepError('ERR_USAGE', message);
   }
-  const names = Object.keys(limitTexts) as (keyof Limits)[]; // just these keys
-  return Object.fromEntries(names.map((name) => [name, options[name]])) as unknown as Limits; // all of them
+  return {
+    maxControlBytes,
+    maxConnections,
+    authenticationTimeoutMs,
+    connectTimeoutMs,
+    heartbeatMs,
+    heartbeatTimeoutMs,
+  };
 }

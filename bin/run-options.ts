@@ -2,11 +2,12 @@
 import type { Command } from 'commander';
 import type { Log } from '../src/log.js';
 import { jsonLog, textLog } from './log.js';
-import { collect, positiveInteger, type LimitOptions } from './options.js';
+import { collect, positiveInteger } from './options.js';
+import type { Limits } from '../src/protocol/limits.js';
 import type { RunOptions } from './run.js';
 import { BarView, JsonView, LineView, type View } from './view.js';
 
-export interface CommonRunOptions extends LimitOptions {
+export interface CommonRunOptions extends Limits {
   readonly epochs?: number;
   readonly steps?: number;
   readonly runDir?: string;

@@ -3,7 +3,7 @@
  * progress, and writes the summary however it ends.
  */
 import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Coordinator } from '../coordinator/coordinator.js';
@@ -55,20 +55,26 @@ interface Start {
   /** Unless a checkpoint says another. */
   readonly runId: string;
   readonly startedMs: number;
+  /** The process is about to exit with the run as it is. */
+  readonly onAbandoned: (outcome: Outcome) => void;
 }
 
 /** Runs to the end. The summary's error, if any, is thrown after everything is closed and written. */
 export async function runJob(options: RunOptions, launcher: Launcher): Promise<Summary> {
   const startedMs = performance.now();
   const runId = randomBytes(6).toString('hex');
+  const summarizeNow = (outcome: Outcome): Summary => {
+    const summary = summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds: secondsSince(startedMs) });
+    if (options.summary !== undefined) writeSummary(options.summary, summary);
+    return summary;
+  };
   let outcome: Outcome = { runId, error: null, result: null, settled: null };
   try {
-    outcome = await prepareAndTrain(options, launcher, { runId, startedMs });
+    outcome = await prepareAndTrain(options, launcher, { runId, startedMs, onAbandoned: summarizeNow });
   } catch (thrown) {
     outcome = { ...outcome, error: toLockstepError(thrown) };
   }
-  const summary = summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds: secondsSince(startedMs) });
-  if (options.summary !== undefined) await writeSummary(options.summary, summary);
+  const summary = summarizeNow(outcome);
   if (outcome.error) throw outcome.error;
   return summary;
 }
@@ -88,9 +94,13 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: S
   const folder = await RunFolder.open(path, { resume, log });
   try {
     const runId = found?.checkpoint.runId ?? start.runId;
-    const result = await train({ options, launcher, loaded, folder, found, settled, runId });
-    const outcome: Outcome = { runId, error: result.error, settled, result };
-    await folder.writeSummary(summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds: secondsSince(start.startedMs) }));
+    const toOutcome = (result: RunResult): Outcome => ({ runId, error: result.error, settled, result });
+    const onAbandoned = (result: RunResult): void => start.onAbandoned(toOutcome(result));
+    const result = await train({ options, launcher, loaded, folder, found, settled, runId, onAbandoned });
+    const outcome = toOutcome(result);
+    await folder.writeSummary(
+      summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds: secondsSince(start.startedMs) }),
+    );
     return outcome;
   } finally {
     await folder.close();
@@ -113,6 +123,8 @@ interface TrainOptions {
   readonly found: FoundCheckpoint | undefined;
   readonly settled: Settled;
   readonly runId: string;
+  /** The process is about to exit. */
+  readonly onAbandoned: (result: RunResult) => void;
 }
 
 async function train(run: TrainOptions): Promise<RunResult> {
@@ -144,6 +156,8 @@ async function train(run: TrainOptions): Promise<RunResult> {
     },
     second: () => {
       launcher.kill();
+      const error = new LockstepError('ERR_INTERRUPTED', 'A second Ctrl-C ended the run at once.');
+      run.onAbandoned(coordinator.resultSoFar(error));
     },
   });
   try {
@@ -206,11 +220,14 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
   );
 }
 
-async function writeSummary(path: string, summary: Summary): Promise<void> {
-  await writeFile(path, `${JSON.stringify(summary, null, 2)}\n`).catch((cause: unknown) => {
+/** At once, since the process may be about to exit. */
+function writeSummary(path: string, summary: Summary): void {
+  try {
+    writeFileSync(path, `${JSON.stringify(summary, null, 2)}\n`);
+  } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new LockstepError('ERR_RUN_DIR', `The summary ${path} cannot be written: ${why}.`, { cause });
-  });
+  }
 }
 
 function secondsSince(startedMs: number): number {

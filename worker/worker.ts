@@ -67,6 +67,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     },
     log,
   );
+  for (const address of link.addresses.tcp) log.info(`workers of other hosts reach this one at ${address}`);
   try {
     const prepared = await join(options, link, inbox, rows);
     const generation = await inbox.next('generation');

@@ -4,10 +4,11 @@ import { readRunFile, readToken } from '../../coordinator/run-folder.js';
 import { LockstepError } from '../../src/errors.js';
 import { statusSchema, type Status } from '../../src/protocol/messages.js';
 import { dial } from '../../transport/dialler.js';
+import type { Limits } from '../../src/protocol/limits.js';
 import { parseEndpoint } from '../../transport/endpoint.js';
-import { addLimits, limitsOf, type LimitOptions } from '../options.js';
+import { addLimits, limitsOf } from '../options.js';
 
-interface StatusOptions extends LimitOptions {
+interface StatusOptions extends Limits {
   readonly runDir?: string;
   readonly url?: string;
   readonly tokenFile?: string;

@@ -3,13 +3,14 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { Command, Option } from 'commander';
 import { readToken } from '../../coordinator/run-folder.js';
+import type { Limits } from '../../src/protocol/limits.js';
 import { parseEndpoint } from '../../transport/endpoint.js';
 import { runWorker } from '../../worker/worker.js';
 import { loadJob } from '../job-file.js';
 import { jsonLog, textLog } from '../log.js';
-import { addLimits, limitsOf, type LimitOptions } from '../options.js';
+import { addLimits, limitsOf } from '../options.js';
 
-interface WorkerCommandOptions extends LimitOptions {
+interface WorkerCommandOptions extends Limits {
   readonly join: string;
   readonly tokenFile?: string;
   readonly listen?: string;

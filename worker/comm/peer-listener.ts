@@ -109,5 +109,7 @@ async function hostId(): Promise<string> {
 function reachable({ host, port }: Extract<Endpoint, { kind: 'tcp' }>): string[] {
   if (host !== '0.0.0.0' && host !== '::') return [hostAndPort(host, port)];
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  return all.filter(({ internal }) => !internal).map(({ address }) => hostAndPort(address, port));
+  // Link-local addresses (RFC 4291) mean nothing without the name of a network card.
+  const usable = all.filter(({ internal, address }) => !internal && !address.startsWith('fe80:'));
+  return usable.map(({ address }) => hostAndPort(address, port));
 }
