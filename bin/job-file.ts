@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url';
 import { build, type Message } from 'esbuild';
 import { register as registerTsx } from 'tsx/esm/api';
 import { LockstepError } from '../src/errors.js';
-import { parseJob } from '../src/job/job.js';
+import { parseJob, requireOwnJob } from '../src/job/job.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import { applyOverrides } from '../src/job/overrides.js';
 import { plainJob } from '../src/job/plain-job.js';
@@ -23,7 +23,9 @@ export async function loadJob(path: string, overrides: readonly string[]): Promi
     throw new LockstepError('ERR_JOB_NOT_FOUND', `There is no job file ${file}. Give the path of a .ts or .js file.`);
   }
   const code = await digest(file);
-  const job = parseJob(applyOverrides(await importDefault(file), overrides));
+  const definition = await importDefault(file);
+  requireOwnJob(definition);
+  const job = parseJob(applyOverrides(definition, overrides));
   const fields = Object.entries(plainJob(job)).map(([key, value]) => [`job ${key}`, JSON.stringify(value)] as const);
   return {
     job,

@@ -22,9 +22,10 @@ const limitTexts: Readonly<Record<keyof Limits, string>> = {
   heartbeatTimeoutMs: 'silence after which a worker counts as lost',
 };
 
-/** One option for each limit, with its default. */
-export function addLimits(command: Command): Command {
-  for (const [name, text] of Object.entries(limitTexts)) {
+/** One option for each limit, with its default; `without` those that somebody else decides. */
+export function addLimits(command: Command, without: readonly (keyof Limits)[] = []): Command {
+  const left = Object.entries(limitTexts).filter(([name]) => !without.includes(name as keyof Limits)); // keys of limitTexts
+  for (const [name, text] of left) {
     const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
     const option = new Option(`--${flag} <n>`, text).argParser(positiveInteger);
     command.addOption(option.default(defaultLimits[name as keyof Limits]).helpGroup('Limits:')); // keys of limitTexts
@@ -33,25 +34,18 @@ export function addLimits(command: Command): Command {
 }
 
 /** The limits among a command's options, checked against one another. */
-export function limitsOf(options: Limits): Limits {
-  const {
-    maxControlBytes,
-    maxConnections,
-    authenticationTimeoutMs,
-    connectTimeoutMs,
-    heartbeatMs,
-    heartbeatTimeoutMs,
-  } = options;
-  if (heartbeatMs * 2 > heartbeatTimeoutMs) {
-    const message = `--heartbeat-timeout-ms (${heartbeatTimeoutMs}) must be at least twice --heartbeat-ms (${heartbeatMs}).`;
-    throw new LockstepError('ERR_USAGE', message);
-  }
-  return {
-    maxControlBytes,
-    maxConnections,
-    authenticationTimeoutMs,
-    connectTimeoutMs,
-    heartbeatMs,
-    heartbeatTimeoutMs,
+export function limitsOf(options: Partial<Limits>): Limits {
+  const value = (name: keyof Limits): number => options[name] ?? defaultLimits[name];
+  const limits: Limits = {
+    maxControlBytes: value('maxControlBytes'),
+    maxConnections: value('maxConnections'),
+    authenticationTimeoutMs: value('authenticationTimeoutMs'),
+    connectTimeoutMs: value('connectTimeoutMs'),
+    heartbeatMs: value('heartbeatMs'),
+    heartbeatTimeoutMs: value('heartbeatTimeoutMs'),
   };
+  const { heartbeatMs, heartbeatTimeoutMs } = limits;
+  if (heartbeatMs * 2 <= heartbeatTimeoutMs) return limits;
+  const message = `--heartbeat-timeout-ms (${heartbeatTimeoutMs}) must be at least twice --heartbeat-ms (${heartbeatMs}).`;
+  throw new LockstepError('ERR_USAGE', message);
 }

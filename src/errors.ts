@@ -28,6 +28,7 @@ export const errorExitCodes = {
   ERR_MEMORY: 3,
   ERR_DISK_FULL: 3,
   // 1: the run failed
+  ERR_INTERRUPTED: 1,
   ERR_WORKER_LOST: 1,
   ERR_WORKER_FAILED: 1,
   ERR_WORKER_MISMATCH: 1,
@@ -40,7 +41,6 @@ export const errorExitCodes = {
   ERR_AUTHENTICATION: 1,
   ERR_PROTOCOL: 1,
   ERR_FRAME_CORRUPT: 1,
-  ERR_LIMIT: 1,
   ERR_TIMEOUT: 1,
   ERR_INTERNAL: 1,
 } as const satisfies Record<string, 1 | 2 | 3>;

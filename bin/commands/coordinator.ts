@@ -1,6 +1,7 @@
 /** `lockstep coordinator`: one per run, on its own; workers join from anywhere. */
+import { hostname } from 'node:os';
 import { Command } from 'commander';
-import { formatEndpoint, parseEndpoint } from '../../transport/endpoint.js';
+import { formatEndpoint, parseEndpoint, type Endpoint } from '../../transport/endpoint.js';
 import { addLimits, limitsOf, positiveInteger } from '../options.js';
 import { addRunOptions, makeView, runOptionsOf, type CommonRunOptions } from '../run-options.js';
 import { runJob, type Launcher } from '../run.js';
@@ -20,7 +21,7 @@ export function coordinatorCommand(): Command {
     const { view, log } = makeView(options.json);
     const launcher: Launcher = {
       start: ({ coordinator, tokenFile }) => {
-        const url = formatEndpoint(coordinator.endpoint);
+        const url = formatEndpoint(reachableFrom(coordinator.endpoint));
         view.note(`Start ${options.workers} worker(s): lockstep worker --join ${url} --token-file ${tokenFile}`);
       },
       explainLoss: () => Promise.resolve(null),
@@ -36,4 +37,10 @@ export function coordinatorCommand(): Command {
     );
     view.done(summary);
   });
+}
+
+/** A wildcard address is where to listen; others dial a name. */
+function reachableFrom(endpoint: Endpoint): Endpoint {
+  const isWildcard = endpoint.kind === 'tcp' && (endpoint.host === '0.0.0.0' || endpoint.host === '::');
+  return isWildcard ? { ...endpoint, host: hostname() } : endpoint;
 }

@@ -8,7 +8,7 @@ import type { Limits } from '../../src/protocol/limits.js';
 import { parseEndpoint } from '../../transport/endpoint.js';
 import { addLimits, limitsOf } from '../options.js';
 
-interface StatusOptions extends Limits {
+interface StatusOptions extends Pick<Limits, 'maxControlBytes' | 'authenticationTimeoutMs'> {
   readonly runDir?: string;
   readonly url?: string;
   readonly tokenFile?: string;
@@ -22,10 +22,12 @@ export function statusCommand(): Command {
     .option('--url <url>', 'where the coordinator listens')
     .option('--token-file <file>', "the coordinator's secret (default: the run directory's)")
     .option('--json', 'one JSON object on stdout', false);
-  return addLimits(command).action(async (options: StatusOptions) => {
-    const status = await askStatus(options);
-    process.stdout.write(options.json ? `${JSON.stringify(status)}\n` : `${describe(status).join('\n')}\n`);
-  });
+  return addLimits(command, ['maxConnections', 'connectTimeoutMs', 'heartbeatMs', 'heartbeatTimeoutMs']).action(
+    async (options: StatusOptions) => {
+      const status = await askStatus(options);
+      process.stdout.write(options.json ? `${JSON.stringify(status)}\n` : `${describe(status).join('\n')}\n`);
+    },
+  );
 }
 
 async function askStatus(options: StatusOptions): Promise<Omit<Status, 'type'>> {

@@ -10,7 +10,7 @@ import { loadJob } from '../job-file.js';
 import { jsonLog, textLog } from '../log.js';
 import { addLimits, limitsOf } from '../options.js';
 
-interface WorkerCommandOptions extends Limits {
+interface WorkerCommandOptions extends Omit<Limits, 'heartbeatMs'> {
   readonly join: string;
   readonly tokenFile?: string;
   readonly listen?: string;
@@ -29,18 +29,20 @@ export function workerCommand(): Command {
     .option('--id <name>', 'a name of its own (default: made from the host and a random number)')
     .addOption(new Option('--device <kind>', 'what to compute on').choices(['auto', 'cpu', 'gpu']).default('auto'))
     .option('--json', 'log JSON lines on stdout', false);
-  return addLimits(command).action(async (jobPath: string | undefined, options: WorkerCommandOptions) => {
-    const log = options.json ? jsonLog('lockstep-worker') : textLog({});
-    await runWorker({
-      workerId: options.id ?? `${hostname()}-${randomBytes(4).toString('hex')}`,
-      coordinator: parseEndpoint(options.join),
-      token: options.tokenFile === undefined ? null : await readToken(options.tokenFile),
-      limits: limitsOf(options),
-      listen: options.listen === undefined ? null : parseEndpoint(options.listen),
-      device: options.device,
-      jobPath,
-      loadJob,
-      log,
-    });
-  });
+  return addLimits(command, ['heartbeatMs']).action(
+    async (jobPath: string | undefined, options: WorkerCommandOptions) => {
+      const log = options.json ? jsonLog('lockstep-worker') : textLog({});
+      await runWorker({
+        workerId: options.id ?? `${hostname()}-${randomBytes(4).toString('hex')}`,
+        coordinator: parseEndpoint(options.join),
+        token: options.tokenFile === undefined ? null : await readToken(options.tokenFile),
+        limits: limitsOf(options),
+        listen: options.listen === undefined ? null : parseEndpoint(options.listen),
+        device: options.device,
+        jobPath,
+        loadJob,
+        log,
+      });
+    },
+  );
 }

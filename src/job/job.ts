@@ -104,6 +104,9 @@ export interface JobDefinition {
   readonly checkpointsKept?: number;
 }
 
+/** Under this key, a definition says which copy of Lockstep made it. */
+const madeBy = Symbol.for('lockstep.madeBy');
+
 /**
  * Declares the training that a job file stands for; its default export.
  *
@@ -111,7 +114,25 @@ export interface JobDefinition {
  */
 export function defineJob(definition: JobDefinition): JobDefinition {
   parseJob(definition);
-  return definition;
+  return Object.defineProperty({ ...definition }, madeBy, { value: import.meta.url });
+}
+
+/**
+ * Refuses what another copy of Lockstep made: its `tf` is another tfjs than the engine's, and what that draws is not
+ * seeded here, so the run would have other bits without a word.
+ *
+ * @throws LockstepError ERR_JOB_LOAD
+ */
+export function requireOwnJob(definition: unknown): void {
+  const maker: unknown = typeof definition === 'object' && definition !== null && Reflect.get(definition, madeBy);
+  if (maker === import.meta.url) return;
+  const found =
+    typeof maker === 'string' ? `is made by another copy of Lockstep, ${maker},` : 'is not made by defineJob,';
+  throw new LockstepError(
+    'ERR_JOB_LOAD',
+    `The job ${found} and this command is ${import.meta.url}. Write "export default defineJob({ … })", and run the ` +
+      'lockstep command of the folder that the job imports from (npx lockstep).',
+  );
 }
 
 /** Validates a definition and fills in its defaults. */

@@ -105,7 +105,7 @@ test('every link of the documentation leads to a file that is there', async () =
 
 /** The long flags, `--help` excluded. */
 function optionsOf(command: Command): string[] {
-  return command.options.flatMap(({ long }) => (long === undefined || long === null ? [] : [long]));
+  return command.options.flatMap(({ long }) => (long ? [long] : []));
 }
 
 /** `maxControlBytes` → `max-control-bytes` */
@@ -117,10 +117,27 @@ function withoutSpace(text: string): string {
   return text.replace(/\s+/g, '');
 }
 
-/** Relative links to files that are not there, and to headings that are not in them. */
-function brokenLinks(page: string, text: string): string[] {
-  const links = [...text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#[^)]*)?\)/g)].map(([, target = '']) => target);
-  return links
-    .filter((target) => target !== '' && !existsSync(join(root, dirname(page), target)))
-    .map((target) => `${page}: ${target}`);
+/** Links of a page that lead to no file, or to no heading of one. */
+async function brokenLinks(page: string, text: string): Promise<string[]> {
+  const links = [...text.matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)/g)];
+  const checked = await Promise.all(
+    links.map(async ([link, target = '', heading]) => {
+      const path = target === '' ? page : join(dirname(page), target);
+      const there =
+        existsSync(join(root, path)) && (heading === undefined || (await anchorsOf(path)).includes(heading));
+      return there ? [] : [`${page}: ${link}`];
+    }),
+  );
+  return checked.flat();
+}
+
+/** The names by which a page's headings can be linked to: "## Exit codes" → "exit-codes". */
+async function anchorsOf(page: string): Promise<string[]> {
+  const headings = (await read(page)).matchAll(/^#+ (.*)$/gm);
+  return [...headings].map(([, text = '']) =>
+    text
+      .toLowerCase()
+      .replace(/[^\w\s-]/g, '')
+      .replaceAll(' ', '-'),
+  );
 }
