@@ -136,6 +136,12 @@ export class Coordinator {
     return describeStatus(this.#options, this.#state, this.#record, this.#reason);
   }
 
+  /** What the run has come to, for one who does not wait for its end. */
+  resultSoFar(error: LockstepError): RunResult {
+    const { generation } = this.#state;
+    return { error: this.#withCheckpoint(error), weightsSha256: null, record: this.#record, generations: generation };
+  }
+
   /** Lets the last messages out, then closes every connection. */
   async close(): Promise<void> {
     clearInterval(this.#clock);

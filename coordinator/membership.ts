@@ -45,8 +45,10 @@ function step(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'connected':
       return onConnected(state, event, nowMs);
     case 'heartbeat': {
-      const { step: committed, waiting } = event;
-      return { state: update(state, event.workerId, { step: committed, waiting, lastSeenMs: nowMs }), effects: [] };
+      const { workerId, waiting } = event;
+      // A worker that holds has told of the step that it has begun, which is one more than it has committed.
+      const furthest = Math.max(state.members.get(workerId)?.step ?? 0, event.step);
+      return { state: update(state, workerId, { step: furthest, waiting, lastSeenMs: nowMs }), effects: [] };
     }
     case 'draining':
       return onDraining(state, event, nowMs);
@@ -162,7 +164,7 @@ function onConnected(
 function onStop(state: MembershipState): Step {
   if (state.phase === 'draining') return { state, effects: [] };
   if (state.phase === 'training') return { state: { ...state, phase: 'draining' }, effects: [{ type: 'drain' }] };
-  return fail(state, new LockstepError('ERR_USAGE', 'The run was stopped before its first step.'), []);
+  return fail(state, new LockstepError('ERR_INTERRUPTED', 'The run was stopped before its first step.'), []);
 }
 
 function onDraining(

@@ -88,6 +88,7 @@ function serve(server: Server, sockets: WebSocketServer, options: ListenOptions)
     answer(request, response, challenges);
   });
   server.on('upgrade', (request, socket, head) => {
+    socket.on('error', ignore); // Node's own listener is gone by now, and a reset would end the process
     const remote = remoteOf(request);
     const admission = admit(request, options.token ?? '', challenges);
     if ('refusal' in admission) {
@@ -102,7 +103,7 @@ function serve(server: Server, sockets: WebSocketServer, options: ListenOptions)
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code !== 'ECONNRESET') log.warn(`refused a connection: ${error.message}`, { code: error.code });
-    socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+    endForGood(socket, 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
   });
   server.on('drop', () => {
     log.warn(`refused a connection: ${limits.maxConnections} are open, the limit`);
@@ -138,7 +139,19 @@ function admit(
 
 function refuse(socket: Duplex, refusal: string): void {
   const body = JSON.stringify({ error: refusal });
-  socket.end(`HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  endForGood(
+    socket,
+    `HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+}
+
+/** Also where the other side never closes its end: it would hold one of the connections, and `close()`, for ever. */
+function endForGood(socket: Duplex, answer: string): void {
+  socket.end(answer, () => socket.destroy());
+}
+
+function ignore(): void {
+  // The socket closes after its error, and whoever waits for it sees that.
 }
 
 /** Nonces given out and not yet used; each good for one try. */

@@ -6,14 +6,9 @@ type Message<T extends FromCoordinator['type']> = Extract<FromCoordinator, { typ
 
 export class Inbox {
   readonly #unread: FromCoordinator[] = [];
-  readonly #failed: Promise<never>;
-  #reject: (error: LockstepError) => void = () => undefined;
+  readonly #waiting = new Set<(failure: LockstepError) => void>();
+  #failure: LockstepError | null = null;
   #wake: () => void = () => undefined;
-
-  constructor() {
-    this.#failed = new Promise<never>((_, reject) => (this.#reject = reject));
-    this.#failed.catch(() => undefined); // whoever waits sees it; nobody may be waiting yet
-  }
 
   add(message: FromCoordinator): void {
     if (message.type === 'abort') {
@@ -27,13 +22,23 @@ export class Inbox {
     this.#wake();
   }
 
+  /** The first failure is the one that counts. */
   fail(error: LockstepError): void {
-    this.#reject(error);
+    this.#failure ??= error;
+    for (const reject of this.#waiting) reject(this.#failure);
   }
 
-  /** The result of `work`, or the failure of the run, whichever comes first. */
+  /**
+   * The result of `work`, or the failure of the run, whichever comes first. Not `Promise.race` with one promise that stands
+   * for the failure: that one would hold on to every wait of the run.
+   */
   async unlessFailed<T>(work: Promise<T>): Promise<T> {
-    return Promise.race([work, this.#failed]);
+    return new Promise<T>((resolve, reject) => {
+      const settled = (): void => void this.#waiting.delete(reject);
+      work.then(resolve, reject).then(settled, settled);
+      if (this.#failure) reject(this.#failure);
+      else this.#waiting.add(reject);
+    });
   }
 
   /** The oldest unread message of this type, once there is one. */

@@ -5,7 +5,7 @@ import { request } from 'node:http';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { LockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
@@ -43,6 +43,18 @@ class World {
 
 function socketTo(endpoint: Endpoint): Socket {
   return endpoint.kind === 'unix' ? connect(endpoint.path) : connect(endpoint.port, endpoint.host);
+}
+
+const upgradeRequest =
+  'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n';
+
+/** A stranger that keeps its end open whatever the listener does. */
+function connected(endpoint: Endpoint, bytes: string): Socket {
+  const where = endpoint.kind === 'unix' ? { path: endpoint.path } : { port: endpoint.port, host: endpoint.host };
+  const socket = connect({ ...where, allowHalfOpen: true });
+  socket.on('error', () => undefined);
+  if (bytes !== '') socket.write(bytes);
+  return socket;
 }
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
@@ -232,6 +244,39 @@ describe.each(['tcp', 'unix'] as const)('the %s transport', (kind) => {
     silent.resume();
     await once(silent, 'close');
     expect(world.accepted).toHaveLength(0);
+  });
+
+  it('outlives a stranger that is refused and resets the connection', async () => {
+    const thrown: unknown[] = [];
+    const onThrown = (error: unknown): number => thrown.push(error);
+    process.on('uncaughtExceptionMonitor', onThrown);
+    const warned = world.warnings.length;
+    const stranger = connected(listener.endpoint, upgradeRequest);
+    await vi.waitUntil(() => world.warnings.length > warned);
+    if (kind === 'tcp') stranger.resetAndDestroy();
+    else stranger.destroy();
+    await once(stranger, 'close');
+    const dialled = await reach();
+    expect(dialled.isOpen).toBe(true);
+    dialled.close();
+    process.off('uncaughtExceptionMonitor', onThrown);
+    expect(thrown).toEqual([]);
+  });
+
+  it.each([
+    ['an upgrade without proof', upgradeRequest],
+    ['no HTTP', 'nonsense\r\n\r\n'],
+    ['nothing', ''],
+  ])('lets go of a stranger that says %s and never closes its end', async (_, bytes) => {
+    await listener.close();
+    listener = await listen({ limits: limits({ authenticationTimeoutMs: 50, maxConnections: 1 }) });
+    const stranger = connected(listener.endpoint, bytes);
+    await once(stranger.resume(), 'end');
+    // Its place is free again, though it still holds its end.
+    const dialled = await reach();
+    expect(dialled.isOpen).toBe(true);
+    dialled.close();
+    stranger.destroy();
   });
 
   it('takes no more connections than its limit', async () => {
