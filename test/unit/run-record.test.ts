@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import { RunRecord } from '../../coordinator/run-record.js';
+import { Schedule } from '../../src/job/schedule.js';
+
+const schedule = new Schedule({
+  rows: 10,
+  batchSize: 4,
+  slots: 3,
+  seed: 0,
+  shuffle: true,
+  lastBatch: 'keep',
+  epochs: 4,
+});
+
+function newRecord(firstStep = 0): RunRecord {
+  const shape = { schedule, metricNames: ['accuracy'], engine: 'e', compiled: false, firstStep };
+  return new RunRecord(shape, 3, null);
+}
+
+describe('a validation', () => {
+  // Added from left to right, these give 1; in any other order of the first with the last two, 0 or 2.
+  const slots = [
+    { slot: 0, rows: 1, loss: 1e16, metrics: [1] },
+    { slot: 1, rows: 2, loss: -1e16, metrics: [2] },
+    { slot: 2, rows: 1, loss: 1, metrics: [0] },
+  ];
+  const [first, second, third] = slots as [(typeof slots)[0], (typeof slots)[0], (typeof slots)[0]];
+
+  it.each([
+    [[first], [second], [third]],
+    [[third], [first], [second]],
+    [[second, third], [first]],
+    [[third, second, first]],
+  ])('has the same bits in whatever order and company the slots come in (%#)', (...messages) => {
+    const record = newRecord();
+    const results = messages.map((message) => record.addEvaluation(3, message));
+    expect(results.slice(0, -1).every((result) => result === null)).toBe(true);
+    expect(results.at(-1)).toEqual({ step: 3, epoch: 1, metrics: { val_loss: 0.25, val_accuracy: 0.75 } });
+  });
+
+  it('of one step takes nothing from another', () => {
+    const record = newRecord();
+    record.addEvaluation(3, [first, second]);
+    expect(record.addEvaluation(6, [third])).toBeNull();
+    expect(record.addEvaluation(3, [third])?.step).toBe(3);
+  });
+});
+
+describe('steps', () => {
+  it('are named by epoch, counted from 1, with the metrics by name', () => {
+    const record = newRecord();
+    const lines = record.addSteps(
+      [
+        { step: 3, loss: 2, metrics: [0.5] },
+        { step: 4, loss: 1, metrics: [0.75] },
+      ],
+      10,
+    );
+    expect(lines.map(({ step, epoch }) => [step, epoch])).toEqual([
+      [3, 1],
+      [4, 2],
+    ]);
+    expect(record.last).toEqual({ step: 4, epoch: 2, loss: 1, metrics: { accuracy: 0.75 } });
+  });
+
+  it('before a resume do not count towards the rate', () => {
+    const record = newRecord(3);
+    record.start(1000);
+    record.addSteps([{ step: 6, loss: 1, metrics: [1] }], 3000);
+    expect(record.samplesPerSecond()).toBe(5); // the second epoch's 10 rows in 2 s
+  });
+});
+
+describe('the schedule', () => {
+  it('counts the rows of shorter last batches as they are', () => {
+    expect([0, 1, 2, 3, 4, 6, 7].map((steps) => schedule.rowsSeen(steps))).toEqual([0, 4, 8, 10, 14, 20, 24]);
+  });
+
+  it('ends at the steps asked for, or with the last epoch', () => {
+    expect(schedule.totalSteps).toBe(12);
+    const config = { rows: 10, batchSize: 4, slots: 1, seed: 0, shuffle: true, lastBatch: 'drop', epochs: 3 } as const;
+    expect(new Schedule({ ...config, steps: 5 }).totalSteps).toBe(5);
+    expect(new Schedule({ ...config, steps: 50 }).totalSteps).toBe(6);
+  });
+
+  it('wants a checkpoint at each end of an epoch, and as often inside as it is told', () => {
+    const config = { rows: 12, batchSize: 4, slots: 1, seed: 0, shuffle: true, lastBatch: 'drop', epochs: 2 } as const;
+    const wanted = (every?: number): number[] => {
+      const one = new Schedule({ ...config, checkpointEverySteps: every });
+      return [0, 1, 2, 3, 4, 5, 6].filter((steps) => one.wantsCheckpoint(steps));
+    };
+    expect(wanted()).toEqual([3, 6]);
+    expect(wanted(2)).toEqual([2, 3, 4, 6]);
+  });
+});
