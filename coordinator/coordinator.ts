@@ -97,8 +97,11 @@ export class Coordinator {
       },
       onClosed: (hello, why) => void this.#onClosed(hello, why),
     });
+    // After what has come in by now: a process that was stopped, or busy, must not take its own silence for the workers'.
     this.#clock = setInterval(() => {
-      this.#take({ type: 'tick' });
+      setImmediate(() => {
+        this.#take({ type: 'tick' });
+      });
     }, limits.heartbeatMs);
   }
 
@@ -158,8 +161,8 @@ export class Coordinator {
   #onMessage(workerId: string, message: Exclude<FromWorker, Hello>): void {
     switch (message.type) {
       case 'ready':
-        this.#onReady(message);
         this.#take({ ...message, workerId });
+        if (this.#state.members.has(workerId)) this.#onReady(message); // a worker that was refused tells nothing
         break;
       case 'connected':
       case 'heartbeat':

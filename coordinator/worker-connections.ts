@@ -5,7 +5,7 @@
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
 import { decodeMessage } from '../src/protocol/codec.js';
-import { fromWorkerSchema, openingSchema } from '../src/protocol/messages.js';
+import { fromWorkerSchema, openingSchema, toFailure } from '../src/protocol/messages.js';
 import type { FromCoordinator, FromWorker, Status } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
 import { joinFragments, type Connection } from '../transport/connection.js';
@@ -107,6 +107,6 @@ export class WorkerConnections {
   }
 }
 
-export function abortMessage({ code, message }: LockstepError): FromCoordinator {
-  return { type: 'abort', failure: { code, message, step: null } };
+export function abortMessage(error: LockstepError): FromCoordinator {
+  return { type: 'abort', failure: toFailure(error, null) };
 }

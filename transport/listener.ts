@@ -139,10 +139,7 @@ function admit(
 
 function refuse(socket: Duplex, refusal: string): void {
   const body = JSON.stringify({ error: refusal });
-  endForGood(
-    socket,
-    `HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-  );
+  endForGood(socket, `HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
 }
 
 /** Also where the other side never closes its end: it would hold one of the connections, and `close()`, for ever. */

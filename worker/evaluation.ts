@@ -2,11 +2,12 @@
  * Validation, shared out over the slots like training: slot `s` evaluates its part of the rows in the same batches
  * whoever holds it, and sums in float64, so the result has the same bits for any number of workers.
  */
+import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { SlotRange } from '../src/collective/assignment.js';
 import type { Dataset } from '../src/job/dataset.js';
 import type { SlotEvaluation } from '../src/protocol/messages.js';
 import type { TrainingStep } from './compute/step.js';
-import { locate, slotsOf } from './gradients.js';
+import { locate, readRows, slotsOf } from './gradients.js';
 
 export interface EvaluationOptions {
   readonly step: TrainingStep;
@@ -35,8 +36,9 @@ async function evaluateSlot(options: EvaluationOptions, slot: number): Promise<S
   const metrics = step.metricNames.map(() => 0);
   for (let row = first; row < end; row += batchRows) {
     const indices = Array.from({ length: Math.min(batchRows, end - row) }, (_, i) => row + i);
-    const batch = await data.read(indices);
+    const batch = await readRows(data, indices, numSteps);
     const means = evaluateBatch(() => step.evaluate(batch), data, indices, numSteps);
+    await turnOfTheEventLoop(); // a large validation is not to keep messages out
     loss += means.loss * indices.length;
     for (const [i, mean] of means.metrics.entries()) metrics[i] = (metrics[i] ?? 0) + mean * indices.length;
   }

@@ -49,7 +49,7 @@ export class Gradients {
     return Promise.all(
       slotsOf(slots).map(async (slot) => {
         const indices = sampler.indices(step, slot);
-        return { slot, indices, batch: indices.length > 0 ? await data.read(indices) : null };
+        return { slot, indices, batch: indices.length > 0 ? await readRows(data, indices, step) : null };
       }),
     );
   }
@@ -105,6 +105,15 @@ export function locate(thrown: unknown, data: Dataset, indices: ArrayLike<number
     cause: error,
     details: { ...error.details, step, ...(row !== undefined && { row }) },
   });
+}
+
+/** The rows, or an error that says where the data failed: what a dataset throws knows nothing of steps. */
+export async function readRows(data: Dataset, indices: ArrayLike<number>, step: number): Promise<Batch> {
+  try {
+    return await data.read(indices);
+  } catch (thrown) {
+    throw locate(toLockstepError(thrown, 'ERR_DATA_INVALID'), data, indices, step);
+  }
 }
 
 export function slotsOf({ firstSlot, endSlot }: SlotRange): number[] {

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import { plainJob } from '../src/job/plain-job.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker, RosterEntry } from '../src/protocol/messages.js';
@@ -63,6 +64,8 @@ export class Training {
     const { schedule } = prepared;
     while (this.#numSteps < schedule.totalSteps && (await brake.mayBegin(this.#numSteps))) {
       await this.#step(this.#numSteps);
+      // Where rows are read at once and the commit is quick, a step waits for nothing, and messages would never come in.
+      await turnOfTheEventLoop();
       if (schedule.endsEpoch(this.#numSteps)) await this.#evaluate();
       if (schedule.wantsCheckpoint(this.#numSteps)) await this.#checkpoint();
     }
@@ -86,10 +89,10 @@ export class Training {
   }
 
   async #evaluate(): Promise<void> {
-    const { prepared, self, send } = this.#options;
+    const { prepared, self, inbox, send } = this.#options;
     const { data, step, plan, loaded } = prepared;
     if (!data.validation) return;
-    const slots = await evaluate({
+    const evaluating = evaluate({
       step,
       data: data.validation,
       numSlots: plan.slots,
@@ -97,6 +100,7 @@ export class Training {
       batchRows: Math.max(1, Math.ceil(loaded.job.batchSize / plan.slots)),
       numSteps: this.#numSteps,
     });
+    const slots = await inbox.unlessFailed(evaluating);
     this.#progress.flush();
     send({ type: 'evaluated', step: this.#numSteps, slots });
   }

@@ -11,7 +11,7 @@ import { assert, toLockstepError } from '../src/errors.js';
 import type { LoadJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
-import type { FromWorker, Generation } from '../src/protocol/messages.js';
+import { toFailure, type FromWorker, type Generation } from '../src/protocol/messages.js';
 import { FlatMemory, PARAMETERS } from '../src/state/memory.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Endpoint } from '../transport/endpoint.js';
@@ -80,7 +80,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   } catch (thrown) {
     const error = toLockstepError(thrown);
     if (error.details['fromCoordinator'] !== true) {
-      link.send({ type: 'failed', failure: { code: error.code, message: error.message, step: stepOf(error) } });
+      link.send({ type: 'failed', failure: toFailure(error, stepOf(error)) });
     }
     throw error;
   } finally {

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 
 const count = z.int().min(0);
-const text = z.string().max(65_536);
+const maxTextLength = 65_536;
+const text = z.string().max(maxTextLength);
 /** Facts that must be equal in the whole run, by name: "model dense1/kernel" → "[784, 128] trainable". */
 const factsSchema = z.record(text, text);
 
@@ -15,13 +16,22 @@ const addressesSchema = z.strictObject({
 });
 export type Addresses = z.output<typeof addressesSchema>;
 
+/** A loss or a metric may be NaN or infinite: that is for a person to see, and no breach of the protocol. */
+const measurement = z.custom<number>((value) => typeof value === 'number', 'expected a number');
+
 const failureSchema = z.strictObject({ code: text, message: text, step: count.nullable() });
+export type Failure = z.output<typeof failureSchema>;
+
+/** An error's account of itself. Its message may be a user's, of any length, and has to arrive nevertheless. */
+export function toFailure(error: { readonly code: string; readonly message: string }, step: number | null): Failure {
+  return { code: error.code, message: error.message.slice(0, maxTextLength), step };
+}
 
 export const stepRecordSchema = z.strictObject({
   /** Counted from 1: the number of steps committed. */
   step: z.int().positive(),
-  loss: z.number(),
-  metrics: z.array(z.number()),
+  loss: measurement,
+  metrics: z.array(measurement),
 });
 export type StepRecord = z.output<typeof stepRecordSchema>;
 
@@ -29,8 +39,8 @@ export const slotEvaluationSchema = z.strictObject({
   slot: count,
   rows: count,
   /** Sums over the rows, not means. */
-  loss: z.number(),
-  metrics: z.array(z.number()),
+  loss: measurement,
+  metrics: z.array(measurement),
 });
 export type SlotEvaluation = z.output<typeof slotEvaluationSchema>;
 
@@ -151,7 +161,7 @@ export const statusSchema = z.strictObject({
   totalSteps: count.nullable(),
   epoch: count,
   generation: count,
-  loss: z.number().nullable(),
+  loss: measurement.nullable(),
   checkpoint: text.nullable(),
   reason: text.nullable(),
   workers: z.array(workerStatusSchema),

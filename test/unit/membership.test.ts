@@ -179,6 +179,12 @@ describe('a stop', () => {
     expect(play.take(holds('b', 8)).effects).toEqual([{ type: 'stop-after', step: 8 }]);
   });
 
+  it('goes on to the step that a worker has begun, whatever its heartbeats say of those committed', () => {
+    const play = new Play().training().take({ type: 'stop' }).take(holds('a', 8));
+    play.take({ type: 'heartbeat', workerId: 'a', step: 7, waiting: 'partials from rank 1' });
+    expect(play.take(holds('b', 7)).effects).toEqual([{ type: 'stop-after', step: 8 }]);
+  });
+
   it('is agreed once, however often it is asked for', () => {
     const play = new Play().training().take({ type: 'stop' }).take(holds('a', 7)).take(holds('b', 8));
     expect(play.take({ type: 'stop' }).types).toEqual([]);

@@ -1,5 +1,4 @@
 /** The compute thread's end of the comm thread: starts it, sends it what it has to do, and hands over what it says. */
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { LockstepError } from '../../src/errors.js';
 import { toLockstepError } from '../../src/errors.js';
@@ -18,15 +17,22 @@ export interface CommHandlers {
 export class CommLink {
   readonly addresses: Addresses;
   readonly #thread: Worker;
+  readonly #exited: Promise<void>;
 
-  private constructor(thread: Worker, addresses: Addresses) {
+  private constructor(thread: Worker, exited: Promise<void>, addresses: Addresses) {
     this.#thread = thread;
+    this.#exited = exited;
     this.addresses = addresses;
   }
 
   /** Starts the comm thread; resolves when it listens for peers and has reached the coordinator. */
   static async start(options: CommOptions, handlers: CommHandlers, log: Log): Promise<CommLink> {
     const thread = new Worker(new URL('./comm-thread.js', import.meta.url), { workerData: options, name: 'comm' });
+    const exited = new Promise<void>((resolve) => {
+      thread.once('exit', () => {
+        resolve();
+      });
+    });
     const addresses = await new Promise<Addresses>((resolve, reject) => {
       let online = false;
       const fail = (error: LockstepError): void => {
@@ -47,7 +53,7 @@ export class CommLink {
       await thread.terminate();
       throw error;
     });
-    return new CommLink(thread, addresses);
+    return new CommLink(thread, exited, addresses);
   }
 
   send(message: FromWorker): void {
@@ -62,11 +68,10 @@ export class CommLink {
     this.#post({ type: 'generation', setup });
   }
 
-  /** Sends what is still to be sent, closes every socket and ends the thread. */
+  /** Sends what is still to be sent, closes every socket and ends the thread, unless an error has ended it before. */
   async close(): Promise<void> {
-    const exited = once(this.#thread, 'exit');
     this.#post({ type: 'close' });
-    await exited;
+    await this.#exited;
   }
 
   #post(message: ToComm): void {

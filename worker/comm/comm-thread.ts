@@ -44,8 +44,13 @@ class CommThread {
     const listener = await PeerListener.listen(options, post);
     const { coordinator: endpoint, token, limits } = options;
     const maxMessageBytes = limits.maxControlBytes;
-    const coordinator = await dial({ endpoint, token, limits, maxMessageBytes });
-    return new CommThread(options, coordinator, listener);
+    try {
+      const coordinator = await dial({ endpoint, token, limits, maxMessageBytes });
+      return new CommThread(options, coordinator, listener);
+    } catch (error) {
+      await listener.close();
+      throw error;
+    }
   }
 
   get addresses(): PeerListener['addresses'] {

@@ -2,7 +2,7 @@
  * The connections between the workers of one generation, one for each pair: the lower rank dials. A worker that dials
  * early waits for the answer, so nobody sends before the other side can take it.
  */
-import { LockstepError } from '../../src/errors.js';
+import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import { peerHelloSchema, peerWelcomeSchema } from '../../src/protocol/messages.js';
 import type { Generation, RosterEntry } from '../../src/protocol/messages.js';
@@ -66,14 +66,43 @@ export class PeerLinks {
   }
 
   async #dial(peer: RosterEntry): Promise<void> {
-    const { runId, generation, rank, token, limits, maxMessageBytes, signal } = this.#options;
-    const self = generation.workers[rank];
-    const endpoint = bestEndpoint(peer, this.#options.hostId);
-    const connection = await dial({ endpoint, token, limits, maxMessageBytes, signal });
-    const { workerId = '' } = self ?? {};
+    const { runId, generation, rank, limits, signal } = this.#options;
+    const { workerId = '' } = generation.workers[rank] ?? {};
+    const connection = await this.#reach(peer);
+    const abandon = (): void => {
+      connection.terminate();
+    };
+    signal.addEventListener('abort', abandon);
+    if (signal.aborted) abandon();
     connection.send({ type: 'peer-hello', runId, generation: generation.generation, rank, workerId });
     await connection.receive(peerWelcomeSchema, { what: 'peer-welcome', timeoutMs: limits.connectTimeoutMs });
     this.#add(peer.rank, connection);
+  }
+
+  /** Tries the peer's addresses in turn: one of several network cards may be out of reach from here. */
+  async #reach(peer: RosterEntry): Promise<Connection> {
+    const { token, limits, maxMessageBytes, signal } = this.#options;
+    const endpoints = endpointsOf(peer, this.#options.hostId);
+    const connectTimeoutMs = Math.ceil(limits.connectTimeoutMs / endpoints.length);
+    const share = {
+      ...limits,
+      connectTimeoutMs,
+      authenticationTimeoutMs: Math.min(limits.authenticationTimeoutMs, connectTimeoutMs),
+    };
+    const failures: LockstepError[] = [];
+    for (const endpoint of endpoints) {
+      try {
+        return await dial({ endpoint, token, limits: share, maxMessageBytes, signal });
+      } catch (thrown) {
+        failures.push(toLockstepError(thrown, 'ERR_CONNECT'));
+      }
+    }
+    const why = failures.map(({ message }) => message).join(' ');
+    throw new LockstepError(
+      failures[0]?.code ?? 'ERR_CONNECT',
+      `Worker ${peer.workerId} on ${peer.host} cannot be reached from here: ${why}`,
+      { details: { workerId: peer.workerId, addresses: peer.addresses.tcp } },
+    );
   }
 
   #add(rank: number, connection: Connection): void {
@@ -86,12 +115,11 @@ export class PeerLinks {
   }
 }
 
-/** A Unix socket to a worker of this host, TCP to any other. */
-export function bestEndpoint({ addresses, workerId }: RosterEntry, hostId: string): Endpoint {
-  const sameHost = addresses.hostId === hostId;
-  if (sameHost && addresses.unixPath !== null) return { kind: 'unix', path: addresses.unixPath };
-  const [first] = addresses.tcp;
-  if (first !== undefined) return parseEndpoint(first);
+/** The Unix socket of a worker of this host; the TCP addresses of any other. */
+function endpointsOf({ addresses, workerId }: RosterEntry, hostId: string): Endpoint[] {
+  const { unixPath, tcp } = addresses;
+  if (addresses.hostId === hostId && unixPath !== null) return [{ kind: 'unix', path: unixPath }];
+  if (tcp.length > 0) return tcp.map(parseEndpoint);
   throw new LockstepError(
     'ERR_CONNECT',
     `Worker ${workerId} runs on another host and listens on no network address. Start it with --listen HOST:PORT.`,

@@ -42,9 +42,14 @@ export class PeerListener {
       inbound.add(connection, log);
     };
     const listeners: Listener[] = [];
-    for (const endpoint of endpoints) {
-      const listening = { endpoint, token, limits, maxMessageBytes: maxFrameBytes, log, onConnection };
-      listeners.push(await Listener.listen(listening));
+    try {
+      for (const endpoint of endpoints) {
+        const listening = { endpoint, token, limits, maxMessageBytes: maxFrameBytes, log, onConnection };
+        listeners.push(await Listener.listen(listening));
+      }
+    } catch (error) {
+      await closeAll(listeners, folder);
+      throw error;
     }
     const tcp = listeners.flatMap(({ endpoint }) => (endpoint.kind === 'tcp' ? reachable(endpoint) : []));
     return new PeerListener({ hostId: await hostId(), unixPath: unix.path, tcp }, folder, listeners, inbound);
@@ -56,9 +61,13 @@ export class PeerListener {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
-    await rm(this.#folder, { recursive: true, force: true });
+    await closeAll(this.#listeners, this.#folder);
   }
+}
+
+async function closeAll(listeners: readonly Listener[], folder: string): Promise<void> {
+  await Promise.all(listeners.map((listener) => listener.close()));
+  await rm(folder, { recursive: true, force: true });
 }
 
 /** Connections wait here until this worker has entered a generation. */
