@@ -1,8 +1,11 @@
 /** Workers as child processes of this one, one for each GPU where there are GPUs. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { LockstepError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
+import type { Limits } from '../src/protocol/limits.js';
 import { formatEndpoint } from '../transport/endpoint.js';
+import { limitFlags } from './options.js';
 import type { Launcher } from './run.js';
 
 export interface LocalWorkersOptions {
@@ -12,6 +15,8 @@ export interface LocalWorkersOptions {
   /** The command to start `lockstep` with: [node, script]. */
   readonly command: readonly [string, string];
   readonly json: boolean;
+  /** Handed on to the workers. */
+  readonly limits: Limits;
 }
 
 /** A process group of its own: Ctrl-C reaches this process alone, which stops the workers in good order. */
@@ -28,6 +33,9 @@ function spawn(command: readonly [string, string], args: readonly string[], env:
 
 type Child = ReturnType<typeof spawn>;
 
+/** How long a lost worker's process may take to end, for its end to be told. */
+const explanationTimeoutMs = 2_000;
+
 /** The last lines of a worker's own words are kept, to tell why it ended. */
 const keptLines = 20;
 
@@ -35,6 +43,7 @@ export class LocalWorkers implements Launcher {
   readonly #options: LocalWorkersOptions;
   readonly #children = new Map<number, { readonly child: Child; readonly ended: Promise<string> }>();
   readonly #warnings = new Set<string>();
+  readonly #timers: NodeJS.Timeout[] = [];
   #closing = false;
 
   constructor(options: LocalWorkersOptions) {
@@ -46,20 +55,25 @@ export class LocalWorkers implements Launcher {
     for (let index = 0; index < this.#options.numWorkers; index++) {
       const { child, ended } = this.#spawn(index, url, tokenFile, log);
       if (child.pid !== undefined) this.#children.set(child.pid, { child, ended });
-      void ended.then((how) => {
+      const failUnlessJoined = (how: string): void => {
         if (this.#closing) return;
-        const error = new LockstepError(
-          'ERR_WORKER_LOST',
-          `Worker w${index} (pid ${child.pid ?? 'none'}) is gone before it joined: ${how}.`,
-        );
-        coordinator.failUnlessJoined(workerName(index), error);
-      });
+        const message = `Worker ${workerName(index)} (pid ${child.pid ?? 'none'}) has not joined: ${how}.`;
+        coordinator.failUnlessJoined(workerName(index), new LockstepError('ERR_WORKER_LOST', message));
+      };
+      void ended.then(failUnlessJoined);
+      const { connectTimeoutMs } = this.#options.limits;
+      const timer = setTimeout(() => {
+        failUnlessJoined(`it has said nothing for ${connectTimeoutMs} ms`);
+      }, connectTimeoutMs);
+      this.#timers.push(timer);
     }
   }
 
+  /** Null also where the process lives on: its connection is gone all the same. */
   async explainLoss(pid: number): Promise<string | null> {
     const child = this.#children.get(pid);
-    return child ? child.ended : null;
+    if (!child) return null;
+    return Promise.race([child.ended, delay(explanationTimeoutMs, null, { ref: false })]);
   }
 
   kill(): void {
@@ -68,6 +82,7 @@ export class LocalWorkers implements Launcher {
 
   async close(): Promise<void> {
     this.#closing = true;
+    for (const timer of this.#timers) clearTimeout(timer);
     const timer = setTimeout(() => {
       this.kill();
     }, 10_000);
@@ -84,9 +99,13 @@ export class LocalWorkers implements Launcher {
   }
 
   #spawn(index: number, url: string, tokenFile: string, log: Log): { child: Child; ended: Promise<string> } {
-    const { gpus, command, json } = this.#options;
+    const { gpus, command, json, limits } = this.#options;
     const gpu = gpus[index % Math.max(1, gpus.length)];
-    const flags = [...(gpu === undefined ? [] : ['--device', 'gpu']), ...(json ? ['--json'] : [])];
+    const flags = [
+      ...(gpu === undefined ? [] : ['--device', 'gpu']),
+      ...(json ? ['--json'] : []),
+      ...limitFlags(limits),
+    ];
     const args = ['worker', '--join', url, '--token-file', tokenFile, '--id', workerName(index), ...flags];
     const child = spawn(command, args, gpu === undefined ? {} : { CUDA_VISIBLE_DEVICES: gpu });
     const lines: string[] = [];

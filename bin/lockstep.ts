@@ -22,11 +22,15 @@ for (const command of [program, ...program.commands, ...program.commands.flatMap
   command.exitOverride();
 }
 
+let exitCode = 0;
 try {
   await program.parseAsync();
 } catch (thrown) {
-  process.exitCode = thrown instanceof CommanderError ? usageExitCode(thrown) : report(thrown);
+  exitCode = thrown instanceof CommanderError ? usageExitCode(thrown) : report(thrown);
 }
+// A job file may hold a timer or a connection open; the command is over all the same, once its words are out.
+await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write('', done))));
+process.exit(exitCode);
 
 /** Commander has written its message already; help and version are no errors. */
 function usageExitCode({ exitCode }: CommanderError): number {

@@ -1,9 +1,12 @@
 /** Where the log goes: plain lines for people on stderr, or pino's JSON lines on stdout with `--json`. */
+import { Console } from 'node:console';
 import { pino } from 'pino';
 import type { Log, LogFields, LogLevel } from '../src/log.js';
 
 /** JSON lines, written at once so that none is lost when the process ends. */
 export function jsonLog(name: string): Log {
+  // Stdout holds the log and nothing else: what a job file prints goes to stderr.
+  globalThis.console = new Console(process.stderr);
   const logger = pino({ name, base: { pid: process.pid } }, pino.destination({ dest: 1, sync: true }));
   return makeLog((level, message, fields) => {
     logger[level](fields, message);

@@ -26,11 +26,20 @@ const limitTexts: Readonly<Record<keyof Limits, string>> = {
 export function addLimits(command: Command, without: readonly (keyof Limits)[] = []): Command {
   const left = Object.entries(limitTexts).filter(([name]) => !without.includes(name as keyof Limits)); // keys of limitTexts
   for (const [name, text] of left) {
-    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    const option = new Option(`--${flag} <n>`, text).argParser(positiveInteger);
+    const option = new Option(`${flagOf(name)} <n>`, text).argParser(positiveInteger);
     command.addOption(option.default(defaultLimits[name as keyof Limits]).helpGroup('Limits:')); // keys of limitTexts
   }
   return command;
+}
+
+function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** The limits as options of the worker command. */
+export function limitFlags(limits: Limits): string[] {
+  const { heartbeatMs: _decidedByCoordinator, ...own } = limits;
+  return Object.entries(own).flatMap(([name, value]) => [flagOf(name), String(value)]);
 }
 
 /** The limits among a command's options, checked against one another. */

@@ -176,10 +176,10 @@ async function train(run: TrainOptions): Promise<RunResult> {
     launcher.start({ coordinator, tokenFile: resolve(tokenFile), log });
     return await coordinator.ended;
   } finally {
-    stopListening();
     view.end();
     await launcher.close();
     await coordinator.close();
+    stopListening(); // last: a Ctrl-C while workers end must not end this process without its summary
   }
 }
 

@@ -118,6 +118,9 @@ function onReady(
   nowMs: number,
 ): Step {
   const { workerId, device, addresses } = event;
+  if (before.members.get(workerId)?.state !== 'loading') {
+    throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} was not expected to get ready.`);
+  }
   const differences = compareFacts(before.facts, event.facts);
   if (differences.length > 0) {
     const what = differences.slice(0, 5).join('; ');

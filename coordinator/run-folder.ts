@@ -65,7 +65,9 @@ export class RunFolder {
   /** A new secret for a run on this host; returns the file that holds it. */
   async writeToken(): Promise<string> {
     const file = join(this.path, 'token');
-    await this.#write(() => writeFile(file, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600 }));
+    // A file that is there already would keep its mode.
+    await this.#write(() => rm(file, { force: true }));
+    await this.#write(() => writeFile(file, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx' }));
     return file;
   }
 

@@ -70,6 +70,7 @@ function fetchChallenge({ endpoint, limits, signal }: DialOptions): Promise<stri
     const asked = request({ ...options, ...(signal && { signal }) }, (response) => {
       let body = '';
       response.setEncoding('utf8');
+      response.on('error', reject);
       response.on('data', (text: string) => {
         body += text;
         if (body.length > 4096) asked.destroy(new Error('the answer to /challenge is too long'));
@@ -129,10 +130,15 @@ function opened(socket: WebSocket, token: Token, nonces: Nonces): Promise<void> 
   });
 }
 
+const transientCodes: ReadonlySet<string> = new Set([
+  ...['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EAGAIN'], // the process is not there
+  ...['EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN'], // its host, or its host's name, is not
+]);
+
 /** Nobody there yet, or not any more: worth another try. */
 function isTransient(cause: unknown): boolean {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-  return code === 'ECONNREFUSED' || code === 'ENOENT' || code === 'ECONNRESET' || code === 'EAGAIN';
+  return typeof code === 'string' && transientCodes.has(code);
 }
 
 function connectError(cause: unknown, { endpoint, limits }: DialOptions): Error {

@@ -136,7 +136,7 @@ export class Training {
       },
       log,
     });
-    await pruneCheckpoints(folder, job.checkpointsKept);
+    await pruneCheckpoints(folder, { keep: job.checkpointsKept, step: this.#numSteps });
     this.#progress.flush();
     send({ type: 'checkpointed', step: this.#numSteps, path });
   }

@@ -19,18 +19,17 @@ export function trainCommand(): Command {
     const gpus = await listGpus();
     const numWorkers = options.workers ?? Math.max(1, gpus.length);
     const { view, log } = makeView(options.json);
+    const limits = limitsOf(options);
     const launcher = new LocalWorkers({
       numWorkers,
       gpus,
       command: [process.execPath, process.argv[1] ?? ''],
       json: options.json,
+      limits,
     });
     const listen = parseEndpoint('127.0.0.1:0');
     const common = runOptionsOf(options);
-    const summary = await runJob(
-      { job, numWorkers, listen, limits: limitsOf(options), view, log, ...common },
-      launcher,
-    );
+    const summary = await runJob({ job, numWorkers, listen, limits, view, log, ...common }, launcher);
     view.done(summary);
   });
 }

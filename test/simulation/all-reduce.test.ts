@@ -241,8 +241,9 @@ describe('the all-reduce', () => {
       ['a step far ahead', { step: 2 }, 'a partial of step 2'],
       ['a step ahead while ours is not summed', { step: 1 }, 'without our chunk'],
       ['a tree node that is not the sender’s', { node: 2 }, 'a partial of tree node 2'],
+      ['a chunk that is not ours', { chunk: 1 }, 'chunk 1; expected chunk 0'],
       ['a bucket that there is not', { bucket: 4 }, 'Bucket 4 was named; there are 1'],
-      ['a reduced chunk before ours is sent', { kind: 'reduced', node: 0 }, 'a reduced chunk of step 0'],
+      ['a reduced chunk before ours is sent', { kind: 'reduced', chunk: 1, node: 0 }, 'a reduced chunk of step 0'],
     ] as const)('a frame of %s', (_, changes, expected) => {
       const found = corrupted(reheaded(changes));
       expect(found).toMatchObject({ code: 'ERR_PROTOCOL', untouched: true });

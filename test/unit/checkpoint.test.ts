@@ -315,13 +315,21 @@ describe('the folder of checkpoints', () => {
     for (const name of ['.tmp-step-00000030.safetensors-a', '.tmp-step-00000031.safetensors-b', 'notes.txt']) {
       await writeFile(join(folder, name), '');
     }
-    await pruneCheckpoints(folder, 2);
+    await pruneCheckpoints(folder, { keep: 2, step: 30 });
     expect((await readdir(folder)).sort()).toEqual([
       '.tmp-step-00000031.safetensors-b',
       'notes.txt',
       'step-00000010.safetensors',
       'step-00000030.safetensors',
     ]);
+  });
+});
+
+describe('a run that goes on behind a damaged checkpoint', () => {
+  it('keeps what it writes, and what lies ahead', async () => {
+    for (const step of [10, 20, 30]) await write(fill(createMemory()), step);
+    await pruneCheckpoints(folder, { keep: 1, step: 20 });
+    expect((await readdir(folder)).sort()).toEqual(['step-00000020.safetensors', 'step-00000030.safetensors']);
   });
 });
 

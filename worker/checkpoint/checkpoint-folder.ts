@@ -37,12 +37,18 @@ export async function latestCheckpoint(folder: string, log: Log): Promise<FoundC
   return undefined;
 }
 
-/** Deletes all but the newest `keep` checkpoints, and what killed writers left of steps up to the newest. */
-export async function pruneCheckpoints(folder: string, keep: number): Promise<void> {
-  const checkpoints = await listSteps(folder, checkpointName);
-  const newest = checkpoints[0]?.step ?? -1;
-  const leftovers = (await listSteps(folder, asideName)).filter(({ step }) => step <= newest);
-  for (const { path } of [...checkpoints.slice(keep), ...leftovers]) await rm(path, { force: true });
+/**
+ * Deletes all but the newest `keep` checkpoints up to `step`, the one just written, and what killed writers left of steps
+ * up to there. Those of later steps stay: a run that went on behind a damaged one is not there yet.
+ */
+export async function pruneCheckpoints(
+  folder: string,
+  options: { readonly keep: number; readonly step: number },
+): Promise<void> {
+  const isPast = (one: { readonly step: number }): boolean => one.step <= options.step;
+  const checkpoints = (await listSteps(folder, checkpointName)).filter(isPast);
+  const leftovers = (await listSteps(folder, asideName)).filter(isPast);
+  for (const { path } of [...checkpoints.slice(options.keep), ...leftovers]) await rm(path, { force: true });
 }
 
 /** Files named so, newest step first; none if the folder is not there. */

@@ -65,44 +65,46 @@ export class PeerLinks {
     for (const connection of this.#links.values()) connection.terminate();
   }
 
+  /**
+   * Tries the peer's addresses in turn: one of several network cards may be out of reach from here, and an address that
+   * each host has for itself leads to another worker.
+   */
   async #dial(peer: RosterEntry): Promise<void> {
-    const { runId, generation, rank, limits, signal } = this.#options;
-    const { workerId = '' } = generation.workers[rank] ?? {};
-    const connection = await this.#reach(peer);
-    const abandon = (): void => {
-      connection.terminate();
-    };
-    signal.addEventListener('abort', abandon);
-    if (signal.aborted) abandon();
-    connection.send({ type: 'peer-hello', runId, generation: generation.generation, rank, workerId });
-    await connection.receive(peerWelcomeSchema, { what: 'peer-welcome', timeoutMs: limits.connectTimeoutMs });
-    this.#add(peer.rank, connection);
-  }
-
-  /** Tries the peer's addresses in turn: one of several network cards may be out of reach from here. */
-  async #reach(peer: RosterEntry): Promise<Connection> {
-    const { token, limits, maxMessageBytes, signal } = this.#options;
-    const endpoints = endpointsOf(peer, this.#options.hostId);
+    const { hostId, limits, signal } = this.#options;
+    const endpoints = endpointsOf(peer, hostId);
     const connectTimeoutMs = Math.ceil(limits.connectTimeoutMs / endpoints.length);
-    const share = {
-      ...limits,
-      connectTimeoutMs,
-      authenticationTimeoutMs: Math.min(limits.authenticationTimeoutMs, connectTimeoutMs),
-    };
     const failures: LockstepError[] = [];
     for (const endpoint of endpoints) {
       try {
-        return await dial({ endpoint, token, limits: share, maxMessageBytes, signal });
+        this.#add(peer.rank, await this.#meet(endpoint, connectTimeoutMs));
+        return;
       } catch (thrown) {
         failures.push(toLockstepError(thrown, 'ERR_CONNECT'));
       }
+      if (signal.aborted) break;
     }
     const why = failures.map(({ message }) => message).join(' ');
-    throw new LockstepError(
-      failures[0]?.code ?? 'ERR_CONNECT',
-      `Worker ${peer.workerId} on ${peer.host} cannot be reached from here: ${why}`,
-      { details: { workerId: peer.workerId, addresses: peer.addresses.tcp } },
-    );
+    const message = `Worker ${peer.workerId} on ${peer.host} cannot be reached from here: ${why}`;
+    throw new LockstepError(failures[0]?.code ?? 'ERR_CONNECT', message, {
+      details: { workerId: peer.workerId, addresses: peer.addresses.tcp },
+    });
+  }
+
+  /** Says hello to whoever listens there; resolves when welcome. */
+  async #meet(endpoint: Endpoint, timeoutMs: number): Promise<Connection> {
+    const { runId, generation, rank, token, limits, maxMessageBytes, signal } = this.#options;
+    const authenticationTimeoutMs = Math.min(limits.authenticationTimeoutMs, timeoutMs);
+    const share = { ...limits, connectTimeoutMs: timeoutMs, authenticationTimeoutMs };
+    const connection = await dial({ endpoint, token, limits: share, maxMessageBytes, signal });
+    const abandon = (): void => {
+      connection.terminate();
+    };
+    signal.addEventListener('abort', abandon, { once: true });
+    if (signal.aborted) abandon();
+    const { workerId = '' } = generation.workers[rank] ?? {};
+    connection.send({ type: 'peer-hello', runId, generation: generation.generation, rank, workerId });
+    await connection.receive(peerWelcomeSchema, { what: 'peer-welcome', timeoutMs });
+    return connection;
   }
 
   #add(rank: number, connection: Connection): void {

@@ -75,7 +75,12 @@ export class Reduction {
         `Rank ${from} sent a frame of generation ${header.generation}; this is ${generation}.`,
       );
     }
-    const { step, bucket, node } = header;
+    const { step, bucket, chunk: owner, node } = header;
+    const expectedOwner = header.kind === 'partial' ? this.#options.plan.rank : from;
+    if (owner !== expectedOwner) {
+      const message = `Rank ${from} sent a ${header.kind} frame of chunk ${owner}; expected chunk ${expectedOwner}.`;
+      throw new LockstepError('ERR_PROTOCOL', message);
+    }
     if (header.kind === 'partial') {
       this.#take({ type: 'partial', from, step, bucket, node }, () => {
         this.#store(header, payload, this.#inboxAddress(bucket, node), this.#chunk(bucket, this.#options.plan.rank));
