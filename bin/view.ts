@@ -1,8 +1,7 @@
 /** How a run looks while it goes on: a progress bar on a terminal, plain lines elsewhere, JSON lines with `--json`. */
 import { MultiBar, Presets, type SingleBar } from 'cli-progress';
-import type { RunObserver } from '../coordinator/coordinator.js';
 import type { RunFolder } from '../coordinator/run-folder.js';
-import type { RunRecord, StepLine, Validation } from '../coordinator/run-record.js';
+import type { RunObserver, RunRecord, StepLine, Validation } from '../coordinator/run-record.js';
 import type { Log } from '../src/log.js';
 import type { Summary } from './summary.js';
 

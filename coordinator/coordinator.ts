@@ -16,18 +16,9 @@ import { Listener } from '../transport/listener.js';
 import { beginMembership, membership } from './membership.js';
 import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
 import { RowServer } from './row-server.js';
-import { RunRecord, type StepLine, type Validation } from './run-record.js';
+import { RunRecord, type RunObserver } from './run-record.js';
 import { describeStatus } from './status.js';
 import { abortMessage, WorkerConnections, type Hello } from './worker-connections.js';
-
-/** Told what happens, for a progress bar or a log. */
-export interface RunObserver {
-  onSteps(lines: readonly StepLine[], record: RunRecord): void;
-  onValidation(validation: Validation): void;
-  onCheckpoint(step: number, path: string): void;
-  /** What the run waits for has changed; null: nothing. */
-  onReason(reason: string | null): void;
-}
 
 export interface CoordinatorOptions {
   readonly runId: string;
@@ -162,7 +153,7 @@ export class Coordinator {
     switch (message.type) {
       case 'ready':
         this.#take({ ...message, workerId });
-        if (this.#state.members.has(workerId)) this.#onReady(message); // a worker that was refused tells nothing
+        if (this.#state.members.has(workerId)) this.#onReady(workerId, message); // a worker that was refused tells nothing
         break;
       case 'connected':
       case 'heartbeat':
@@ -184,12 +175,24 @@ export class Coordinator {
     }
   }
 
-  #onReady({ trainRows, metricNames, engine, compiled }: Extract<FromWorker, { type: 'ready' }>): void {
+  #onReady(workerId: string, ready: Extract<FromWorker, { type: 'ready' }>): void {
+    const { trainRows, metricNames, engine, compiled } = ready;
+    this.#warnOfOtherDevices(workerId, ready.device);
     if (this.#record) return;
     const { loaded, slots, steps, resume } = this.#options;
     const schedule = new Schedule({ ...loaded.job, rows: trainRows, slots, steps: steps ?? loaded.job.steps });
     const shape = { schedule, metricNames, engine, compiled, firstStep: resume?.step ?? 0 };
     this.#record = new RunRecord(shape, slots, resume?.path ?? null);
+  }
+
+  /** TensorFlow chooses its instructions by the processor, and with them the last bits of a gradient. */
+  #warnOfOtherDevices(workerId: string, device: string): void {
+    const other = [...this.#state.members.values()].find((member) => member.device !== '' && member.device !== device);
+    if (!other) return;
+    this.#options.log.warn(
+      `worker ${workerId} computes on ${device}, worker ${other.workerId} on ${other.device}: the weights' bits will ` +
+        'depend on which of them holds which slot',
+    );
   }
 
   #onReport(message: Extract<FromWorker, { type: 'progress' | 'evaluated' | 'checkpointed' }>): void {

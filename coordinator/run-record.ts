@@ -25,6 +25,15 @@ export interface StepLine {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
+/** Told what happens, for a progress bar or a log. */
+export interface RunObserver {
+  onSteps(lines: readonly StepLine[], record: RunRecord): void;
+  onValidation(validation: Validation): void;
+  onCheckpoint(step: number, path: string): void;
+  /** What the run waits for has changed; null: nothing. */
+  onReason(reason: string | null): void;
+}
+
 export class RunRecord {
   readonly shape: RunShape;
   readonly #slots: number;

@@ -2,7 +2,7 @@
  * One worker from start to end: joins the coordinator, prepares, enters the generation, trains, and leaves. An error is
  * told to the coordinator before it is thrown, so that the person who waits there reads it.
  */
-import { hostname } from 'node:os';
+import { cpus, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { reductionTree } from '../src/collective/tree.js';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
@@ -98,7 +98,7 @@ async function join(options: WorkerOptions, link: CommLink, inbox: Inbox, rows: 
   link.send({
     type: 'ready',
     facts: prepared.facts,
-    device: prepared.engine.device,
+    device: describeDevice(prepared.engine.device),
     engine: prepared.engine.description,
     compiled: false,
     trainRows: prepared.data.train.length,
@@ -172,4 +172,9 @@ function weightViews({ step, layout }: Pick<Prepared, 'step' | 'layout'>, memory
 
 function stepOf({ details }: LockstepError): number | null {
   return typeof details['step'] === 'number' ? details['step'] : null;
+}
+
+/** "cpu (Intel(R) Xeon(R) …)", "gpu". */
+function describeDevice(device: 'cpu' | 'gpu'): string {
+  return device === 'gpu' ? device : `${device} (${cpus()[0]?.model ?? 'of an unknown kind'})`;
 }

@@ -1,6 +1,6 @@
 /** The coordinator on real sockets, against workers that say what the test wants. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Coordinator } from '../../coordinator/coordinator.js';
+import { Coordinator, type CoordinatorOptions } from '../../coordinator/coordinator.js';
 import { jobSchema } from '../../src/job/job.js';
 import type { Log } from '../../src/log.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
@@ -32,27 +32,29 @@ function column(): { data: Float32Array; shape: number[] } {
 
 describe('the coordinator', () => {
   const limits = { ...defaultLimits, heartbeatMs: 50, heartbeatTimeoutMs: 500 };
+  const options = (changes: Partial<CoordinatorOptions> = {}): CoordinatorOptions => ({
+    runId: 'r',
+    runDir: '/nowhere',
+    loaded: { job, path: '/job.ts', baseDir: '/', facts: { 'job file': 'a' } },
+    overrides: [],
+    numWorkers: 1,
+    slots: 1,
+    threads: 1,
+    steps: null,
+    resume: null,
+    endpoint: { kind: 'tcp', host: '127.0.0.1', port: 0 },
+    token,
+    limits,
+    observer,
+    log: silentLog,
+    ...changes,
+  });
   let coordinator: Coordinator;
   let error: string | null;
 
   beforeEach(async () => {
     error = null;
-    coordinator = await Coordinator.start({
-      runId: 'r',
-      runDir: '/nowhere',
-      loaded: { job, path: '/job.ts', baseDir: '/', facts: { 'job file': 'a' } },
-      overrides: [],
-      numWorkers: 1,
-      slots: 1,
-      threads: 1,
-      steps: null,
-      resume: null,
-      endpoint: { kind: 'tcp', host: '127.0.0.1', port: 0 },
-      token,
-      limits,
-      observer,
-      log: silentLog,
-    });
+    coordinator = await Coordinator.start(options());
     void coordinator.ended.then((result) => (error = result.error?.message ?? null));
   });
 
@@ -79,6 +81,22 @@ describe('the coordinator', () => {
     }
     expect(error).toBeNull();
     worker.close();
+  });
+
+  it('warns of workers that compute on different processors', async () => {
+    await coordinator.close();
+    const warnings: string[] = [];
+    const log = { ...silentLog, warn: (message: string) => warnings.push(message) };
+    coordinator = await Coordinator.start(options({ numWorkers: 3, slots: 3, log }));
+    const facts = { 'job file': 'a' };
+    const workers = await Promise.all(['a', 'b', 'c'].map(join));
+    for (const [i, device] of ['cpu (X)', 'cpu (X)', 'cpu (Y)'].entries()) {
+      workers[i]?.send({ ...ready(facts, { trainRows: 8 }), device });
+      await vi.waitUntil(() => coordinator.status().workers[i]?.device === device);
+    }
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain('worker c computes on cpu (Y), worker a on cpu (X)');
+    for (const worker of workers) worker.close();
   });
 
   it('learns nothing about the run from a worker that it refuses', async () => {
