@@ -5,11 +5,11 @@
 import type { SlotRange } from '../src/collective/assignment.js';
 import type { Dataset } from '../src/job/dataset.js';
 import type { SlotEvaluation } from '../src/protocol/messages.js';
-import type { TrainingStep } from './compute/step.js';
+import type { SlotStep } from './compute/step.js';
 import { locate, slotsOf } from './gradients.js';
 
 export interface EvaluationOptions {
-  readonly step: TrainingStep;
+  readonly step: SlotStep;
   readonly data: Dataset;
   /** Slots of the run. */
   readonly numSlots: number;
