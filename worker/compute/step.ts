@@ -13,6 +13,7 @@ import { atLeastTwoDimensions, checkBatch, checkLabels, inputTensor, labelTensor
 import type { Tfjs } from './engine/tfjs.js';
 import { makeModel } from './model.js';
 import { Objective } from './objective.js';
+import type { PassObserver } from './pass.js';
 import { withSeededRandom, type RandomKey } from './random.js';
 import { withStatelessRandom } from './stateless-random.js';
 import type { TrainableModel } from './trainable-model.js';
@@ -37,34 +38,6 @@ export interface Measurements {
   readonly loss: number;
   /** In the order of `metricNames`. */
   readonly metrics: readonly number[];
-}
-
-/** The tensors that a training pass begins with. */
-export interface PassInputs {
-  readonly inputs: Tensor;
-  readonly labels: Tensor;
-  /** One per parameter. */
-  readonly weights: readonly Tensor[];
-}
-
-/** What a training pass makes of them, before anything of it is read. */
-export interface PassResults {
-  readonly loss: Scalar;
-  readonly metrics: readonly Scalar[];
-  /** One per trainable parameter; `undefined` for one that the loss does not depend on. */
-  readonly gradients: readonly (Tensor | undefined)[];
-  /** One per parameter that a step assigns. */
-  readonly state: readonly Tensor[];
-}
-
-/** Watches a training pass. Its tensors are gone when `end` has returned. */
-export interface PassObserver<T> {
-  begin?(inputs: PassInputs): void;
-  /** A random op of the pass is about to use this seed. */
-  onSeed?(seed: Tensor): void;
-  /** The pass draws a random number on the host. */
-  onHostRandom?(): void;
-  end(results: PassResults): T;
 }
 
 /** A training step as those who run it see it: eager or compiled. */

@@ -6,8 +6,14 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import { assert } from '../../../src/errors.js';
 import type { Tfjs } from '../engine/tfjs.js';
-import { nodeBackend, type HandleValues, type NodeBackend, type NodeBinding } from '../node-backend.js';
-import type { PassObserver, PassResults } from '../step.js';
+import {
+  nodeBackend,
+  type HandleValues,
+  type NodeBackend,
+  type NodeBinding,
+  type OpAttribute,
+} from '../node-backend.js';
+import type { PassObserver, PassResults } from '../pass.js';
 import { prune, userOf, type Endpoint, type PassRecord, type Placeholder, type RecordedNode } from './record.js';
 
 /** Either a record, or why there can be none. */
@@ -45,19 +51,26 @@ class Recorder {
   }
 
   run(trace: (observer: PassObserver<Recording>) => Recording): Recording {
-    const { getInputTensorIds } = this.#backend;
+    const backend = this.#backend;
     const engine = this.#tf.engine();
-    const { readSync, read } = engine;
-    this.#backend.binding = this.#watchedBinding();
-    this.#backend.getInputTensorIds = (tensors) => this.#meet(tensors, getInputTensorIds.call(this.#backend, tensors));
-    engine.readSync = (dataId) => (this.#noteRead(dataId), readSync.call(engine, dataId));
-    engine.read = (dataId) => (this.#noteRead(dataId), read.call(engine, dataId));
+    const toIds = backend.getInputTensorIds.bind(backend);
+    const [readSync, read] = [engine.readSync.bind(engine), engine.read.bind(engine)];
+    // As members of these two objects, in front of their classes' own.
+    const watched = {
+      getInputTensorIds: (tensors: readonly unknown[]) => this.#meet(tensors, toIds(tensors)),
+    } satisfies Partial<NodeBackend>;
+    const reads = {
+      readSync: (dataId: object) => (this.#noteRead(dataId), readSync(dataId)),
+      read: (dataId: object) => (this.#noteRead(dataId), read(dataId)),
+    };
+    Object.assign(backend, watched, { binding: this.#watchedBinding() });
+    Object.assign(engine, reads);
     try {
       return trace(this.#observer());
     } finally {
-      this.#backend.binding = this.#binding;
-      this.#backend.getInputTensorIds = getInputTensorIds;
-      Object.assign(engine, { readSync, read });
+      backend.binding = this.#binding;
+      Reflect.deleteProperty(backend, 'getInputTensorIds');
+      for (const name of Object.keys(reads)) Reflect.deleteProperty(engine, name);
     }
   }
 
@@ -89,7 +102,8 @@ class Recorder {
         const outputs = binding.executeOp(name, attributes, ids, numOutputs);
         const inputs = ids.map((id) => this.#endpoint(id));
         const varies = inputs.some((input) => this.#drafts[input.node]?.varies);
-        const node = this.#add({ node: { kind: 'op', name, attributes, inputs }, varies });
+        const typed = correctType(name, attributes, inputs, binding);
+        const node = this.#add({ node: { kind: 'op', name, attributes: typed, inputs }, varies });
         outputs.forEach(({ id, dtype }, output) => this.#endpoints.set(id, { node, output, dtype }));
         return outputs;
       },
@@ -175,6 +189,27 @@ class Recorder {
     if (node.kind !== 'constant' || !ArrayBuffer.isView(values)) return node;
     return { ...node, bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
   }
+}
+
+/** Ops whose type tfjs-node leaves to TensorFlow to find. */
+const untyped = new Set(['ExpandDims']);
+
+/**
+ * tfjs-node leaves out a few ops' type, and says `bool` for the mean of what it has made float32. An eager op takes its
+ * type from its inputs all the same; a graph takes it at its word.
+ */
+function correctType(
+  name: string,
+  attributes: readonly OpAttribute[],
+  inputs: readonly Endpoint[],
+  binding: NodeBinding,
+): readonly OpAttribute[] {
+  const [first] = inputs;
+  if (first === undefined) return attributes;
+  const right = { name: 'T', type: binding.TF_ATTR_TYPE, value: first.dtype };
+  if (untyped.has(name)) return [...attributes, right];
+  const fits = ({ value }: OpAttribute) => inputs.some(({ dtype }) => dtype === value);
+  return attributes.map((attribute) => (attribute.name !== 'T' || fits(attribute) ? attribute : right));
 }
 
 /** A record outlives the memory that its constants came from. */
