@@ -21,6 +21,7 @@ import { loadEngine, type Engine } from './compute/engine/load.js';
 import { CompiledStep } from './compute/compiled/compiled-step.js';
 import { TrainingStep, type SlotStep } from './compute/step.js';
 import { modelFacts, weightsFact } from './facts.js';
+import { locate } from './gradients.js';
 import type { RowRequests } from './served-dataset.js';
 
 export interface Data {
@@ -98,9 +99,16 @@ async function compileStep(
   { engine, job, data, schedule, log }: CompileContext,
 ): Promise<Pick<Prepared, 'step' | 'compiled'>> {
   if (!job.compile || engine.backend !== 'tensorflow') return { step: eager, compiled: false };
-  const batch = await data.train.read(schedule.sampler.indices(0, 0));
   const step = new CompiledStep({ tf: engine.tf, step: eager, log });
-  return { step, compiled: step.prepare(batch, { seed: job.seed, step: 0, slot: 0 }) };
+  const indices = schedule.sampler.indices(0, 0);
+  // Few rows over many slots: whoever has rows compiles when it meets them.
+  if (indices.length === 0) return { step, compiled: false };
+  const batch = await data.train.read(indices);
+  try {
+    return { step, compiled: step.prepare(batch, { seed: job.seed, step: 0, slot: 0 }) };
+  } catch (thrown) {
+    throw locate(thrown, data.train, indices, 0);
+  }
 }
 
 /**
