@@ -6,11 +6,11 @@ import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { SlotRange } from '../src/collective/assignment.js';
 import type { Dataset } from '../src/job/dataset.js';
 import type { SlotEvaluation } from '../src/protocol/messages.js';
-import type { TrainingStep } from './compute/step.js';
+import type { SlotStep } from './compute/step.js';
 import { locate, readRows, slotsOf } from './gradients.js';
 
 export interface EvaluationOptions {
-  readonly step: TrainingStep;
+  readonly step: SlotStep;
   readonly data: Dataset;
   /** Slots of the run. */
   readonly numSlots: number;

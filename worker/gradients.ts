@@ -5,10 +5,10 @@ import type { Sampler } from '../src/job/sampler.js';
 import type { FlatMemory } from '../src/state/memory.js';
 import type { SlotRange } from '../src/collective/assignment.js';
 import { slotRegion } from './comm/regions.js';
-import type { SlotOutputs, TrainingStep } from './compute/step.js';
+import type { SlotOutputs, SlotStep } from './compute/step.js';
 
 export interface GradientsOptions {
-  readonly step: TrainingStep;
+  readonly step: SlotStep;
   readonly memory: FlatMemory;
   readonly sampler: Sampler;
   readonly data: Dataset;

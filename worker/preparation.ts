@@ -18,8 +18,10 @@ import { planLayout, type Layout } from '../src/state/layout.js';
 import { lockstepVersion } from '../src/version.js';
 import { readCheckpointHeader } from './checkpoint/checkpoint-reader.js';
 import { loadEngine, type Engine } from './compute/engine/load.js';
-import { TrainingStep } from './compute/step.js';
+import { CompiledStep } from './compute/compiled/compiled-step.js';
+import { TrainingStep, type SlotStep } from './compute/step.js';
 import { modelFacts, weightsFact } from './facts.js';
+import { locate } from './gradients.js';
 import type { RowRequests } from './served-dataset.js';
 
 export interface Data {
@@ -33,7 +35,9 @@ export interface Prepared {
   readonly loaded: LoadedJob;
   readonly engine: Engine;
   readonly data: Data;
-  readonly step: TrainingStep;
+  readonly step: SlotStep;
+  /** Whether steps of a full slot run as one graph. */
+  readonly compiled: boolean;
   readonly layout: Layout;
   readonly schedule: Schedule;
   readonly facts: Facts;
@@ -58,20 +62,20 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
   const { job, baseDir } = loaded;
   const data = await openAll(options, loaded);
   const sample = await data.train.read(rowsOf(Math.min(2, data.train.length)));
-  const step = await TrainingStep.build({ tf: engine.tf, job, seed: job.seed, log, sample });
-  const layout = planLayout(step.parameters, 1 + step.metricNames.length, {
+  const eager = await TrainingStep.build({ tf: engine.tf, job, seed: job.seed, log, sample });
+  const layout = planLayout(eager.parameters, 1 + eager.metricNames.length, {
     maxSegmentElements: segmentElements(plan.slots),
   });
   const header = plan.resumeFrom === null ? null : await readCheckpointHeader(plan.resumeFrom);
   const start = header
     ? { 'weights of the checkpoint': header.weightsSha256 }
-    : { 'initial weights': await initialFact(job.initialWeights, baseDir, step) };
+    : { 'initial weights': await initialFact(job.initialWeights, baseDir, eager) };
   const facts = {
     'Lockstep version': lockstepVersion,
     ...loaded.facts,
     ...(await allDataFacts(plan, data)),
     engine: engine.description,
-    ...modelFacts(step.parameters),
+    ...modelFacts(eager.parameters),
     ...start,
   };
   const schedule = new Schedule({
@@ -80,7 +84,31 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
     slots: plan.slots,
     steps: plan.steps ?? job.steps,
   });
-  return { plan, loaded, engine, data, step, layout, schedule, facts, firstStep: header?.step ?? 0 };
+  const { step, compiled } = await compileStep(eager, { engine, job, data, schedule, log });
+  return { plan, loaded, engine, data, step, compiled, layout, schedule, facts, firstStep: header?.step ?? 0 };
+}
+
+interface CompileContext extends Pick<Prepared, 'engine' | 'data' | 'schedule'> {
+  readonly job: LoadedJob['job'];
+  readonly log: Log;
+}
+
+/** Compiled on the run's first batch, so that every worker finds the same, whatever slots it will hold. */
+async function compileStep(
+  eager: TrainingStep,
+  { engine, job, data, schedule, log }: CompileContext,
+): Promise<Pick<Prepared, 'step' | 'compiled'>> {
+  if (!job.compile || engine.backend !== 'tensorflow') return { step: eager, compiled: false };
+  const step = new CompiledStep({ tf: engine.tf, step: eager, log });
+  const indices = schedule.sampler.indices(0, 0);
+  // Few rows over many slots: whoever has rows compiles when it meets them.
+  if (indices.length === 0) return { step, compiled: false };
+  const batch = await data.train.read(indices);
+  try {
+    return { step, compiled: step.prepare(batch, { seed: job.seed, step: 0, slot: 0 }) };
+  } catch (thrown) {
+    throw locate(thrown, data.train, indices, 0);
+  }
 }
 
 /**
@@ -114,7 +142,7 @@ async function allDataFacts(plan: RunPlan, { train, validation }: Data): Promise
   return { ...(await dataFacts('train', train)), ...(validation ? await dataFacts('validation', validation) : {}) };
 }
 
-async function initialFact(path: string | undefined, baseDir: string, step: TrainingStep): Promise<string> {
+async function initialFact(path: string | undefined, baseDir: string, step: SlotStep): Promise<string> {
   if (path === undefined) return weightsFact(step.initialValues());
   const hash = createHash('sha256');
   await pipeline(createReadStream(resolve(baseDir, path)), hash).catch((cause: unknown): never => {

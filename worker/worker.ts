@@ -100,7 +100,7 @@ async function join(options: WorkerOptions, link: CommLink, inbox: Inbox, rows: 
     facts: prepared.facts,
     device: describeDevice(prepared.engine.device),
     engine: prepared.engine.description,
-    compiled: false,
+    compiled: prepared.compiled,
     trainRows: prepared.data.train.length,
     validationRows: prepared.data.validation?.length ?? null,
     metricNames: [...prepared.step.metricNames],

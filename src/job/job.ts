@@ -53,6 +53,7 @@ export const jobSchema = z.strictObject({
   lastBatch: z.enum(['drop', 'keep']).default('drop'),
   slots: z.int().positive().max(4096).optional(),
   threads: z.int().positive().max(1024).optional(),
+  compile: z.boolean().default(true),
   initialWeights: z.string().min(1).optional(),
   checkpointEverySteps: z.int().positive().optional(),
   checkpointsKept: z.int().positive().default(3),
@@ -96,6 +97,8 @@ export interface JobDefinition {
   readonly slots?: number;
   /** TensorFlow threads per worker; part of the numbers. @default max(1, cores ÷ slots) of the coordinator's machine */
   readonly threads?: number;
+  /** Runs each step as one TensorFlow graph where that gives the same bits; `false`: op by op. @default true */
+  readonly compile?: boolean;
   /** A safetensors file with the first weights, by parameter name, relative to the job file. */
   readonly initialWeights?: string;
   /** Checkpoints inside an epoch too. @default only at each epoch's end */

@@ -21,6 +21,7 @@ export function plainJob(job: Job): PlainJob {
     lastBatch: job.lastBatch,
     slots: job.slots ?? null,
     threads: job.threads ?? null,
+    compile: job.compile,
     initialWeights: job.initialWeights ?? null,
     checkpointEverySteps: job.checkpointEverySteps ?? null,
     checkpointsKept: job.checkpointsKept,

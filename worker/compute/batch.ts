@@ -54,18 +54,37 @@ export function checkLabels(batch: Batch, numClasses: number): void {
   }
 }
 
-/** Inputs as a tensor: integers of 32 bits stay integers (token ids), bytes become float32 (pixels). */
+/** A column as tfjs takes it: values that need no more conversion, and their shape. */
+export interface ColumnValues {
+  readonly values: Float32Array | Int32Array;
+  readonly shape: readonly number[];
+  readonly dtype: 'float32' | 'int32';
+}
+
+/** Inputs: integers of 32 bits stay integers (token ids), bytes become float32 (pixels). */
+export function inputValues({ data, shape }: Column): ColumnValues {
+  const dtype = data instanceof Int32Array ? 'int32' : 'float32';
+  const values = data instanceof Uint8Array ? Float32Array.from(data) : data;
+  return { values, shape: atLeastTwoDimensions(shape), dtype };
+}
+
+/** Labels: all integers become int32. */
+export function labelValues({ data, shape }: Column): ColumnValues {
+  const dtype = data instanceof Float32Array ? 'float32' : 'int32';
+  const values = data instanceof Uint8Array ? Int32Array.from(data) : data;
+  return { values, shape: atLeastTwoDimensions(shape), dtype };
+}
+
 export function inputTensor(tf: Tfjs, column: Column): Tensor {
-  return toTensor(tf, column, column.data instanceof Int32Array ? 'int32' : 'float32');
+  return toTensor(tf, inputValues(column));
 }
 
-/** Labels as a tensor: all integers become int32. */
 export function labelTensor(tf: Tfjs, column: Column): Tensor {
-  return toTensor(tf, column, column.data instanceof Float32Array ? 'float32' : 'int32');
+  return toTensor(tf, labelValues(column));
 }
 
-function toTensor(tf: Tfjs, column: Column, dtype: 'float32' | 'int32'): Tensor {
-  return tf.tensor(column.data, [...atLeastTwoDimensions(column.shape)], dtype);
+function toTensor(tf: Tfjs, { values, shape, dtype }: ColumnValues): Tensor {
+  return tf.tensor(values, [...shape], dtype);
 }
 
 /** [rows] as [rows, 1], as `LayersModel.fit` has it; other shapes as they are. */

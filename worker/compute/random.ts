@@ -32,14 +32,31 @@ export function randomStream(key: RandomKey): () => number {
   };
 }
 
+/** Word of the Philox key that no stream's purpose has. */
+const statelessWord = 3;
+
+/**
+ * The seed of the pass's random op number `index`: two words, as TensorFlow's stateless ops take them. A function of the
+ * arguments alone, and unrelated to the key's stream.
+ */
+export function statelessSeed(key: Extract<RandomKey, { purpose: 'step' }>, index: number): Int32Array {
+  const counter: Words4 = [index >>> 0, key.slot >>> 0, key.step >>> 0, Math.floor(key.step / 2 ** 32)];
+  return Int32Array.from(philox4x32(counter, [key.seed >>> 0, statelessWord]).slice(0, 2));
+}
+
 function toUnitInterval(high: number, low: number): number {
   return ((high >>> 5) * 2 ** 26 + (low >>> 6)) / 2 ** 53;
 }
 
-/** Runs `body` with `Math.random` replaced by the key's stream; restored when it returns or throws. */
-export function withSeededRandom<T>(key: RandomKey, body: () => T): T {
+/**
+ * Runs `body` with `Math.random` replaced by the key's stream; restored when it returns or throws.
+ *
+ * @param onDraw is told of each number drawn
+ */
+export function withSeededRandom<T>(key: RandomKey, body: () => T, onDraw?: () => void): T {
   const outer = Math.random;
-  Math.random = randomStream(key);
+  const stream = randomStream(key);
+  Math.random = onDraw ? () => (onDraw(), stream()) : stream;
   try {
     return body();
   } finally {

@@ -13,7 +13,9 @@ import { atLeastTwoDimensions, checkBatch, checkLabels, inputTensor, labelTensor
 import type { Tfjs } from './engine/tfjs.js';
 import { makeModel } from './model.js';
 import { Objective } from './objective.js';
+import type { PassObserver } from './pass.js';
 import { withSeededRandom, type RandomKey } from './random.js';
+import { withStatelessRandom } from './stateless-random.js';
 import type { TrainableModel } from './trainable-model.js';
 
 /** What the randomness of a step (dropout, noise) follows from. */
@@ -37,6 +39,9 @@ export interface Measurements {
   /** In the order of `metricNames`. */
   readonly metrics: readonly number[];
 }
+
+/** A training step as those who run it see it: eager or compiled. */
+export type SlotStep = Pick<TrainingStep, keyof TrainingStep>;
 
 export interface BuildOptions {
   readonly tf: Tfjs;
@@ -107,7 +112,7 @@ export class TrainingStep {
       const labelShape = atLeastTwoDimensions(sample.y.shape);
       const objective = Objective.resolve({ tf, job, outputShape, labelShape });
       const step = new TrainingStep(options, { model, objective, initialValues, firstPass });
-      step.#train(sample, { seed, step: 0, slot: 0 }, () => undefined);
+      step.trace(sample, { seed, step: 0, slot: 0 }, { end: ({ loss, metrics }) => measure(loss, metrics) });
       return step;
     } catch (error) {
       model.dispose();
@@ -132,27 +137,32 @@ export class TrainingStep {
     this.#bound = true;
   }
 
+  /** The views that weights are taken from now. */
+  get weights(): readonly Float32Array[] {
+    return this.#weights;
+  }
+
   /** Loss and metrics of one slot; its gradient of the mean loss over its rows, and its state, into `outputs`. */
   gradient(batch: Batch, key: StepKey, outputs: SlotOutputs): Measurements {
-    return this.#train(batch, key, (gradients) => {
-      this.#model.variables.slice(0, this.#numTrainable).forEach((variable, index) => {
-        const gradient = gradients[variable.name];
-        // A parameter that the loss does not depend on has none.
-        if (gradient === undefined) outputs.gradients[index]?.fill(0);
-        else outputs.gradients[index]?.set(gradient.dataSync<'float32'>());
-      });
-      const assigned = this.#model.variables.filter((_, index) => isAssigned(this.parameters[index]));
-      assigned.forEach((variable, index) => outputs.state[index]?.set(variable.dataSync<'float32'>()));
+    return this.trace(batch, key, {
+      end: ({ loss, metrics, gradients, state }) => {
+        gradients.forEach((gradient, index) => {
+          if (gradient === undefined) outputs.gradients[index]?.fill(0);
+          else outputs.gradients[index]?.set(gradient.dataSync<'float32'>());
+        });
+        state.forEach((tensor, index) => outputs.state[index]?.set(tensor.dataSync<'float32'>()));
+        return measure(loss, metrics);
+      },
     });
   }
 
   /** Loss and metrics in inference mode. As in `LayersModel.evaluate`, without what regularizers add. */
   evaluate(batch: Batch): Measurements {
     checkBatch(batch);
-    return this.#pass({ purpose: 'evaluation', seed: this.#seed }, () => {
+    return this.#pass({ purpose: 'evaluation', seed: this.#seed }, {}, () => {
       const labels = labelTensor(this.#tf, batch.y);
       const output = this.#model.forward(inputTensor(this.#tf, batch.x), false);
-      return this.#measure(this.#loss(batch, labels, output), labels, output);
+      return measure(this.#loss(batch, labels, output), this.#objective.metrics(labels, output));
     });
   }
 
@@ -165,23 +175,30 @@ export class TrainingStep {
     this.#model.dispose();
   }
 
-  #train(batch: Batch, key: StepKey, take: (gradients: NamedTensorMap) => void): Measurements {
+  /** One training pass, watched. Compiled steps are made from what it does. */
+  trace<T>(batch: Batch, key: StepKey, observer: PassObserver<T>): T {
     checkBatch(batch);
-    return this.#pass({ purpose: 'step', ...key }, () => {
+    return this.#pass({ purpose: 'step', ...key }, observer, () => {
       const tf = this.#tf;
       const labels = labelTensor(tf, batch.y);
       const inputs = inputTensor(tf, batch.x);
+      observer.begin?.({ inputs, labels, weights: this.#model.variables });
       let output: Tensor | undefined;
       try {
-        const { value, grads } = differentiate(tf, this.#model.variables.slice(0, this.#numTrainable), () => {
+        const trainable = this.#model.variables.slice(0, this.#numTrainable);
+        const { value, grads } = differentiate(tf, trainable, () => {
           // Kept, so that the metrics can be taken outside of the gradient's tape.
           output = tf.keep(this.#model.forward(inputs, true));
           const loss = this.#loss(batch, labels, output);
           return this.#model.penalties().reduce<Scalar>((sum, penalty) => tf.add(sum, penalty), loss);
         });
         assert(output !== undefined, 'A gradient came without a forward pass');
-        take(grads);
-        return this.#measure(value, labels, output);
+        return observer.end({
+          loss: value,
+          metrics: this.#objective.metrics(labels, output),
+          gradients: trainable.map(({ name }) => grads[name]),
+          state: this.#model.variables.filter((_, index) => isAssigned(this.parameters[index])),
+        });
       } finally {
         output?.dispose();
       }
@@ -189,15 +206,22 @@ export class TrainingStep {
   }
 
   /** Frames a pass over the model: the weights as they are bound now, the key's randomness, and nothing left behind. */
-  #pass(key: RandomKey, body: () => number[]): Measurements {
+  #pass<T>(key: RandomKey, observer: Omit<PassObserver<T>, 'end'>, body: () => T): T {
     try {
-      const [loss = NaN, ...metrics] = withSeededRandom(key, () =>
-        this.#tf.tidy(() => {
-          assignVariables(this.#tf, this.#model, this.#weights);
-          return body();
-        }),
+      return withSeededRandom(
+        key,
+        () =>
+          withStatelessRandom(this.#tf, key, observer.onSeed, () => {
+            let result: { readonly value: T } | undefined;
+            this.#tf.tidy(() => {
+              assignVariables(this.#tf, this.#model, this.#weights);
+              result = { value: body() };
+            });
+            assert(result !== undefined, 'A pass ended without a result');
+            return result.value;
+          }),
+        observer.onHostRandom,
       );
-      return { loss, metrics };
     } finally {
       this.#model.forgetPass();
     }
@@ -208,11 +232,12 @@ export class TrainingStep {
     if (this.numClasses !== undefined) checkLabels(batch, this.numClasses);
     return this.#objective.loss(labels, output);
   }
+}
 
-  /** The loss and each metric. */
-  #measure(loss: Scalar, labels: Tensor, output: Tensor): number[] {
-    return [loss, ...this.#objective.metrics(labels, output)].map((scalar) => scalar.dataSync<'float32'>()[0] ?? NaN);
-  }
+/** Reads the loss and each metric. */
+function measure(loss: Scalar, metrics: readonly Scalar[]): Measurements {
+  const [first = NaN, ...rest] = [loss, ...metrics].map((scalar) => scalar.dataSync<'float32'>()[0] ?? NaN);
+  return { loss: first, metrics: rest };
 }
 
 function isAssigned(parameter: ParameterSpec | undefined): boolean {

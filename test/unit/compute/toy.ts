@@ -5,7 +5,13 @@ import type { FunctionalModel } from '../../../src/job/job.js';
 import type { Log } from '../../../src/log.js';
 import { sizeOf } from '../../../src/state/parameter.js';
 import { requireTfjs } from '../../../worker/compute/engine/tfjs.js';
-import { TrainingStep, type BuildOptions, type Measurements, type StepKey } from '../../../worker/compute/step.js';
+import {
+  TrainingStep,
+  type BuildOptions,
+  type Measurements,
+  type SlotStep,
+  type StepKey,
+} from '../../../worker/compute/step.js';
 
 export const tf = requireTfjs();
 
@@ -75,7 +81,7 @@ export interface SlotResult extends Measurements {
 export const firstKey: StepKey = { seed: 7, step: 0, slot: 0 };
 
 /** One slot, with outputs that begin as NaN: what is not written shows. */
-export function runSlot(step: TrainingStep, batch: Batch, key: StepKey = firstKey): SlotResult {
+export function runSlot(step: SlotStep, batch: Batch, key: StepKey = firstKey): SlotResult {
   const outputs = step.parameters.map(({ shape }) => new Float32Array(sizeOf(shape)).fill(NaN));
   const numTrainable = step.parameters.filter(({ trainable }) => trainable).length;
   const gradients = outputs.slice(0, numTrainable);

@@ -1,0 +1,118 @@
+/**
+ * Makes a compiled step from an eager one, for batches of one shape, or says why there can be none. A compiled step has
+ * the eager step's bits, or it is not used: so whether a worker compiles a shape cannot show in the weights.
+ */
+import type { Batch, Column } from '../../../src/job/dataset.js';
+import { toLockstepError } from '../../../src/errors.js';
+import { sizeOf } from '../../../src/state/parameter.js';
+import type { Tfjs } from '../engine/tfjs.js';
+import { nodeBackend } from '../node-backend.js';
+import type { Measurements, SlotOutputs, SlotStep, StepKey } from '../step.js';
+import { CompiledGraph } from './compiled-graph.js';
+import { firstDifference } from './record.js';
+import { recordPass, type Recording } from './recorder.js';
+import { feedOf, runSlot } from './step-values.js';
+
+export type Compilation = { readonly graph: CompiledGraph } | { readonly reason: string };
+
+export interface CompileOptions {
+  readonly tf: Tfjs;
+  readonly step: SlotStep;
+  readonly batch: Batch;
+  readonly key: StepKey;
+}
+
+/** @throws what the eager step throws on this batch */
+export function compile(options: CompileOptions): Compilation {
+  const backend = nodeBackend(options.tf);
+  if (backend === undefined)
+    return { reason: `graphs need TensorFlow, and the backend is "${options.tf.getBackend()}"` };
+  const recording = recordTwice(options);
+  if ('reason' in recording) return recording;
+  let graph: CompiledGraph | undefined;
+  try {
+    graph = CompiledGraph.load(recording.record, backend.binding);
+    const reason = check(graph, options);
+    if (reason === null) return { graph };
+    graph.dispose();
+    return { reason };
+  } catch (error) {
+    graph?.dispose();
+    return { reason: `TensorFlow refuses its graph: ${toLockstepError(error).message}` };
+  }
+}
+
+/** Whatever differs between two passes that differ in key and rows alone would be frozen into the graph. */
+function recordTwice({ tf, step, batch, key }: CompileOptions): Recording {
+  const first = recordPass(tf, (observer) => step.trace(batch, key, observer));
+  if ('reason' in first) return first;
+  const second = recordPass(tf, (observer) => step.trace(otherRows(batch), otherKey(key), observer));
+  if ('reason' in second) return second;
+  const reason = firstDifference(first.record, second.record);
+  return reason === null ? first : { reason };
+}
+
+function otherKey({ seed, step, slot }: StepKey): StepKey {
+  return { seed, step: step + 1, slot: slot + 1 };
+}
+
+/** Rows 1, 2, …, and the last one twice: other rows and other sums, with nothing that the data does not hold. */
+function otherRows({ x, y }: Batch): Batch {
+  return { x: shiftRows(x), y: shiftRows(y) };
+}
+
+function shiftRows({ data, shape }: Column): Column {
+  const size = sizeOf(shape.slice(1));
+  const shifted = data.slice();
+  if (shape[0] !== 1) shifted.copyWithin(0, size);
+  return { data: shifted, shape };
+}
+
+/** The graph has the eager step's bits on both batches; otherwise, in words, where it has not. */
+function check(graph: CompiledGraph, { step, batch, key }: CompileOptions): string | null {
+  for (const [rows, itsKey] of [
+    [batch, key],
+    [otherRows(batch), otherKey(key)],
+  ] as const) {
+    const [expected, found] = [makeOutputs(step), makeOutputs(step)];
+    const eager = step.gradient(rows, itsKey, expected);
+    const compiled = runSlot(graph, step.metricNames.length, feedOf(step, rows, itsKey), found);
+    const difference = outputDifference(step, { ...eager, ...expected }, { ...compiled, ...found });
+    if (difference !== null) return difference;
+  }
+  return null;
+}
+
+function makeOutputs({ parameters }: SlotStep): SlotOutputs {
+  const arrays = (trainable: boolean): Float32Array[] =>
+    parameters
+      .filter((one) => one.trainable === trainable && one.frozen !== true)
+      .map(({ shape }) => new Float32Array(sizeOf(shape)));
+  return { gradients: arrays(true), state: arrays(false) };
+}
+
+type Outcome = Measurements & SlotOutputs;
+
+function outputDifference({ parameters, metricNames }: SlotStep, eager: Outcome, compiled: Outcome): string | null {
+  const scalars = ({ loss, metrics }: Outcome) => [loss, ...metrics].map((value) => Float32Array.of(value));
+  const arrays = (outcome: Outcome) => [...scalars(outcome), ...outcome.gradients, ...outcome.state];
+  const named = (trainable: boolean): string[] =>
+    parameters.filter((one) => one.trainable === trainable && one.frozen !== true).map(({ name }) => name);
+  const names = [
+    'the loss',
+    ...metricNames.map((name) => `the metric ${name}`),
+    ...named(true).map((name) => `the gradient of ${name}`),
+    ...named(false).map((name) => `the state ${name}`),
+  ];
+  const found = arrays(compiled);
+  const differs = arrays(eager).findIndex((values, index) => !sameBits(values, found[index]));
+  return differs < 0 ? null : `${names[differs] ?? 'an output'} does not have the bits of the eager step`;
+}
+
+function sameBits(a: Float32Array, b: Float32Array | undefined): boolean {
+  return b !== undefined && Buffer.compare(bytesOf(a), bytesOf(b)) === 0;
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}

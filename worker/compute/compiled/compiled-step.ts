@@ -1,0 +1,136 @@
+/**
+ * The compiled training step: the eager step's interface and bits, with each slot's gradient in one call of TensorFlow.
+ * Shapes are part of a graph, so there is one for each batch shape; a shape that cannot be compiled runs eagerly, and the
+ * log says why once.
+ */
+import type { Batch } from '../../../src/job/dataset.js';
+import type { Log } from '../../../src/log.js';
+import { toLockstepError } from '../../../src/errors.js';
+import { checkBatch, checkLabels, formatShape } from '../batch.js';
+import type { Tfjs } from '../engine/tfjs.js';
+import type { PassObserver } from '../pass.js';
+import type { Measurements, SlotOutputs, SlotStep, StepKey } from '../step.js';
+import { compile } from './compile.js';
+import type { CompiledGraph } from './compiled-graph.js';
+import { feedOf, runSlot } from './step-values.js';
+
+/** Batches of a run have two shapes, or four where the last batch of an epoch is kept. Older ones are let go. */
+const maxGraphs = 8;
+
+export interface CompiledStepOptions {
+  readonly tf: Tfjs;
+  /** Taken over: it is disposed with the result. */
+  readonly step: SlotStep;
+  readonly log: Log;
+}
+
+export class CompiledStep implements SlotStep {
+  readonly #tf: Tfjs;
+  readonly #eager: SlotStep;
+  readonly #log: Log;
+  /** By batch shape, in the order in which they were made; `null` for a shape that runs eagerly. */
+  readonly #graphs = new Map<string, CompiledGraph | null>();
+  readonly #reasons = new Set<string>();
+
+  constructor({ tf, step, log }: CompiledStepOptions) {
+    this.#tf = tf;
+    this.#eager = step;
+    this.#log = log;
+  }
+
+  /** Compiles for batches of this one's shape. Whether that went well. */
+  prepare(batch: Batch, key: StepKey): boolean {
+    checkBatch(batch);
+    return this.#graphFor(batch, key) !== null;
+  }
+
+  gradient(batch: Batch, key: StepKey, outputs: SlotOutputs): Measurements {
+    checkBatch(batch);
+    if (this.numClasses !== undefined) checkLabels(batch, this.numClasses);
+    const graph = this.#graphFor(batch, key);
+    if (graph === null) return this.#eager.gradient(batch, key, outputs);
+    try {
+      return runSlot(graph, this.metricNames.length, feedOf(this.#eager, batch, key), outputs);
+    } catch (error) {
+      // The eager step says in its own words what is wrong with the batch, or has the result.
+      const result = this.#eager.gradient(batch, key, outputs);
+      this.#explain(`TensorFlow failed to run its graph: ${toLockstepError(error).message}`);
+      return result;
+    }
+  }
+
+  get parameters(): SlotStep['parameters'] {
+    return this.#eager.parameters;
+  }
+
+  get metricNames(): readonly string[] {
+    return this.#eager.metricNames;
+  }
+
+  get numClasses(): number | undefined {
+    return this.#eager.numClasses;
+  }
+
+  get weights(): readonly Float32Array[] {
+    return this.#eager.weights;
+  }
+
+  get numTensors(): number {
+    return this.#eager.numTensors;
+  }
+
+  initialValues(): Float32Array[] {
+    return this.#eager.initialValues();
+  }
+
+  bindWeights(views: readonly Float32Array[]): void {
+    this.#eager.bindWeights(views);
+  }
+
+  evaluate(batch: Batch): Measurements {
+    return this.#eager.evaluate(batch);
+  }
+
+  trace<T>(batch: Batch, key: StepKey, observer: PassObserver<T>): T {
+    return this.#eager.trace(batch, key, observer);
+  }
+
+  dispose(): void {
+    for (const graph of this.#graphs.values()) graph?.dispose();
+    this.#graphs.clear();
+    this.#eager.dispose();
+  }
+
+  #graphFor(batch: Batch, key: StepKey): CompiledGraph | null {
+    const shape = shapeKey(batch);
+    const known = this.#graphs.get(shape);
+    if (known !== undefined) return known;
+    const compilation = compile({ tf: this.#tf, step: this.#eager, batch, key });
+    if ('reason' in compilation) this.#explain(compilation.reason);
+    const graph = 'graph' in compilation ? compilation.graph : null;
+    this.#letGo();
+    this.#graphs.set(shape, graph);
+    return graph;
+  }
+
+  /** Makes room for one more graph: the one that was made first goes. */
+  #letGo(): void {
+    if (this.#graphs.size < maxGraphs) return;
+    const [oldest] = this.#graphs;
+    if (oldest === undefined) return;
+    const [shape, graph] = oldest;
+    graph?.dispose();
+    this.#graphs.delete(shape);
+  }
+
+  #explain(reason: string): void {
+    if (this.#reasons.has(reason)) return;
+    this.#reasons.add(reason);
+    this.#log.warn(`The training step is not compiled, and runs op by op: ${reason}.`, { reason });
+  }
+}
+
+/** "Float32Array[32, 784] Int32Array[32]": what a graph is made for. */
+function shapeKey({ x, y }: Batch): string {
+  return [x, y].map(({ data, shape }) => `${data.constructor.name}${formatShape(shape)}`).join(' ');
+}
