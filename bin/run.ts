@@ -12,11 +12,13 @@ import type { RunResult } from '../coordinator/coordinator.js';
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import { plainJob } from '../src/job/plain-job.js';
+import { requireRowForEachSlot } from '../src/job/sampler.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Checkpoint } from '../src/state/checkpoint.js';
 import { lockstepVersion } from '../src/version.js';
-import { formatEndpoint, isLocal, type Endpoint } from '../transport/endpoint.js';
+import { formatEndpoint, type Endpoint } from '../transport/endpoint.js';
+import { refuseOpenDoor } from '../transport/listener.js';
 import { latestCheckpoint, type FoundCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
 import { loadJob } from './job-file.js';
 import { onInterrupt } from './interrupt.js';
@@ -86,7 +88,7 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: S
   if (resume && options.runDir === undefined) {
     throw new LockstepError('ERR_USAGE', '--resume needs --run-dir DIR: the run to go on with.');
   }
-  refuseOpenDoor(options);
+  refuseOpenDoor(options.listen, options.tokenFile !== undefined);
   const found = resume ? await latestCheckpoint(checkpointFolder(path), log) : undefined;
   if (resume && !found) log.warn(`${path} has no checkpoint; the run begins anew`);
   const settled = settle(loaded, options.numWorkers, found?.checkpoint);
@@ -105,14 +107,6 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: S
   } finally {
     await folder.close();
   }
-}
-
-function refuseOpenDoor({ tokenFile, listen }: RunOptions): void {
-  if (tokenFile !== undefined || isLocal(listen)) return;
-  throw new LockstepError(
-    'ERR_LISTEN_NOT_ALLOWED',
-    `Listening on ${formatEndpoint(listen)} would let anyone on the network in. Give --token-file FILE, the same to the workers.`,
-  );
 }
 
 interface TrainOptions {
@@ -192,10 +186,7 @@ function settle({ job }: LoadedJob, numWorkers: number, checkpoint: Checkpoint |
     const message = `${numWorkers} workers cannot share ${slots} slots: each needs one at least. Use fewer workers, or start a run with more slots.`;
     throw new LockstepError('ERR_JOB_INVALID', message, { details: { slots, numWorkers } });
   }
-  if (job.batchSize < slots) {
-    const message = `batchSize (${job.batchSize}) is smaller than the number of slots (${slots}): some slots would never have a row.`;
-    throw new LockstepError('ERR_JOB_INVALID', message, { details: { slots, batchSize: job.batchSize } });
-  }
+  requireRowForEachSlot(job.batchSize, slots);
   if (checkpoint) refuseOtherNumbers(checkpoint, { ...job, slots, threads });
   return { slots, threads };
 }

@@ -45,7 +45,7 @@ export class Listener {
 
   /** @throws LockstepError ERR_LISTEN_NOT_ALLOWED, ERR_ADDRESS_IN_USE, ERR_CONNECT */
   static async listen(options: ListenOptions): Promise<Listener> {
-    refuseOpenDoor(options);
+    refuseOpenDoor(options.endpoint, options.token !== null);
     const sockets = new WebSocketServer({
       noServer: true,
       perMessageDeflate: false,
@@ -72,12 +72,17 @@ export class Listener {
   }
 }
 
-function refuseOpenDoor({ endpoint, token }: ListenOptions): void {
-  if (token !== null || isLocal(endpoint)) return;
+/**
+ * Beyond this host nothing listens without a token. For whoever wants to know before there is a listener, too.
+ *
+ * @throws LockstepError ERR_LISTEN_NOT_ALLOWED
+ */
+export function refuseOpenDoor(endpoint: Endpoint, hasToken: boolean): void {
+  if (hasToken || isLocal(endpoint)) return;
   throw new LockstepError(
     'ERR_LISTEN_NOT_ALLOWED',
-    `Listening on ${formatEndpoint(endpoint)} would let anyone on the network in. Give a token (--token-file FILE, the ` +
-      'same for the coordinator and its workers), or listen on 127.0.0.1.',
+    `Listening on ${formatEndpoint(endpoint)} would let anyone on the network in. Give --token-file FILE, the same to the ` +
+      'coordinator and its workers, or listen on 127.0.0.1.',
   );
 }
 

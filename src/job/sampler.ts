@@ -93,18 +93,24 @@ function validate({ rows, batchSize, slots, seed, lastBatch }: SamplerConfig): v
   if (!Number.isInteger(rows) || rows < 1)
     throw invalid(`The training data has no rows (found ${rows}, expected 1 or more).`);
   if (rows > maxRows) throw invalid(`The training data has ${rows} rows; the most that can be numbered is ${maxRows}.`);
-  if (batchSize < slots) {
-    throw invalid(
-      `batchSize (${batchSize}) is smaller than the number of slots (${slots}), so some slots would never have a row. ` +
-        `Use a batchSize of ${slots} or more, or fewer slots.`,
-    );
-  }
+  requireRowForEachSlot(batchSize, slots);
   if (rows < batchSize && lastBatch === 'drop') {
     throw invalid(
       `The training data has ${rows} rows, fewer than one batch (batchSize ${batchSize}), so an epoch would have no step. ` +
         `Use a batchSize of ${rows} or less, or lastBatch: 'keep'.`,
     );
   }
+}
+
+/** @throws LockstepError ERR_JOB_INVALID where a batch has fewer rows than slots */
+export function requireRowForEachSlot(batchSize: number, slots: number): void {
+  if (batchSize >= slots) return;
+  throw new LockstepError(
+    'ERR_JOB_INVALID',
+    `batchSize (${batchSize}) is smaller than the number of slots (${slots}), so some slots would never have a row. ` +
+      `Use a batchSize of ${slots} or more, or fewer slots.`,
+    { details: { batchSize, slots } },
+  );
 }
 
 /** A bijection of 0 … size - 1 onto itself. */
