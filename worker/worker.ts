@@ -133,10 +133,11 @@ async function enterGeneration(entry: {
     bucketBytes: defaultBucketBytes,
   };
   const tree = reductionTree(plan.slots);
-  const memory = FlatMemory.create(layout, planRegions({ layout, plan: planAllReduce(own), tree, optimizer }));
+  const allReducePlan = planAllReduce(own);
+  const memory = FlatMemory.create(layout, planRegions({ layout, plan: allReducePlan, tree, optimizer }));
   await fillState(prepared, memory);
   prepared.step.bindWeights(weightViews(prepared, memory));
-  const words = makeStepWords(firstStep);
+  const words = makeStepWords(firstStep, allReducePlan.buckets.length);
   link.enter({ ...own, runId: plan.runId, memory: memory.share(), words, optimizer, step: firstStep });
   await inbox.unlessFailed(allConnected);
   link.send({ type: 'connected', generation: generation.generation });

@@ -30,6 +30,9 @@ interface Worker {
   readonly reduction: Reduction;
   committed: number;
   begun: number;
+  /** Buckets of the step begun last whose gradients are not ready. */
+  unready: number[];
+  readonly numBuckets: number;
 }
 
 /** Workers joined by links that keep their order, each with what is under way on it. */
@@ -77,8 +80,10 @@ class World {
           },
           onCommit: (step) => (worker.committed = step + 1),
         }),
+        numBuckets: plan.buckets.length,
         committed: 0,
         begun: 0,
+        unready: [],
       };
       return worker;
     });
@@ -87,12 +92,15 @@ class World {
   /** Runs until every worker has committed `numSteps`, taking each next event by chance. */
   run(numSteps: number, choose: (choices: number) => number): void {
     for (;;) {
-      const starters = this.workers.filter((worker) => worker.begun === worker.committed && worker.begun < numSteps);
+      const starters = this.workers.filter(
+        ({ begun, committed, unready }) => unready.length > 0 || (begun === committed && begun < numSteps),
+      );
       const links = [...this.links.values()].filter((queue) => queue.length > 0);
       if (starters.length + links.length === 0) return;
       const choice = choose(starters.length + links.length);
       const starter = starters[choice];
-      if (starter) this.#begin(starter);
+      if (starter && starter.unready.length > 0) this.#makeReady(starter, choose(starter.unready.length));
+      else if (starter) this.#begin(starter);
       else this.#deliver(links[choice - starters.length]?.shift());
       const committed = this.workers.map((worker) => worker.committed);
       expect(Math.max(...committed) - Math.min(...committed)).toBeLessThanOrEqual(1);
@@ -130,8 +138,14 @@ class World {
         for (let i = 0; i < reducedElements; i++) view[i] = gradient(worker.begun, slot, segment, i);
       }
     }
-    const step = worker.begun++;
-    worker.reduction.onReady(step);
+    worker.begun++;
+    worker.unready = Array.from({ length: worker.numBuckets }, (_, bucket) => bucket);
+  }
+
+  /** Buckets become ready in any order. */
+  #makeReady(worker: Worker, choice: number): void {
+    const [bucket = -1] = worker.unready.splice(choice, 1);
+    worker.reduction.onReady(worker.begun - 1, bucket);
   }
 
   #deliver(message: Message | undefined): void {
@@ -203,7 +217,7 @@ describe('the all-reduce', () => {
     expect(first?.reduction.waiting).toBe(
       "Step 0 is not committed: bucket 0 of 1 waits for this worker's own gradient",
     );
-    first?.reduction.onReady(0);
+    first?.reduction.onReady(0, 0);
     expect(first?.reduction.waiting).toBe('Step 0 is not committed: bucket 0 of 1 waits for partials from rank 1');
   });
 
@@ -215,7 +229,7 @@ describe('the all-reduce', () => {
     } {
       const world = new World({ sizes: [64], numSlots: 2, numWorkers: 2, bucketBytes: 4096 });
       const [first, second] = world.workers;
-      second?.reduction.onReady(0);
+      second?.reduction.onReady(0, 0);
       const message = world.links.get('1>0')?.[0]?.bytes ?? new Uint8Array();
       const before = first && Buffer.from(first.memory.view('inbox:3', 0)).toString('hex');
       try {
@@ -275,7 +289,7 @@ describe('the all-reduce', () => {
     it('the same frame twice', () => {
       const world = new World({ sizes: [64], numSlots: 2, numWorkers: 2, bucketBytes: 4096 });
       const [first, second] = world.workers;
-      second?.reduction.onReady(0);
+      second?.reduction.onReady(0, 0);
       const bytes = world.links.get('1>0')?.[0]?.bytes ?? new Uint8Array();
       first?.reduction.onFrame(1, [bytes]);
       expect(() => first?.reduction.onFrame(1, [bytes])).toThrow('came twice');

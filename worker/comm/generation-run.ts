@@ -91,9 +91,24 @@ export class GenerationRun implements PeerAcceptor {
 
   async #keepPace(): Promise<void> {
     try {
-      for (let { step } = this.#setup; await this.#words.ready(step); step++) this.#reduction.onReady(step);
+      const taken = new Array<number>(this.#words.numBuckets).fill(this.#setup.step);
+      for (let open = true; open;) {
+        const { signal } = this.#words;
+        this.#takeReady(taken);
+        open = await this.#words.signalled(signal);
+      }
     } catch (error) {
       this.#fail(error);
+    }
+  }
+
+  /** Begins the reduction of each bucket that has become ready. `taken`: the steps of each bucket that were begun. */
+  #takeReady(taken: number[]): void {
+    for (const [bucket, numTaken] of taken.entries()) {
+      const numReady = this.#words.numReady(bucket);
+      if (numReady === numTaken) continue;
+      taken[bucket] = numReady;
+      this.#reduction.onReady(numReady - 1, bucket);
     }
   }
 

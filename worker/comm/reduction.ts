@@ -55,13 +55,11 @@ export class Reduction {
     return waiting(this.#options.plan, this.#state);
   }
 
-  /** The gradients of this worker's slots are in shared memory. */
-  onReady(step: number): void {
-    for (const { index } of this.#options.plan.buckets) {
-      this.#take({ type: 'ready', step, bucket: index }, () => {
-        this.#fillOutbox(index);
-      });
-    }
+  /** The gradients of this worker's slots are in shared memory, in this bucket. */
+  onReady(step: number, bucket: number): void {
+    this.#take({ type: 'ready', step, bucket }, () => {
+      this.#fillOutbox(bucket);
+    });
   }
 
   /** One bulk frame from a peer, in pieces. A frame of an older generation is dropped. */
