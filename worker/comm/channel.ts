@@ -30,7 +30,8 @@ export interface GenerationSetup {
   readonly layout: Layout;
   readonly memory: SharedFlatMemory;
   readonly words: SharedStepWords;
-  readonly optimizer: OptimizerConfig;
+  /** Null: the sums are left in `reduced`, and that is all. */
+  readonly optimizer: OptimizerConfig | null;
   readonly bucketBytes: number;
   /** The first step, counted from 0. */
   readonly step: number;

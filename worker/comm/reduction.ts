@@ -28,7 +28,8 @@ export interface ReductionOptions {
   readonly plan: AllReducePlan;
   readonly tree: TreeNode;
   readonly memory: FlatMemory;
-  readonly optimizer: OptimizerConfig;
+  /** Null: the sums are left in `reduced`. */
+  readonly optimizer: OptimizerConfig | null;
   readonly step: number;
   readonly send: SendFrame;
   readonly onCommit: (step: number) => void;
@@ -208,6 +209,7 @@ export class Reduction {
   /** The optimizer on what is trainable; averages and scalars are assigned. */
   #apply({ index, segment, offset, elements, trainableElements }: Bucket, step: number): void {
     const { memory, optimizer } = this.#options;
+    if (!optimizer) return;
     const at = (region: string): number => this.#address(region, index, offset);
     if (trainableElements > 0) {
       const moments = Object.fromEntries(momentRegions(optimizer).map((region) => [region, at(region)]));

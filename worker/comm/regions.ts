@@ -24,7 +24,8 @@ export interface RegionOptions {
   readonly layout: Layout;
   readonly plan: AllReducePlan;
   readonly tree: TreeNode;
-  readonly optimizer: OptimizerConfig;
+  /** Null: no moments. */
+  readonly optimizer: OptimizerConfig | null;
 }
 
 export function planRegions({ layout, plan, tree, optimizer }: RegionOptions): RegionPlan[] {
@@ -39,7 +40,7 @@ export function planRegions({ layout, plan, tree, optimizer }: RegionOptions): R
   const outbox = remote.length > 0 ? own.filter(({ children }) => children) : [];
   return [
     { name: PARAMETERS, elements: whole },
-    ...momentRegions(optimizer).map((name) => ({ name, elements: trainable })),
+    ...(optimizer ? momentRegions(optimizer) : []).map((name) => ({ name, elements: trainable })),
     { name: 'reduced', elements: reduced },
     ...slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
     ...outbox.map((node) => ({ name: outboxRegion(node), elements: reduced })),
