@@ -138,7 +138,15 @@ async function enterGeneration(entry: {
   await fillState(prepared, memory);
   prepared.step.bindWeights(weightViews(prepared, memory));
   const words = makeStepWords(firstStep, allReducePlan.buckets.length);
-  link.enter({ ...own, runId: plan.runId, memory: memory.share(), words, optimizer, step: firstStep });
+  link.enter({
+    ...own,
+    runId: plan.runId,
+    memory: memory.share(),
+    sharedMemory: null,
+    words,
+    optimizer,
+    step: firstStep,
+  });
   await inbox.unlessFailed(allConnected);
   link.send({ type: 'connected', generation: generation.generation });
   await inbox.next('start');

@@ -74,6 +74,11 @@ export class FlatMemory {
     return this.#shared;
   }
 
+  /** The names of all regions. */
+  get regions(): readonly string[] {
+    return [...this.#places.keys()];
+  }
+
   has(region: string): boolean {
     return this.#places.has(region);
   }

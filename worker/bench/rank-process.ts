@@ -58,9 +58,18 @@ class Rank {
     const layout = payloadLayout(repeats.bytes);
     const own = { generation, rank, slots: numRanks, layout, bucketBytes: defaultBucketBytes };
     const tree = reductionTree(numRanks);
-    const memory = FlatMemory.create(layout, planRegions({ layout, plan: planAllReduce(own), tree, optimizer: null }));
-    const words = makeStepWords(0);
-    this.#link.enter({ ...own, runId: 'bench', memory: memory.share(), words, optimizer: null, step: 0 });
+    const plan = planAllReduce(own);
+    const memory = FlatMemory.create(layout, planRegions({ layout, plan, tree, optimizer: null }));
+    const words = makeStepWords(0, plan.buckets.length);
+    this.#link.enter({
+      ...own,
+      runId: 'bench',
+      memory: memory.share(),
+      sharedMemory: null,
+      words,
+      optimizer: null,
+      step: 0,
+    });
     await this.#inbox.unlessFailed(this.#connected);
     const reducing = timeRepeats(memory, new StepWords(words), { ...repeats, rank, numRanks });
     send({ type: 'measured', seconds: await this.#inbox.unlessFailed(reducing) });
@@ -72,6 +81,9 @@ class Rank {
   }
 }
 
+/** As long as a worker that has nothing else to do blocks. */
+const blockMs = 20;
+
 /** Seconds of one all-reduce, the mean over the timed ones; the sums of the first and the last of all are checked. */
 async function timeRepeats(
   memory: FlatMemory,
@@ -82,7 +94,7 @@ async function timeRepeats(
   const reduce = async (times: number): Promise<void> => {
     for (const end = step + times; step < end; step++) {
       words.markReady(step);
-      await words.committed(step);
+      if (!words.blockUntilCommitted(step, blockMs)) await words.committed(step);
     }
   };
   fillPayload(memory, rank, 0);

@@ -47,15 +47,17 @@ export class GenerationRun implements PeerAcceptor {
       limits,
       maxMessageBytes: maxFrameBytes,
       signal,
+      memory: setup.sharedMemory,
+      mount: (peer, theirs) => false,
     });
-    const { connections } = this.#links;
+    const { links } = this.#links;
     this.#reduction = new Reduction({
       plan: planAllReduce(setup),
       tree: reductionTree(slots),
       memory: FlatMemory.attach(setup.memory),
       optimizer,
       step,
-      send: (to, header, payload) => connections.get(to)?.sendBulk(header, payload),
+      send: (to, header, payload) => links.get(to)?.connection.sendBulk(header, payload),
       onCommit: (committed) => {
         this.#words.markCommitted(committed);
       },
@@ -74,7 +76,7 @@ export class GenerationRun implements PeerAcceptor {
   /** Resolves when every peer is connected; from then on steps are taken as the compute thread makes them ready. */
   async connect(): Promise<void> {
     await this.#links.connect();
-    for (const [rank, connection] of this.#links.connections) this.#listen(rank, connection);
+    for (const [rank, { connection }] of this.#links.links) this.#listen(rank, connection);
     void this.#keepPace();
   }
 
