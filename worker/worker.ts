@@ -4,7 +4,6 @@
  */
 import { cpus, hostname } from 'node:os';
 import { resolve } from 'node:path';
-import { reductionTree } from '../src/collective/tree.js';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
 import type { LockstepError } from '../src/errors.js';
 import { assert, toLockstepError } from '../src/errors.js';
@@ -18,7 +17,7 @@ import type { Endpoint } from '../transport/endpoint.js';
 import { Brake } from './brake.js';
 import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
 import { CommLink } from './comm/comm-link.js';
-import { planAllReduce } from './comm/generation-run.js';
+import { planGeneration } from './comm/generation-run.js';
 import { planRegions } from './comm/regions.js';
 import { makeStepWords, StepWords } from './comm/step-words.js';
 import { Inbox } from './inbox.js';
@@ -132,9 +131,8 @@ async function enterGeneration(entry: {
     layout,
     bucketBytes: defaultBucketBytes,
   };
-  const tree = reductionTree(plan.slots);
-  const allReducePlan = planAllReduce(own);
-  const memory = FlatMemory.create(layout, planRegions({ layout, plan: allReducePlan, tree, optimizer }));
+  const allReducePlan = planGeneration(own);
+  const memory = FlatMemory.create(layout, planRegions({ layout, plan: allReducePlan, optimizer }));
   await fillState(prepared, memory);
   prepared.step.bindWeights(weightViews(prepared, memory));
   const words = makeStepWords(firstStep, allReducePlan.buckets.length);

@@ -2,14 +2,14 @@
  * One rank of the all-reduce benchmark, a process of its own: a worker's comm thread, its shared memory and its step words,
  * as in a run; where a worker computes, this marks the same gradients ready again.
  */
-import { reductionTree } from '../../src/collective/tree.js';
 import { defaultBucketBytes } from '../../src/collective/buckets.js';
+import { sgd } from '../../src/optimizer/config.js';
 import { assert, toLockstepError } from '../../src/errors.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { toPlainError } from '../comm/channel.js';
 import { CommLink } from '../comm/comm-link.js';
-import { planAllReduce } from '../comm/generation-run.js';
+import { planGeneration } from '../comm/generation-run.js';
 import { planRegions } from '../comm/regions.js';
 import { makeStepWords, StepWords } from '../comm/step-words.js';
 import { Inbox } from '../inbox.js';
@@ -57,9 +57,8 @@ class Rank {
     const numRanks = generation.workers.length;
     const layout = payloadLayout(repeats.bytes);
     const own = { generation, rank, slots: numRanks, layout, bucketBytes: defaultBucketBytes };
-    const tree = reductionTree(numRanks);
-    const plan = planAllReduce(own);
-    const memory = FlatMemory.create(layout, planRegions({ layout, plan, tree, optimizer: null }));
+    const plan = planGeneration(own);
+    const memory = FlatMemory.create(layout, planRegions({ layout, plan, optimizer }));
     const words = makeStepWords(0, plan.buckets.length);
     this.#link.enter({
       ...own,
@@ -67,7 +66,7 @@ class Rank {
       memory: memory.share(),
       sharedMemory: null,
       words,
-      optimizer: null,
+      optimizer,
       step: 0,
     });
     await this.#inbox.unlessFailed(this.#connected);
@@ -80,6 +79,9 @@ class Rank {
     process.disconnect();
   }
 }
+
+/** Of no use: no part of the payload is trained. */
+const optimizer = sgd();
 
 /** As long as a worker that has nothing else to do blocks. */
 const blockMs = 20;

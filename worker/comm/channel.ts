@@ -33,7 +33,7 @@ export interface GenerationSetup {
   /** The memory as peers of this host can mount it; null where they cannot. */
   readonly sharedMemory: SharedMemory | null;
   /** Null: the sums are left in `reduced`, and that is all. */
-  readonly optimizer: OptimizerConfig | null;
+  readonly optimizer: OptimizerConfig;
   readonly bucketBytes: number;
   /** The first step, counted from 0. */
   readonly step: number;
