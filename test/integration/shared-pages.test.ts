@@ -16,9 +16,7 @@ const regions = [
 function load(): SharedPages {
   const engine = findCurrent(cacheRoot());
   assert(engine.found, 'these tests need an engine');
-  const pages = SharedPages.load(sharedPagesPath(engine.directory));
-  assert(typeof pages !== 'string', String(pages));
-  return pages;
+  return SharedPages.load(sharedPagesPath(engine.directory));
 }
 
 it('a memory that is shared keeps its values, and another memory that mounts a page sees what is written there', () => {

@@ -3,7 +3,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { LockstepError } from '../../src/errors.js';
 import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
+import { SharedPages } from '../../worker/comm/shared-pages.js';
+import { findSharedPages } from '../../worker/compute/engine/cache.js';
 import { chooser, World, type WorldOptions } from './world.js';
+
+/** Where there is no engine there is none. */
+const addon = findSharedPages();
 
 const worlds = fc.record({
   sizes: fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 6 }),
@@ -37,6 +42,24 @@ describe('the all-reduce', () => {
         expectSameBits({ ...options, numWorkers: 1 + (workers % options.numSlots), hopBytes }, seed, 4);
       }),
       { numRuns: 150 },
+    );
+  });
+
+  it.skipIf(addon === null)('gives them where workers read one another’s memory', () => {
+    const pages = SharedPages.load(addon ?? '');
+    const options = fc.record({
+      sizes: fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 4 }),
+      numSlots: fc.integer({ min: 2, max: 6 }),
+      workers: fc.nat(5),
+      bucketBytes: fc.constantFrom(4096, 16_384, 65_536),
+      hopBytes: fc.constantFrom(-1, 20_000),
+      seed: fc.integer(),
+    });
+    fc.assert(
+      fc.property(options, ({ workers, seed, ...rest }) => {
+        expectSameBits({ ...rest, numWorkers: 2 + (workers % (rest.numSlots - 1)), pages }, seed, 4);
+      }),
+      { numRuns: 60 },
     );
   });
 

@@ -4,13 +4,15 @@
  */
 import { expect } from 'vitest';
 import { assignSlots } from '../../src/collective/assignment.js';
-import { planAllReduce } from '../../src/collective/plan.js';
+import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { reductionTree, type TreeNode } from '../../src/collective/tree.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
+import { Windows } from '../../worker/comm/windows.js';
 import { Reduction } from '../../worker/comm/reduction.js';
 import { planRegions, slotRegion } from '../../worker/comm/regions.js';
+import type { SharedPages } from '../../worker/comm/shared-pages.js';
 
 const optimizer = sgd({ learningRate: 0.5 });
 
@@ -35,6 +37,8 @@ export interface SimulatedWorker {
   readonly rank: number;
   readonly slots: readonly number[];
   readonly memory: FlatMemory;
+  readonly windows: Windows;
+  readonly plan: AllReducePlan;
   readonly reduction: Reduction;
   readonly numBuckets: number;
   committed: number;
@@ -50,6 +54,8 @@ export interface WorldOptions {
   readonly bucketBytes: number;
   /** -1: no bucket is exchanged. */
   readonly hopBytes?: number;
+  /** Workers read one another's memory, with this. */
+  readonly pages?: SharedPages;
 }
 
 export type Choose = (choices: number) => number;
@@ -61,7 +67,7 @@ export class World {
   readonly #links = new Map<string, Link>();
 
   constructor(options: WorldOptions) {
-    const { sizes, numSlots, numWorkers, bucketBytes, hopBytes } = options;
+    const { sizes, numSlots, numWorkers, bucketBytes, hopBytes, pages } = options;
     this.#numSlots = numSlots;
     const parameters = sizes.map((size, i) => ({
       name: `p${i}`,
@@ -74,15 +80,20 @@ export class World {
     const workers = assignSlots(numSlots, numWorkers);
     this.workers = workers.map((_, rank) => {
       const plan = planAllReduce({ generation: 7, rank, slots: numSlots, workers, segments, bucketBytes, hopBytes });
-      const memory = FlatMemory.create(this.layout, planRegions({ layout: this.layout, plan, optimizer }));
+      const shared = pages !== undefined;
+      const memory = FlatMemory.create(this.layout, planRegions({ layout: this.layout, plan, optimizer, shared }));
+      const windows = new Windows();
       const worker: SimulatedWorker = {
         rank,
         slots: plan.slots,
         memory,
+        windows,
+        plan,
         numBuckets: plan.buckets.length,
         reduction: new Reduction({
           plan,
           memory,
+          windows,
           optimizer,
           step: 0,
           send: (to, header, payload, onSent) => {
@@ -96,6 +107,20 @@ export class World {
       };
       return worker;
     });
+    if (pages) this.#openWindows(pages);
+  }
+
+  #openWindows(pages: SharedPages): void {
+    const shared = this.workers.map(({ memory }) => pages.share(memory));
+    for (const reader of this.workers) {
+      for (const read of this.workers.filter(({ rank }) => rank !== reader.rank)) {
+        const theirs = shared[read.rank];
+        const { plan, memory } = reader;
+        expect(theirs && reader.windows.open(read.rank, theirs, { plan, memory, pages })).toBe(true);
+        read.windows.readers.add(reader.rank);
+      }
+    }
+    for (const one of shared) pages.close(one);
   }
 
   /** Runs until nothing happens any more with `numSteps` begun by all, taking each next event by chance. */

@@ -6,12 +6,12 @@ import { defaultBucketBytes } from '../../src/collective/buckets.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { assert, toLockstepError } from '../../src/errors.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
-import { FlatMemory } from '../../src/state/memory.js';
+import type { FlatMemory } from '../../src/state/memory.js';
 import { toPlainError } from '../comm/channel.js';
 import { CommLink } from '../comm/comm-link.js';
-import { planGeneration } from '../comm/generation-run.js';
-import { planRegions } from '../comm/regions.js';
-import { makeStepWords, StepWords } from '../comm/step-words.js';
+import { makeGenerationMemory } from '../comm/generation-memory.js';
+import { StepWords } from '../comm/step-words.js';
+import { findSharedPages } from '../compute/engine/cache.js';
 import { Inbox } from '../inbox.js';
 import { checkSums, fillPayload, payloadLayout } from './payload.js';
 import type { FromRank, Repeats, ToRank } from './rank-channel.js';
@@ -35,7 +35,7 @@ class Rank {
     let resolve: () => void = () => undefined;
     const connected = new Promise<void>((done) => (resolve = done));
     const link = await CommLink.start(
-      { workerId, coordinator, token, limits: defaultLimits, listen },
+      { workerId, coordinator, token, limits: defaultLimits, listen, sharedPagesPath: findSharedPages() },
       {
         onMessage: (message) => {
           inbox.add(message);
@@ -56,19 +56,9 @@ class Rank {
   async measure({ generation, rank, repeats }: Measure): Promise<void> {
     const numRanks = generation.workers.length;
     const layout = payloadLayout(repeats.bytes);
-    const own = { generation, rank, slots: numRanks, layout, bucketBytes: defaultBucketBytes };
-    const plan = planGeneration(own);
-    const memory = FlatMemory.create(layout, planRegions({ layout, plan, optimizer }));
-    const words = makeStepWords(0, plan.buckets.length);
-    this.#link.enter({
-      ...own,
-      runId: 'bench',
-      memory: memory.share(),
-      sharedMemory: null,
-      words,
-      optimizer,
-      step: 0,
-    });
+    const own = { generation, rank, slots: numRanks, layout, bucketBytes: defaultBucketBytes, optimizer, step: 0 };
+    const { memory, sharedMemory, words } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
+    this.#link.enter({ ...own, runId: 'bench', memory: memory.share(), sharedMemory, words });
     await this.#inbox.unlessFailed(this.#connected);
     const reducing = timeRepeats(memory, new StepWords(words), { ...repeats, rank, numRanks });
     send({ type: 'measured', seconds: await this.#inbox.unlessFailed(reducing) });

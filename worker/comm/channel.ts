@@ -16,6 +16,8 @@ export interface CommOptions {
   readonly coordinator: Endpoint;
   readonly token: string | null;
   readonly limits: Limits;
+  /** The addon by which workers of one host read one another's memory; null: none. */
+  readonly sharedPagesPath: string | null;
   /** A network address for peers of other hosts; null: this host only. */
   readonly listen: Endpoint | null;
 }

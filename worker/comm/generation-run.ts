@@ -3,17 +3,22 @@ import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js'
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import { FlatMemory } from '../../src/state/memory.js';
+import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { Connection } from '../../transport/connection.js';
 import type { GenerationSetup } from './channel.js';
 import { PeerLinks } from './peer-links.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
 import { Reduction } from './reduction.js';
+import type { SharedPages } from './shared-pages.js';
 import { StepWords } from './step-words.js';
+import { Windows } from './windows.js';
 
 export interface GenerationRunOptions {
   readonly token: string | null;
   readonly limits: Limits;
   readonly hostId: string;
+  /** To read the memory of peers of this host; null where that cannot be done. */
+  readonly pages: SharedPages | null;
   /** Told once for each thing that ends the generation. */
   readonly report: (error: LockstepError) => void;
 }
@@ -21,6 +26,9 @@ export interface GenerationRunOptions {
 export class GenerationRun implements PeerAcceptor {
   readonly #setup: GenerationSetup;
   readonly #options: GenerationRunOptions;
+  readonly #plan: AllReducePlan;
+  readonly #memory: FlatMemory;
+  readonly #windows = new Windows();
   readonly #links: PeerLinks;
   readonly #reduction: Reduction;
   readonly #words: StepWords;
@@ -44,12 +52,15 @@ export class GenerationRun implements PeerAcceptor {
       maxMessageBytes: maxFrameBytes,
       signal,
       memory: setup.sharedMemory,
-      mount: () => false,
+      mount: (peer, theirs) => this.#mount(peer, theirs),
     });
     const { links } = this.#links;
+    this.#plan = planGeneration(setup);
+    this.#memory = FlatMemory.attach(setup.memory);
     this.#reduction = new Reduction({
-      plan: planGeneration(setup),
-      memory: FlatMemory.attach(setup.memory),
+      plan: this.#plan,
+      memory: this.#memory,
+      windows: this.#windows,
       optimizer,
       step,
       send: (to, header, payload, onSent) => {
@@ -75,7 +86,10 @@ export class GenerationRun implements PeerAcceptor {
   /** Resolves when every peer is connected; from then on steps are taken as the compute thread makes them ready. */
   async connect(): Promise<void> {
     await this.#links.connect();
-    for (const [rank, { connection }] of this.#links.links) this.#listen(rank, connection);
+    for (const [rank, { connection, readsOurs }] of this.#links.links) {
+      if (readsOurs) this.#windows.readers.add(rank);
+      this.#listen(rank, connection);
+    }
     void this.#keepPace();
   }
 
@@ -88,6 +102,11 @@ export class GenerationRun implements PeerAcceptor {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#words.close();
     this.#links.close();
+  }
+
+  #mount(rank: number, theirs: SharedMemory): boolean {
+    const { pages } = this.#options;
+    return pages !== null && this.#windows.open(rank, theirs, { plan: this.#plan, memory: this.#memory, pages });
   }
 
   async #keepPace(): Promise<void> {

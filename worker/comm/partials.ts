@@ -4,8 +4,18 @@ import { sumTree } from '../../src/collective/tree-sum.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
 import type { FlatMemory } from '../../src/state/memory.js';
-import { blockElements, INBOX, outboxRegion, placeInbox, resultRegion, SCRATCH, slotRegion } from './regions.js';
+import {
+  blockElements,
+  INBOX,
+  outboxRegion,
+  placeInbox,
+  resultRegion,
+  RESULTS,
+  SCRATCH,
+  slotRegion,
+} from './regions.js';
 import type { Inbox } from './regions.js';
+import type { Windows } from './windows.js';
 
 const floatBytes = 4;
 
@@ -18,12 +28,14 @@ export interface Range {
 export class Partials {
   readonly #plan: AllReducePlan;
   readonly #memory: FlatMemory;
+  readonly #windows: Windows;
   readonly #inbox: Inbox;
   readonly #ownSlots: ReadonlySet<number>;
   readonly #outbox: ReadonlySet<number>;
   readonly #depth: number;
 
-  constructor(plan: AllReducePlan, memory: FlatMemory) {
+  constructor(plan: AllReducePlan, memory: FlatMemory, windows: Windows) {
+    this.#windows = windows;
     this.#plan = plan;
     this.#memory = memory;
     this.#inbox = placeInbox(plan, memory.layout.segments.length);
@@ -44,9 +56,11 @@ export class Partials {
     return this.#address(node.children ? outboxRegion(node) : slotRegion(node.firstSlot), segment, offset);
   }
 
-  /** Address of a result. */
-  resultAddress({ segment }: RoutedBucket, { offset }: Range): number {
-    return this.#address(resultRegion(this.#plan), segment, offset);
+  /** Address of the result of a chunk that has an owner. */
+  resultAddress({ segment }: RoutedBucket, { offset, owner, onPages }: Chunk): number {
+    const isRead = owner !== null && (owner === this.#plan.rank || this.#windows.reads(owner));
+    const isApart = onPages && isRead && this.#memory.has(RESULTS);
+    return this.#address(isApart ? RESULTS : resultRegion(this.#plan), segment, offset);
   }
 
   /** Sums own neighbouring slots that are sent as one partial. */

@@ -13,6 +13,7 @@ import type { FlatMemory } from '../../src/state/memory.js';
 import { CHECKSUMS } from './regions.js';
 import { Partials } from './partials.js';
 import { Update } from './update.js';
+import type { Windows } from './windows.js';
 
 const floatBytes = 4;
 
@@ -31,6 +32,8 @@ export interface FramePlace {
 export interface ReductionOptions {
   readonly plan: AllReducePlan;
   readonly memory: FlatMemory;
+  /** On the memory of peers; those that open later count from then on. */
+  readonly windows: Windows;
   readonly optimizer: OptimizerConfig;
   readonly step: number;
   readonly send: SendFrame;
@@ -46,10 +49,10 @@ export class Reduction {
   readonly #events: AllReduceEvent[] = [];
 
   constructor(options: ReductionOptions) {
-    const { plan, memory, optimizer, step } = options;
+    const { plan, memory, windows, optimizer, step } = options;
     this.#options = options;
     this.#machine = new AllReduce(plan, step);
-    this.#partials = new Partials(plan, memory);
+    this.#partials = new Partials(plan, memory, windows);
     this.#update = new Update({ plan, memory, optimizer, partials: this.#partials });
   }
 
@@ -77,7 +80,7 @@ export class Reduction {
     if (!place) return;
     const { segment, address } = place;
     this.#copyIn(header, payload, place);
-    if (this.#checksum(segment, from, address, header.payloadBytes) !== header.checksum) {
+    if (!header.inPlace && this.#checksum(segment, from, address, header.payloadBytes) !== header.checksum) {
       const message = `A frame of bucket ${header.bucket}, step ${header.step}, does not match its checksum.`;
       throw new LockstepError('ERR_FRAME_CORRUPT', message);
     }
@@ -90,7 +93,7 @@ export class Reduction {
    * @throws LockstepError ERR_PROTOCOL where the peer cannot have sent it
    */
   place(from: number, header: FrameHeader): FramePlace | null {
-    const { plan } = this.#options;
+    const { plan, windows } = this.#options;
     const { generation } = plan;
     if (header.generation < generation) return null;
     if (header.generation > generation) {
@@ -104,7 +107,11 @@ export class Reduction {
     const bucket = plan.buckets[header.bucket];
     const chunk = bucket?.chunks[header.chunk];
     assert(bucket && chunk, 'the machine refuses what there is not');
-    const expected = chunk.elements * floatBytes;
+    if (header.inPlace && !(chunk.onPages && windows.reads(from))) {
+      const message = `Rank ${from} sent a frame of bucket ${header.bucket} without its bytes, and its memory cannot be read here.`;
+      throw new LockstepError('ERR_PROTOCOL', message);
+    }
+    const expected = header.inPlace ? 0 : chunk.elements * floatBytes;
     if (header.payloadBytes !== expected) throw wrongLength(header, header.payloadBytes, expected);
     const address =
       header.kind === 'partial'
@@ -156,25 +163,34 @@ export class Reduction {
     }
   }
 
-  /** To several ranks alike, so that the checksum is worked out once. */
+  /** To several ranks alike, so that the checksum is worked out once, and not at all for those that read it here. */
   #send(
     to: readonly number[],
     what: Pick<FrameHeader, 'kind' | 'step' | 'node'>,
     { index: bucket, segment }: RoutedBucket,
-    { index: chunk, elements }: Chunk,
+    chunk: Chunk,
     address: number,
   ): void {
-    const { memory, plan, send } = this.#options;
-    const payloadBytes = elements * floatBytes;
-    const checksum = this.#checksum(segment, plan.rank, address, payloadBytes);
+    const { memory, plan, send, windows } = this.#options;
     const { generation } = plan;
-    const header = encodeFrameHeader({ ...what, generation, bucket, chunk, payloadBytes, checksum });
-    const payload = memory.bytes(segment, address, payloadBytes);
-    for (const rank of to) {
-      send(rank, header, payload, () => {
-        this.#take({ type: 'sent', to: rank, step: what.step });
-      });
+    const sendTo = (ranks: readonly number[], header: Uint8Array, payload: Uint8Array): void => {
+      for (const rank of ranks) {
+        send(rank, header, payload, () => {
+          this.#take({ type: 'sent', to: rank, step: what.step });
+        });
+      }
+    };
+    const common = { ...what, generation, bucket, chunk: chunk.index };
+    const readers = chunk.onPages ? to.filter((rank) => windows.readers.has(rank)) : [];
+    if (readers.length > 0) {
+      sendTo(readers, encodeFrameHeader({ ...common, inPlace: true, payloadBytes: 0, checksum: 0 }), new Uint8Array());
     }
+    const others = to.filter((rank) => !readers.includes(rank));
+    if (others.length === 0) return;
+    const payloadBytes = chunk.elements * floatBytes;
+    const checksum = this.#checksum(segment, plan.rank, address, payloadBytes);
+    const header = encodeFrameHeader({ ...common, inPlace: false, payloadBytes, checksum });
+    sendTo(others, header, memory.bytes(segment, address, payloadBytes));
   }
 
   #copyIn(header: FrameHeader, payload: readonly Uint8Array[], { segment, address }: FramePlace): void {

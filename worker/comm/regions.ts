@@ -5,12 +5,15 @@
  *   slot:S                the partial of each slot that this worker holds; results overwrite those of the first one
  *   outbox:N              the sum of neighbouring own slots, for the peers
  *   inbox                 what peers send of the chunks that this worker sums
+ *   results               the sums of own chunks, and windows on those of peers of this host (windows.ts)
  *   scratch               two blocks for each level of the tree, and one for their sum
  *   checksums             the state of one checksum for each rank: what comes from it, and for this rank what it sends
  *
- * A result takes the place of our own partial of the same chunk: with the result here, nobody needs that partial again.
+ * A result that is copied takes the place of our own partial of the same chunk: with the result here, nobody needs that
+ * partial again. Where peers read our memory, own results lie apart, since our next partials must not overwrite them.
  */
 import { hasRoomForEarly } from '../../src/collective/all-reduce.js';
+import { pageElements } from '../../src/collective/buckets.js';
 import type { AllReducePlan } from '../../src/collective/plan.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
@@ -24,6 +27,7 @@ import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
 export const blockElements = 16_384;
 
 export const INBOX = 'inbox';
+export const RESULTS = 'results';
 export const SCRATCH = 'scratch';
 export const CHECKSUMS = 'checksums';
 const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
@@ -41,9 +45,11 @@ export interface RegionOptions {
   readonly layout: Layout;
   readonly plan: AllReducePlan;
   readonly optimizer: OptimizerConfig;
+  /** Peers of this host may read this memory, and it theirs. @default false */
+  readonly shared?: boolean;
 }
 
-export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionPlan[] {
+export function planRegions({ layout, plan, optimizer, shared = false }: RegionOptions): RegionPlan[] {
   const whole = layout.segments.map(({ elements }) => elements);
   const reduced = layout.segments.map(({ reducedElements }) => reducedElements);
   const trainable = layout.segments.map(({ trainableElements }) => trainableElements);
@@ -56,6 +62,8 @@ export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionP
     ...plan.slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
     ...outbox.map((node) => ({ name: outboxRegion(node), elements: reduced })),
     { name: INBOX, elements: placeInbox(plan, numSegments).elements },
+    // Only the pages of own chunks are ever touched.
+    ...(shared ? [{ name: RESULTS, elements: reduced }] : []),
     { name: SCRATCH, elements: scratch },
     { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
   ];
@@ -80,14 +88,18 @@ export interface Inbox {
   readonly elements: readonly number[];
 }
 
-/** Lays out what comes in, one after the other. */
+function wholePages(elements: number): number {
+  return Math.ceil(elements / pageElements) * pageElements;
+}
+
+/** Lays out what comes in, one after the other; each begins on a page, and may be a window on a peer's memory. */
 export function placeInbox(plan: AllReducePlan, numSegments: number): Inbox {
   const elements = new Array<number>(numSegments).fill(0);
   const places = plan.buckets.map(({ segment, chunks }) =>
     chunks.map((chunk) => {
       const hasTwo = hasRoomForEarly(plan, chunk);
       const entries = [...chunk.route.partialsFrom.keys()].map((node) => {
-        const offset = elements[segment] ?? 0;
+        const offset = wholePages(elements[segment] ?? 0);
         elements[segment] = offset + (hasTwo ? 2 : 1) * chunk.elements;
         return [node, { offset, oddOffset: hasTwo ? chunk.elements : 0 }] as const;
       });

@@ -4,7 +4,7 @@
  */
 import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { assert, toLockstepError } from '../../src/errors.js';
+import { assert } from '../../src/errors.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 
@@ -34,13 +34,9 @@ export class SharedPages {
     this.#addon = addon;
   }
 
-  /** @returns the addon's pages, or in words why it cannot be loaded */
-  static load(path: string): SharedPages | string {
-    try {
-      return new SharedPages(createRequire(import.meta.url)(path) as Addon);
-    } catch (error) {
-      return toLockstepError(error).message;
-    }
+  /** @throws Error where the addon was not built for this machine */
+  static load(path: string): SharedPages {
+    return new SharedPages(createRequire(import.meta.url)(path) as Addon);
   }
 
   /** Makes a memory that nobody has written to yet one that others can mount. */

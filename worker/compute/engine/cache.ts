@@ -77,6 +77,13 @@ export function sharedPagesPath(directory: string): string {
   return join(dirname(addonPath(directory)), 'shared_pages.node');
 }
 
+/** That addon of the engine in use, where it could be built. */
+export function findSharedPages(root?: string): string | null {
+  const current = findCurrent(root);
+  const path = current.found ? sharedPagesPath(current.directory) : null;
+  return path !== null && existsSync(path) ? path : null;
+}
+
 export function librariesDirectory(directory: string): string {
   return join(directory, 'deps', 'lib');
 }
