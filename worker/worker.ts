@@ -132,7 +132,12 @@ async function enterGeneration(entry: {
     optimizer: loaded.job.optimizer,
     step: firstStep,
   };
-  const { memory, sharedMemory, words } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
+  const {
+    plan: allReduce,
+    memory,
+    sharedMemory,
+    words,
+  } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
   await fillState(prepared, memory);
   prepared.step.bindWeights(weightViews(prepared, memory));
   link.enter({ ...own, runId: plan.runId, memory: memory.share(), sharedMemory, words });
@@ -140,6 +145,8 @@ async function enterGeneration(entry: {
   link.send({ type: 'connected', generation: generation.generation });
   await inbox.next('start');
   const { log } = options;
+  const { hosts } = allReduce;
+  if (hosts) log.info(`gradients are summed on each host first: ${hosts.numHosts} hosts of ${hosts.perHost} workers`);
   return new Training({ prepared, self, memory, words: new StepWords(words), inbox, brake, send, log });
 }
 

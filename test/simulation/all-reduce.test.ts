@@ -45,19 +45,39 @@ describe('the all-reduce', () => {
     );
   });
 
-  it.skipIf(addon === null)('gives them where workers read one another’s memory', () => {
+  it.skipIf(addon === null).each([
+    { numHosts: 1, perHost: 2 },
+    { numHosts: 1, perHost: 5 },
+    { numHosts: 2, perHost: 2 },
+    { numHosts: 2, perHost: 3 },
+  ])('gives them where workers read one another’s memory: $numHosts hosts of $perHost', ({ numHosts, perHost }) => {
     const pages = SharedPages.load(addon ?? '');
+    const numWorkers = numHosts * perHost;
     const options = fc.record({
       sizes: fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 4 }),
-      numSlots: fc.integer({ min: 2, max: 6 }),
-      workers: fc.nat(5),
+      numSlots: fc.integer({ min: numWorkers, max: numWorkers + 3 }),
       bucketBytes: fc.constantFrom(4096, 16_384, 65_536),
       hopBytes: fc.constantFrom(-1, 20_000),
       seed: fc.integer(),
     });
     fc.assert(
-      fc.property(options, ({ workers, seed, ...rest }) => {
-        expectSameBits({ ...rest, numWorkers: 2 + (workers % (rest.numSlots - 1)), pages }, seed, 4);
+      fc.property(options, ({ seed, ...rest }) => {
+        expectSameBits({ ...rest, numWorkers, perHost, pages }, seed, 4);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it.each([
+    { numHosts: 2, perHost: 2 },
+    { numHosts: 2, perHost: 4 },
+    { numHosts: 4, perHost: 2 },
+    { numHosts: 3, perHost: 3 },
+  ])('gives them over two levels: $numHosts hosts of $perHost workers', ({ numHosts, perHost }) => {
+    fc.assert(
+      fc.property(worlds, fc.constantFrom(-1, 300), fc.nat(7), ({ seed, ...options }, hopBytes, moreSlots) => {
+        const numWorkers = numHosts * perHost;
+        expectSameBits({ ...options, numSlots: numWorkers + moreSlots, numWorkers, perHost, hopBytes }, seed, 3);
       }),
       { numRuns: 60 },
     );

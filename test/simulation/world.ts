@@ -52,6 +52,8 @@ export interface WorldOptions {
   readonly numSlots: number;
   readonly numWorkers: number;
   readonly bucketBytes: number;
+  /** Workers on each host. @default all on one */
+  readonly perHost?: number;
   /** -1: no bucket is exchanged. */
   readonly hopBytes?: number;
   /** Workers read one another's memory, with this. */
@@ -67,7 +69,7 @@ export class World {
   readonly #links = new Map<string, Link>();
 
   constructor(options: WorldOptions) {
-    const { sizes, numSlots, numWorkers, bucketBytes, hopBytes, pages } = options;
+    const { sizes, numSlots, numWorkers, perHost = numWorkers, bucketBytes, hopBytes, pages } = options;
     this.#numSlots = numSlots;
     const parameters = sizes.map((size, i) => ({
       name: `p${i}`,
@@ -77,7 +79,9 @@ export class World {
     }));
     this.layout = planLayout(parameters, 2, { maxSegmentElements: Math.max(256, ...sizes.map((size) => size + 16)) });
     const { segments } = this.layout;
-    const workers = assignSlots(numSlots, numWorkers);
+    const workers = assignSlots(numSlots, numWorkers).map((range, rank) => {
+      return { ...range, hostId: `host ${Math.floor(rank / perHost)}` };
+    });
     this.workers = workers.map((_, rank) => {
       const plan = planAllReduce({ generation: 7, rank, slots: numSlots, workers, segments, bucketBytes, hopBytes });
       const shared = pages !== undefined;
@@ -107,13 +111,17 @@ export class World {
       };
       return worker;
     });
-    if (pages) this.#openWindows(pages);
+    if (pages) this.#openWindows(pages, perHost);
   }
 
-  #openWindows(pages: SharedPages): void {
+  #openWindows(pages: SharedPages, perHost: number): void {
     const shared = this.workers.map(({ memory }) => pages.share(memory));
+    const hostOf = (rank: number): number => Math.floor(rank / perHost);
     for (const reader of this.workers) {
-      for (const read of this.workers.filter(({ rank }) => rank !== reader.rank)) {
+      const neighbours = this.workers.filter(
+        ({ rank }) => rank !== reader.rank && hostOf(rank) === hostOf(reader.rank),
+      );
+      for (const read of neighbours) {
         const theirs = shared[read.rank];
         const { plan, memory } = reader;
         expect(theirs && reader.windows.open(read.rank, theirs, { plan, memory, pages })).toBe(true);

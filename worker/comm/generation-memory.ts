@@ -1,4 +1,5 @@
 /** The flat memory of a generation; peers of this host can read it where there are any, and where the addon is there. */
+import type { AllReducePlan } from '../../src/collective/plan.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { Generation, SharedMemory } from '../../src/protocol/messages.js';
 import type { Layout } from '../../src/state/layout.js';
@@ -21,6 +22,7 @@ export interface GenerationMemoryOptions {
 }
 
 export interface GenerationMemory {
+  readonly plan: AllReducePlan;
   /** All zeros. */
   readonly memory: FlatMemory;
   readonly sharedMemory: SharedMemory | null;
@@ -34,6 +36,7 @@ export function makeGenerationMemory(options: GenerationMemoryOptions): Generati
   const pages = sharedPagesPath !== null && hasNeighbours(options) ? SharedPages.load(sharedPagesPath) : null;
   const memory = FlatMemory.create(layout, planRegions({ layout, plan, optimizer, shared: pages !== null }));
   return {
+    plan,
     memory,
     sharedMemory: pages?.share(memory) ?? null,
     words: makeStepWords(step, plan.buckets.length),

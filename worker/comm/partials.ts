@@ -9,12 +9,14 @@ import {
   INBOX,
   outboxRegion,
   placeInbox,
+  placeRelay,
+  RELAY,
   resultRegion,
   RESULTS,
   SCRATCH,
   slotRegion,
+  type PartialPlaces,
 } from './regions.js';
-import type { Inbox } from './regions.js';
 import type { Windows } from './windows.js';
 
 const floatBytes = 4;
@@ -29,7 +31,8 @@ export class Partials {
   readonly #plan: AllReducePlan;
   readonly #memory: FlatMemory;
   readonly #windows: Windows;
-  readonly #inbox: Inbox;
+  readonly #inbox: PartialPlaces;
+  readonly #relay: PartialPlaces;
   readonly #ownSlots: ReadonlySet<number>;
   readonly #outbox: ReadonlySet<number>;
   readonly #depth: number;
@@ -39,6 +42,7 @@ export class Partials {
     this.#plan = plan;
     this.#memory = memory;
     this.#inbox = placeInbox(plan, memory.layout.segments.length);
+    this.#relay = placeRelay(plan, memory.layout.segments.length);
     this.#ownSlots = new Set(plan.slots);
     this.#outbox = new Set(plan.worldSize > 1 ? plan.ownNodes.flatMap(({ id, children }) => (children ? id : [])) : []);
     this.#depth = depthOf(plan.tree);
@@ -51,14 +55,17 @@ export class Partials {
     return this.#address(INBOX, segment, place.offset + (step % 2) * place.oddOffset);
   }
 
-  /** Address of an own partial that peers are sent. */
-  ownAddress({ segment }: RoutedBucket, { offset }: Range, node: TreeNode): number {
-    return this.#address(node.children ? outboxRegion(node) : slotRegion(node.firstSlot), segment, offset);
+  /** Address of a partial that this worker sends: of its own, or of what it sends on. */
+  sentAddress({ index, segment }: RoutedBucket, chunk: Chunk, node: TreeNode): number {
+    if (!chunk.route.isRelay) return this.#ownAddress(segment, chunk.offset, node);
+    const place = this.#relay.places[index]?.[chunk.index]?.get(node.id);
+    assert(place, `there is no room for tree node ${node.id} of chunk ${chunk.index}, bucket ${index}, to be sent on`);
+    return this.#address(RELAY, segment, place.offset);
   }
 
-  /** Address of the result of a chunk that has an owner. */
-  resultAddress({ segment }: RoutedBucket, { offset, owner, onPages }: Chunk): number {
-    const isRead = owner !== null && (owner === this.#plan.rank || this.#windows.reads(owner));
+  /** Address of the result of a chunk that has an owner: apart where a peer reads it here, or this worker reads a peer's. */
+  resultAddress({ segment }: RoutedBucket, { offset, onPages, route: { resultFrom, resultTo } }: Chunk): number {
+    const isRead = resultFrom === null || resultTo.length > 0 || this.#windows.reads(resultFrom);
     const isApart = onPages && isRead && this.#memory.has(RESULTS);
     return this.#address(isApart ? RESULTS : resultRegion(this.#plan), segment, offset);
   }
@@ -67,7 +74,7 @@ export class Partials {
   fillOutbox(bucket: RoutedBucket): void {
     for (const node of this.#plan.ownNodes) {
       if (!this.#outbox.has(node.id)) continue;
-      const start = this.ownAddress(bucket, bucket, node);
+      const start = this.#ownAddress(bucket.segment, bucket.offset, node);
       this.#sumBlocks(bucket, bucket, {
         node,
         destination: (done) => start + done,
@@ -83,10 +90,18 @@ export class Partials {
     this.eachSum(bucket, chunk, step, { destination: (done) => start + done });
   }
 
+  /** The sums of a chunk that are sent on. */
+  combine(bucket: RoutedBucket, chunk: Chunk, step: number): void {
+    for (const node of chunk.route.nodes) {
+      const start = this.sentAddress(bucket, chunk, node);
+      this.eachSum(bucket, chunk, step, { node, destination: (done) => start + done });
+    }
+  }
+
   /**
-   * Sums a chunk over all slots block by block.
+   * Sums a chunk block by block.
    *
-   * @param options destination: the address of the block's sum, from the bytes that are done; without it a block is summed
+   * @param options node: the root of what is summed; all slots, by default. destination: the address of the block's sum, from the bytes that are done; without it a block is summed
    * in scratch memory, or is a partial in place. consume: is told where it lies
    */
   eachSum(
@@ -94,6 +109,7 @@ export class Partials {
     chunk: Chunk,
     step: number,
     options: {
+      readonly node?: TreeNode;
       readonly destination?: (doneBytes: number) => number;
       readonly consume?: (address: number, block: Range) => void;
     },
@@ -102,7 +118,7 @@ export class Partials {
     const scratch = this.#scratch(segment, 2 * this.#depth);
     const inbox = this.#inbox.places[bucket.index]?.[chunk.index];
     this.#sumBlocks(bucket, chunk, {
-      node: this.#plan.tree,
+      node: options.node ?? this.#plan.tree,
       destination: options.destination ?? (() => scratch),
       ...(options.consume && { consume: options.consume }),
       addressOf: (node, offset) => {
@@ -147,6 +163,10 @@ export class Partials {
   #copy(segment: number, source: number, destination: number, elements: number): void {
     const numBytes = elements * floatBytes;
     this.#memory.bytes(segment, destination, numBytes).set(this.#memory.bytes(segment, source, numBytes));
+  }
+
+  #ownAddress(segment: number, offset: number, node: TreeNode): number {
+    return this.#address(node.children ? outboxRegion(node) : slotRegion(node.firstSlot), segment, offset);
   }
 
   #scratch(segment: number, index: number): number {

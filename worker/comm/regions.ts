@@ -6,6 +6,7 @@
  *   outbox:N              the sum of neighbouring own slots, for the peers
  *   inbox                 what peers send of the chunks that this worker sums
  *   results               the sums of own chunks, and windows on those of peers of this host (windows.ts)
+ *   relay                 what this worker sends on for its host
  *   scratch               two blocks for each level of the tree, and one for their sum
  *   checksums             the state of one checksum for each rank: what comes from it, and for this rank what it sends
  *
@@ -14,7 +15,7 @@
  */
 import { hasRoomForEarly } from '../../src/collective/all-reduce.js';
 import { pageElements } from '../../src/collective/buckets.js';
-import type { AllReducePlan } from '../../src/collective/plan.js';
+import type { AllReducePlan, Chunk } from '../../src/collective/plan.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
 import { checksumStateBytes } from '../../src/kernels/kernels.js';
@@ -28,6 +29,7 @@ export const blockElements = 16_384;
 
 export const INBOX = 'inbox';
 export const RESULTS = 'results';
+export const RELAY = 'relay';
 export const SCRATCH = 'scratch';
 export const CHECKSUMS = 'checksums';
 const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
@@ -64,6 +66,7 @@ export function planRegions({ layout, plan, optimizer, shared = false }: RegionO
     { name: INBOX, elements: placeInbox(plan, numSegments).elements },
     // Only the pages of own chunks are ever touched.
     ...(shared ? [{ name: RESULTS, elements: reduced }] : []),
+    { name: RELAY, elements: placeRelay(plan, numSegments).elements },
     { name: SCRATCH, elements: scratch },
     { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
   ];
@@ -73,32 +76,46 @@ function numScratchBlocks({ tree }: AllReducePlan): number {
   return 2 * depthOf(tree) + 1;
 }
 
-/** Where partials of a chunk lie that peers send. */
-export interface InboxPlace {
-  /** In elements from the inbox's start in its segment. */
+/** Where a partial of a chunk lies. */
+export interface PartialPlace {
+  /** In elements from the region's start in its segment. */
   readonly offset: number;
   /** How much further those of odd steps lie. */
   readonly oddOffset: number;
 }
 
-export interface Inbox {
+export interface PartialPlaces {
   /** By bucket, chunk and tree node. */
-  readonly places: readonly (readonly ReadonlyMap<number, InboxPlace>[])[];
-  /** Length in each segment. */
+  readonly places: readonly (readonly ReadonlyMap<number, PartialPlace>[])[];
+  /** Length of the region in each segment. */
   readonly elements: readonly number[];
+}
+
+/** Lays out what comes in; each may be a window on a peer's memory. */
+export function placeInbox(plan: AllReducePlan, numSegments: number): PartialPlaces {
+  return placePartials(plan, numSegments, ({ route }) => [...route.partialsFrom.keys()]);
+}
+
+/** Lays out what is sent on. */
+export function placeRelay(plan: AllReducePlan, numSegments: number): PartialPlaces {
+  return placePartials(plan, numSegments, ({ route }) => (route.isRelay ? route.nodes.map(({ id }) => id) : []));
 }
 
 function wholePages(elements: number): number {
   return Math.ceil(elements / pageElements) * pageElements;
 }
 
-/** Lays out what comes in, one after the other; each begins on a page, and may be a window on a peer's memory. */
-export function placeInbox(plan: AllReducePlan, numSegments: number): Inbox {
+/** One after the other, each on a page. */
+function placePartials(
+  plan: AllReducePlan,
+  numSegments: number,
+  nodesOf: (chunk: Chunk) => readonly number[],
+): PartialPlaces {
   const elements = new Array<number>(numSegments).fill(0);
   const places = plan.buckets.map(({ segment, chunks }) =>
     chunks.map((chunk) => {
       const hasTwo = hasRoomForEarly(plan, chunk);
-      const entries = [...chunk.route.partialsFrom.keys()].map((node) => {
+      const entries = nodesOf(chunk).map((node) => {
         const offset = wholePages(elements[segment] ?? 0);
         elements[segment] = offset + (hasTwo ? 2 : 1) * chunk.elements;
         return [node, { offset, oddOffset: hasTwo ? chunk.elements : 0 }] as const;

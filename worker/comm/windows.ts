@@ -11,7 +11,7 @@ import type { TreeNode } from '../../src/collective/tree.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { PageRange, SharedPages } from './shared-pages.js';
-import { INBOX, outboxRegion, placeInbox, RESULTS, slotRegion, type Inbox } from './regions.js';
+import { INBOX, outboxRegion, placeInbox, RESULTS, slotRegion, type PartialPlaces } from './regions.js';
 
 const floatBytes = Float32Array.BYTES_PER_ELEMENT;
 
@@ -60,7 +60,7 @@ function windowsOf(from: {
   readonly plan: AllReducePlan;
   readonly bucket: RoutedBucket;
   readonly chunk: Chunk;
-  readonly inbox: Inbox;
+  readonly inbox: PartialPlaces;
 }): Window[] {
   const { rank, plan, bucket, chunk, inbox } = from;
   const { segment } = bucket;
