@@ -65,7 +65,7 @@ export class Partials {
 
   /** Address of the result of a chunk that has an owner: apart where a peer reads it here, or this worker reads a peer's. */
   resultAddress({ segment }: RoutedBucket, { offset, onPages, route: { resultFrom, resultTo } }: Chunk): number {
-    const isRead = resultFrom === null || resultTo.length > 0 || this.#windows.reads(resultFrom);
+    const isRead = resultTo.length > 0 || (resultFrom !== null && this.#windows.reads(resultFrom));
     const isApart = onPages && isRead && this.#memory.has(RESULTS);
     return this.#address(isApart ? RESULTS : resultRegion(this.#plan), segment, offset);
   }
