@@ -99,7 +99,7 @@ async function compileStep(
   { engine, job, data, schedule, log }: CompileContext,
 ): Promise<Pick<Prepared, 'step' | 'compiled'>> {
   if (!job.compile || engine.backend !== 'tensorflow') return { step: eager, compiled: false };
-  const step = new CompiledStep({ tf: engine.tf, step: eager, log });
+  const step = new CompiledStep({ tf: engine.tf, step: eager, log, addon: engine.native?.addon });
   const indices = schedule.sampler.indices(0, 0);
   // Few rows over many slots: whoever has rows compiles when it meets them.
   if (indices.length === 0) return { step, compiled: false };

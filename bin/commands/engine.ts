@@ -1,8 +1,10 @@
 /** `lockstep engine`: installs the engine, and says which one is used. */
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { cacheRoot, findCurrent, type EngineManifest, type Variant } from '../../worker/compute/engine/cache.js';
-import { defaultVariant, installEngine } from '../../worker/compute/engine/install.js';
+import { addNative, defaultVariant, installEngine } from '../../worker/compute/engine/install.js';
+import { isNativeSettled, nativePath } from '../../worker/compute/engine/native-build.js';
 import { LockstepError } from '../../src/errors.js';
 
 interface InstallFlags {
@@ -33,6 +35,7 @@ async function install({ force = false, ifMissing = false, device }: InstallFlag
   const variant = device === 'auto' ? defaultVariant() : device;
   const current = findCurrent();
   if (!force && current.found && (ifMissing || suits(current.manifest, variant))) {
+    if (!isNativeSettled(current.directory) || !ifMissing) await addNativeTo(current.directory);
     if (!ifMissing)
       process.stdout.write(`${describe(current.manifest)}\nAlready installed; --force installs it again.\n`);
     return;
@@ -41,6 +44,11 @@ async function install({ force = false, ifMissing = false, device }: InstallFlag
   if (manifest.variant !== variant)
     say('this engine computes on the CPU; the reasons above say why no GPU build could be used');
   process.stdout.write(`${describe(manifest)}\n`);
+}
+
+/** An engine that another version of Lockstep installed lacks this version's addon. */
+async function addNativeTo(directory: string): Promise<void> {
+  if (!existsSync(nativePath(directory))) await addNative(directory, { say });
 }
 
 /** Whether an installed engine is what an install would now look for. */
