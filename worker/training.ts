@@ -55,6 +55,7 @@ export class Training {
       data: data.train,
       seed: loaded.job.seed,
       slots: self,
+      microBatches: loaded.job.microBatches,
     });
   }
 

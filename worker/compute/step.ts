@@ -20,11 +20,7 @@ import { withStatelessRandom } from './stateless-random.js';
 import type { TrainableModel } from './trainable-model.js';
 
 /** What the randomness of a step (dropout, noise) follows from. */
-export interface StepKey {
-  readonly seed: number;
-  readonly step: number;
-  readonly slot: number;
-}
+export type StepKey = Omit<Extract<RandomKey, { purpose: 'step' }>, 'purpose'>;
 
 /** Where a step writes, besides what it returns. Views on shared memory may be given. */
 export interface SlotOutputs {

@@ -62,7 +62,4 @@ export interface NativeAddon {
   wake(waker: number): void;
   /** On the thread that made it. */
   closeWaker(waker: number): void;
-
-  /** From now on the process keeps the memory of freed tensors for the next step. */
-  keepMemory(): void;
 }

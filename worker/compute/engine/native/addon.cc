@@ -3,7 +3,6 @@
 #include <node_api.h>
 
 #include "graph.h"
-#include "memory.h"
 #include "script.h"
 #include "store_op.h"
 #include "waker.h"
@@ -19,8 +18,7 @@ napi_value Initialize(napi_env env, napi_value exports) {
     napi_callback function;
   } functions[] = {
       {"createGraph", CreateGraph}, {"runGraph", RunGraph},     {"closeGraph", CloseGraph}, {"createWaker", CreateWaker},
-      {"wake", WakeFromScript},     {"closeWaker", CloseWaker}, {"keepMemory", KeepMemory},
-      {"numGraphs", NumGraphs},
+      {"wake", WakeFromScript},     {"closeWaker", CloseWaker}, {"numGraphs", NumGraphs},
   };
   for (const auto& [name, function] : functions) {
     napi_value value;
