@@ -18,7 +18,7 @@ const data: Dataset = {
   length: numRows,
   read: (indices) => ({
     x: {
-      data: Float32Array.from([...indices].flatMap((row) => [...all.x.data.slice(row * 6, row * 6 + 6)])),
+      data: Float32Array.from(Array.from(indices).flatMap((row) => [...all.x.data.slice(row * 6, row * 6 + 6)])),
       shape: [indices.length, 6],
     },
     y: { data: Int32Array.from(indices, (row) => all.y.data[row] ?? -1), shape: [indices.length] },
@@ -51,13 +51,15 @@ async function partialOf(step: SlotStep, microBatches: number): Promise<Recorded
   memory.view('slot:1', 0).fill(3);
   const keys: unknown[] = [];
   const signals: (BucketSignals | undefined)[] = [];
-  const watched = {
-    gradient: (...call: Parameters<SlotStep['gradient']>) => {
-      keys.push(call[1]);
-      signals.push(call[3]?.signals);
-      return step.gradient(...call);
+  const watched = Object.create(step, {
+    gradient: {
+      value: (...call: Parameters<SlotStep['gradient']>) => {
+        keys.push(call[1]);
+        signals.push(call[3]?.signals);
+        return step.gradient(...call);
+      },
     },
-  } as SlotStep; // All that gradients ask of a step.
+  }) as SlotStep; // The step, with one method watched.
   const buckets = planBuckets(layout.segments, { worldSize: 1 });
   const words = new Int32Array(new SharedArrayBuffer(4 * buckets.length));
   const readiness = new Readiness({ layout, buckets, words, waker: 0, wake: () => undefined });
