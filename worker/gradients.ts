@@ -17,12 +17,24 @@ export interface GradientsOptions {
 }
 
 /** The batches of one step, by slot; null for a slot without rows. */
-type SlotBatches = readonly { readonly slot: number; readonly indices: Uint32Array; readonly batch: Batch | null }[];
+export type SlotBatches = readonly {
+  readonly slot: number;
+  readonly indices: Uint32Array;
+  readonly batch: Batch | null;
+}[];
+
+/** Rows that are being read. */
+interface Ahead {
+  readonly step: number;
+  readonly batches: Promise<SlotBatches>;
+  /** They, once they have come. */
+  inHand: SlotBatches | null;
+}
 
 export class Gradients {
   readonly #options: GradientsOptions;
   readonly #outputs: ReadonlyMap<number, SlotOutputs>;
-  #ahead: { readonly step: number; readonly batches: Promise<SlotBatches> } | null = null;
+  #ahead: Ahead | null = null;
 
   constructor(options: GradientsOptions) {
     this.#options = options;
@@ -32,16 +44,27 @@ export class Gradients {
 
   /** Begins to read the rows of `step`. */
   prefetch(step: number): void {
-    const batches = this.#read(step);
-    batches.catch(() => undefined); // seen by compute(), which awaits it
-    this.#ahead = { step, batches };
+    const ahead: Ahead = { step, batches: this.#read(step), inHand: null };
+    ahead.batches.then(
+      (batches) => (ahead.inHand = batches),
+      () => undefined, // seen by read(), which hands it on
+    );
+    this.#ahead = ahead;
   }
 
-  /** @throws LockstepError ERR_NOT_FINITE, ERR_LABEL_OUT_OF_RANGE, and what data and model throw */
-  async compute(step: number): Promise<void> {
+  /** The rows of `step`, where they were prefetched and have come. */
+  inHand(step: number): SlotBatches | null {
+    return this.#ahead?.step === step ? this.#ahead.inHand : null;
+  }
+
+  async read(step: number): Promise<SlotBatches> {
     if (this.#ahead?.step !== step) this.prefetch(step);
-    const batches = await this.#ahead?.batches;
-    for (const { slot, indices, batch } of batches ?? []) this.#computeSlot(step, slot, indices, batch);
+    return this.#ahead?.batches ?? [];
+  }
+
+  /** @throws LockstepError ERR_NOT_FINITE, ERR_LABEL_OUT_OF_RANGE, and what the model throws */
+  compute(step: number, batches: SlotBatches): void {
+    for (const { slot, indices, batch } of batches) this.#computeSlot(step, slot, indices, batch);
   }
 
   async #read(step: number): Promise<SlotBatches> {

@@ -9,7 +9,7 @@ import { plainJob } from '../src/job/plain-job.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker, RosterEntry } from '../src/protocol/messages.js';
 import { weightsDigest } from '../src/state/digest.js';
-import type { FlatMemory } from '../src/state/memory.js';
+import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Brake } from './brake.js';
 import { checkpointPath, pruneCheckpoints } from './checkpoint/checkpoint-folder.js';
@@ -32,6 +32,9 @@ export interface TrainingOptions {
   readonly send: (message: FromWorker) => void;
   readonly log: Log;
 }
+
+/** A drain or an abort is seen this late at most. */
+const blockMs = 20;
 
 export class Training {
   readonly #options: TrainingOptions;
@@ -64,8 +67,6 @@ export class Training {
     const { schedule } = prepared;
     while (this.#numSteps < schedule.totalSteps && (await brake.mayBegin(this.#numSteps))) {
       await this.#step(this.#numSteps);
-      // Where rows are read at once and the commit is quick, a step waits for nothing, and messages would never come in.
-      await turnOfTheEventLoop();
       if (schedule.endsEpoch(this.#numSteps)) await this.#evaluate();
       if (schedule.wantsCheckpoint(this.#numSteps)) await this.#checkpoint();
     }
@@ -76,16 +77,28 @@ export class Training {
 
   async #step(step: number): Promise<void> {
     const { inbox, words, memory, prepared } = this.#options;
-    await inbox.unlessFailed(this.#gradients.compute(step));
+    const batches = this.#gradients.inHand(step) ?? (await inbox.unlessFailed(this.#gradients.read(step)));
+    this.#gradients.compute(step, batches);
     words.markReady(step);
     if (step + 1 < prepared.schedule.totalSteps) this.#gradients.prefetch(step + 1);
-    await inbox.unlessFailed(words.committed(step));
+    await this.#committed(step);
     this.#numSteps = step + 1;
     const { segment, offset } = memory.layout.scalars;
     const [loss = NaN, ...metrics] = memory
-      .view('reduced', segment)
+      .view(PARAMETERS, segment)
       .subarray(offset, offset + memory.layout.numScalars);
     this.#progress.add({ step: this.#numSteps, loss, metrics });
+  }
+
+  /**
+   * Lets messages come in and rows be read, once a step at least. When the next rows are in hand there is nothing else to
+   * do: then this thread blocks for a while, which wakes sooner than its event loop does.
+   */
+  async #committed(step: number): Promise<void> {
+    const { inbox, words } = this.#options;
+    await inbox.unlessFailed(turnOfTheEventLoop());
+    if (this.#gradients.inHand(step + 1) && words.blockUntilCommitted(step, blockMs)) return;
+    await inbox.unlessFailed(words.committed(step));
   }
 
   async #evaluate(): Promise<void> {

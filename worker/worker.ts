@@ -4,7 +4,6 @@
  */
 import { cpus, hostname } from 'node:os';
 import { resolve } from 'node:path';
-import { reductionTree } from '../src/collective/tree.js';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
 import type { LockstepError } from '../src/errors.js';
 import { assert, toLockstepError } from '../src/errors.js';
@@ -12,15 +11,15 @@ import type { LoadJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import { toFailure, type FromWorker, type Generation } from '../src/protocol/messages.js';
-import { FlatMemory, PARAMETERS } from '../src/state/memory.js';
+import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Brake } from './brake.js';
 import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
 import { CommLink } from './comm/comm-link.js';
-import { planAllReduce } from './comm/generation-run.js';
-import { planRegions } from './comm/regions.js';
-import { makeStepWords, StepWords } from './comm/step-words.js';
+import { makeGenerationMemory } from './comm/generation-memory.js';
+import { StepWords } from './comm/step-words.js';
+import { findSharedPages } from './compute/engine/cache.js';
 import { Inbox } from './inbox.js';
 import { prepare, type Prepared } from './preparation.js';
 import { RowRequests } from './served-dataset.js';
@@ -51,7 +50,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   };
   const rows = new RowRequests(send);
   const link: CommLink = await CommLink.start(
-    { workerId, coordinator, token, limits, listen },
+    { workerId, coordinator, token, limits, listen, sharedPagesPath: findSharedPages() },
     {
       onMessage: (message) => {
         if (message.type === 'rows') rows.settle(message);
@@ -124,24 +123,30 @@ async function enterGeneration(entry: {
   const self = workers.find(({ workerId }) => workerId === options.workerId);
   assert(self, `worker ${options.workerId} is not in its generation`);
   const { plan, layout, loaded, firstStep } = prepared;
-  const { optimizer } = loaded.job;
   const own = {
     generation: { generation: generation.generation, workers },
     rank: self.rank,
     slots: plan.slots,
     layout,
     bucketBytes: defaultBucketBytes,
+    optimizer: loaded.job.optimizer,
+    step: firstStep,
   };
-  const tree = reductionTree(plan.slots);
-  const memory = FlatMemory.create(layout, planRegions({ layout, plan: planAllReduce(own), tree, optimizer }));
+  const {
+    plan: allReduce,
+    memory,
+    sharedMemory,
+    words,
+  } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
   await fillState(prepared, memory);
   prepared.step.bindWeights(weightViews(prepared, memory));
-  const words = makeStepWords(firstStep);
-  link.enter({ ...own, runId: plan.runId, memory: memory.share(), words, optimizer, step: firstStep });
+  link.enter({ ...own, runId: plan.runId, memory: memory.share(), sharedMemory, words });
   await inbox.unlessFailed(allConnected);
   link.send({ type: 'connected', generation: generation.generation });
   await inbox.next('start');
   const { log } = options;
+  const { hosts } = allReduce;
+  if (hosts) log.info(`gradients are summed on each host first: ${hosts.numHosts} hosts of ${hosts.perHost} workers`);
   return new Training({ prepared, self, memory, words: new StepWords(words), inbox, brake, send, log });
 }
 

@@ -4,7 +4,7 @@
  */
 import { LockstepError } from '../../src/errors.js';
 import { planLayout, type Layout } from '../../src/state/layout.js';
-import type { FlatMemory } from '../../src/state/memory.js';
+import { PARAMETERS, type FlatMemory } from '../../src/state/memory.js';
 import { slotRegion } from '../comm/regions.js';
 
 /** Payloads are cut in parameters of 64 MiB and segments of 256 MiB, so that a segment's regions fit one memory. */
@@ -17,7 +17,8 @@ export function payloadLayout(bytes: number): Layout {
   const parameters = Array.from({ length: Math.ceil(elements / parameterElements) }, (_, index) => ({
     name: `payload${index}`,
     shape: [Math.min(parameterElements, elements - index * parameterElements)],
-    trainable: true,
+    // Assigned by a step: every rank has the sum when it is committed.
+    trainable: false,
   }));
   return planLayout(parameters, 0, { maxSegmentElements: segmentElements });
 }
@@ -33,7 +34,7 @@ export function fillPayload(memory: FlatMemory, rank: number, round: number): vo
 /** @throws LockstepError ERR_INTERNAL where the reduced elements are not the sums over `numRanks` */
 export function checkSums(memory: FlatMemory, numRanks: number, round: number): void {
   for (const [segment, { reducedElements }] of memory.layout.segments.entries()) {
-    const sums = memory.view('reduced', segment);
+    const sums = memory.view(PARAMETERS, segment);
     for (let element = 0; element < reducedElements; element++) {
       const expected = sumOf(numRanks, element, segment + round);
       if (sums[element] === expected) continue;

@@ -2,16 +2,16 @@
  * One rank of the all-reduce benchmark, a process of its own: a worker's comm thread, its shared memory and its step words,
  * as in a run; where a worker computes, this marks the same gradients ready again.
  */
-import { reductionTree } from '../../src/collective/tree.js';
 import { defaultBucketBytes } from '../../src/collective/buckets.js';
+import { sgd } from '../../src/optimizer/config.js';
 import { assert, toLockstepError } from '../../src/errors.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
-import { FlatMemory } from '../../src/state/memory.js';
+import type { FlatMemory } from '../../src/state/memory.js';
 import { toPlainError } from '../comm/channel.js';
 import { CommLink } from '../comm/comm-link.js';
-import { planAllReduce } from '../comm/generation-run.js';
-import { planRegions } from '../comm/regions.js';
-import { makeStepWords, StepWords } from '../comm/step-words.js';
+import { makeGenerationMemory } from '../comm/generation-memory.js';
+import { StepWords } from '../comm/step-words.js';
+import { findSharedPages } from '../compute/engine/cache.js';
 import { Inbox } from '../inbox.js';
 import { checkSums, fillPayload, payloadLayout } from './payload.js';
 import type { FromRank, Repeats, ToRank } from './rank-channel.js';
@@ -35,7 +35,7 @@ class Rank {
     let resolve: () => void = () => undefined;
     const connected = new Promise<void>((done) => (resolve = done));
     const link = await CommLink.start(
-      { workerId, coordinator, token, limits: defaultLimits, listen },
+      { workerId, coordinator, token, limits: defaultLimits, listen, sharedPagesPath: findSharedPages() },
       {
         onMessage: (message) => {
           inbox.add(message);
@@ -56,11 +56,9 @@ class Rank {
   async measure({ generation, rank, repeats }: Measure): Promise<void> {
     const numRanks = generation.workers.length;
     const layout = payloadLayout(repeats.bytes);
-    const own = { generation, rank, slots: numRanks, layout, bucketBytes: defaultBucketBytes };
-    const tree = reductionTree(numRanks);
-    const memory = FlatMemory.create(layout, planRegions({ layout, plan: planAllReduce(own), tree, optimizer: null }));
-    const words = makeStepWords(0);
-    this.#link.enter({ ...own, runId: 'bench', memory: memory.share(), words, optimizer: null, step: 0 });
+    const own = { generation, rank, slots: numRanks, layout, bucketBytes: defaultBucketBytes, optimizer, step: 0 };
+    const { memory, sharedMemory, words } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
+    this.#link.enter({ ...own, runId: 'bench', memory: memory.share(), sharedMemory, words });
     await this.#inbox.unlessFailed(this.#connected);
     const reducing = timeRepeats(memory, new StepWords(words), { ...repeats, rank, numRanks });
     send({ type: 'measured', seconds: await this.#inbox.unlessFailed(reducing) });
@@ -72,6 +70,12 @@ class Rank {
   }
 }
 
+/** Of no use: no part of the payload is trained. */
+const optimizer = sgd();
+
+/** As long as a worker that has nothing else to do blocks. */
+const blockMs = 20;
+
 /** Seconds of one all-reduce, the mean over the timed ones; the sums of the first and the last of all are checked. */
 async function timeRepeats(
   memory: FlatMemory,
@@ -82,7 +86,7 @@ async function timeRepeats(
   const reduce = async (times: number): Promise<void> => {
     for (const end = step + times; step < end; step++) {
       words.markReady(step);
-      await words.committed(step);
+      if (!words.blockUntilCommitted(step, blockMs)) await words.committed(step);
     }
   };
   fillPayload(memory, rank, 0);

@@ -4,7 +4,7 @@ import { isErrorCode, LockstepError as LockstepErrorClass } from '../../src/erro
 import type { LogFields, LogLevel } from '../../src/log.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import type { Addresses, FromCoordinator, FromWorker, Generation } from '../../src/protocol/messages.js';
+import type { Addresses, FromCoordinator, FromWorker, Generation, SharedMemory } from '../../src/protocol/messages.js';
 import type { Layout } from '../../src/state/layout.js';
 import type { SharedFlatMemory } from '../../src/state/memory.js';
 import type { Endpoint } from '../../transport/endpoint.js';
@@ -16,6 +16,8 @@ export interface CommOptions {
   readonly coordinator: Endpoint;
   readonly token: string | null;
   readonly limits: Limits;
+  /** The addon by which workers of one host read one another's memory; null: none. */
+  readonly sharedPagesPath: string | null;
   /** A network address for peers of other hosts; null: this host only. */
   readonly listen: Endpoint | null;
 }
@@ -30,8 +32,10 @@ export interface GenerationSetup {
   readonly layout: Layout;
   readonly memory: SharedFlatMemory;
   readonly words: SharedStepWords;
+  /** The memory as peers of this host can mount it; null where they cannot. */
+  readonly sharedMemory: SharedMemory | null;
   /** Null: the sums are left in `reduced`, and that is all. */
-  readonly optimizer: OptimizerConfig | null;
+  readonly optimizer: OptimizerConfig;
   readonly bucketBytes: number;
   /** The first step, counted from 0. */
   readonly step: number;

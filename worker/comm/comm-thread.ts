@@ -12,6 +12,7 @@ import type { CommOptions, FromComm, GenerationSetup, ToComm } from './channel.j
 import { toPlainError } from './channel.js';
 import { GenerationRun } from './generation-run.js';
 import { PeerListener } from './peer-listener.js';
+import { SharedPages } from './shared-pages.js';
 
 const port = parentPort;
 assert(port, 'comm-thread runs in a worker thread');
@@ -20,12 +21,14 @@ class CommThread {
   readonly #options: CommOptions;
   readonly #coordinator: Connection;
   readonly #listener: PeerListener;
+  readonly #pages: SharedPages | null;
   #run: GenerationRun | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
   #closing = false;
 
   private constructor(options: CommOptions, coordinator: Connection, listener: PeerListener) {
     this.#options = options;
+    this.#pages = options.sharedPagesPath === null ? null : SharedPages.load(options.sharedPagesPath);
     this.#coordinator = coordinator;
     this.#listener = listener;
     coordinator.onMessage((message) => {
@@ -76,7 +79,8 @@ class CommThread {
 
   async #enter(setup: GenerationSetup): Promise<void> {
     const { token, limits } = this.#options;
-    const run = new GenerationRun(setup, { token, limits, hostId: this.#listener.addresses.hostId, report });
+    const { hostId } = this.#listener.addresses;
+    const run = new GenerationRun(setup, { token, limits, hostId, pages: this.#pages, report });
     this.#run = run;
     this.#listener.deliverTo(run);
     await run.connect();

@@ -1,23 +1,24 @@
 /** One generation in the comm thread: its links, its reduction, and the pace that it keeps with the compute thread. */
-import type { AllReducePlan } from '../../src/collective/all-reduce.js';
-import { planBuckets } from '../../src/collective/buckets.js';
-import { coveringNodes, reductionTree, type TreeNode } from '../../src/collective/tree.js';
+import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import type { Layout } from '../../src/state/layout.js';
-import type { Generation } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
+import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { Connection } from '../../transport/connection.js';
 import type { GenerationSetup } from './channel.js';
 import { PeerLinks } from './peer-links.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
 import { Reduction } from './reduction.js';
+import type { SharedPages } from './shared-pages.js';
 import { StepWords } from './step-words.js';
+import { Windows } from './windows.js';
 
 export interface GenerationRunOptions {
   readonly token: string | null;
   readonly limits: Limits;
   readonly hostId: string;
+  /** To read the memory of peers of this host; null where that cannot be done. */
+  readonly pages: SharedPages | null;
   /** Told once for each thing that ends the generation. */
   readonly report: (error: LockstepError) => void;
 }
@@ -25,6 +26,9 @@ export interface GenerationRunOptions {
 export class GenerationRun implements PeerAcceptor {
   readonly #setup: GenerationSetup;
   readonly #options: GenerationRunOptions;
+  readonly #plan: AllReducePlan;
+  readonly #memory: FlatMemory;
+  readonly #windows = new Windows();
   readonly #links: PeerLinks;
   readonly #reduction: Reduction;
   readonly #words: StepWords;
@@ -32,7 +36,7 @@ export class GenerationRun implements PeerAcceptor {
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(setup: GenerationSetup, options: GenerationRunOptions) {
-    const { runId, generation, rank, slots, optimizer, step } = setup;
+    const { runId, generation, rank, optimizer, step } = setup;
     const { token, limits, hostId } = options;
     this.#setup = setup;
     this.#options = options;
@@ -47,15 +51,23 @@ export class GenerationRun implements PeerAcceptor {
       limits,
       maxMessageBytes: maxFrameBytes,
       signal,
+      memory: setup.sharedMemory,
+      mount: (peer, theirs) => this.#mount(peer, theirs),
     });
-    const { connections } = this.#links;
+    const { links } = this.#links;
+    this.#plan = planGeneration(setup);
+    this.#memory = FlatMemory.attach(setup.memory);
     this.#reduction = new Reduction({
-      plan: planAllReduce(setup),
-      tree: reductionTree(slots),
-      memory: FlatMemory.attach(setup.memory),
+      plan: this.#plan,
+      memory: this.#memory,
+      windows: this.#windows,
       optimizer,
       step,
-      send: (to, header, payload) => connections.get(to)?.sendBulk(header, payload),
+      send: (to, header, payload, onSent) => {
+        links.get(to)?.connection.sendBulk(header, payload, () => {
+          this.#guard(onSent);
+        });
+      },
       onCommit: (committed) => {
         this.#words.markCommitted(committed);
       },
@@ -74,7 +86,10 @@ export class GenerationRun implements PeerAcceptor {
   /** Resolves when every peer is connected; from then on steps are taken as the compute thread makes them ready. */
   async connect(): Promise<void> {
     await this.#links.connect();
-    for (const [rank, connection] of this.#links.connections) this.#listen(rank, connection);
+    for (const [rank, { connection, readsOurs }] of this.#links.links) {
+      if (readsOurs) this.#windows.readers.add(rank);
+      this.#listen(rank, connection);
+    }
     void this.#keepPace();
   }
 
@@ -89,22 +104,39 @@ export class GenerationRun implements PeerAcceptor {
     this.#links.close();
   }
 
+  #mount(rank: number, theirs: SharedMemory): boolean {
+    const { pages } = this.#options;
+    return pages !== null && this.#windows.open(rank, theirs, { plan: this.#plan, memory: this.#memory, pages });
+  }
+
   async #keepPace(): Promise<void> {
     try {
-      for (let { step } = this.#setup; await this.#words.ready(step); step++) this.#reduction.onReady(step);
+      const taken = new Array<number>(this.#words.numBuckets).fill(this.#setup.step);
+      for (let open = true; open;) {
+        const { signal } = this.#words;
+        this.#takeReady(taken);
+        open = await this.#words.signalled(signal);
+      }
     } catch (error) {
       this.#fail(error);
     }
   }
 
+  /** Begins the reduction of each bucket that has become ready. `taken`: the steps of each bucket that were begun. */
+  #takeReady(taken: number[]): void {
+    for (const [bucket, numTaken] of taken.entries()) {
+      const numReady = this.#words.numReady(bucket);
+      if (numReady === numTaken) continue;
+      taken[bucket] = numReady;
+      this.#reduction.onReady(numReady - 1, bucket);
+    }
+  }
+
   #listen(rank: number, connection: Connection): void {
     connection.onMessage((fragments) => {
-      if (this.#abort.signal.aborted) return;
-      try {
+      this.#guard(() => {
         this.#reduction.onFrame(rank, fragments);
-      } catch (error) {
-        this.#fail(error);
-      }
+      });
     });
     void connection.closed.then(({ code, reason }) => {
       this.#onPeerGone(rank, reason || `code ${code}`);
@@ -122,6 +154,16 @@ export class GenerationRun implements PeerAcceptor {
     this.#timers.add(timer);
   }
 
+  /** Does what a socket tells of, unless this generation has ended. */
+  #guard(action: () => void): void {
+    if (this.#abort.signal.aborted) return;
+    try {
+      action();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
   #fail(error: unknown): void {
     if (this.#abort.signal.aborted) return;
     this.close();
@@ -130,18 +172,19 @@ export class GenerationRun implements PeerAcceptor {
 }
 
 /** The plan of a generation's all-reduce, from what all its workers know. */
-export function planAllReduce(setup: {
-  readonly generation: Generation;
-  readonly rank: number;
-  readonly slots: number;
-  readonly layout: Layout;
-  readonly bucketBytes: number;
-}): AllReducePlan {
+export function planGeneration(
+  setup: Pick<GenerationSetup, 'generation' | 'rank' | 'slots' | 'layout' | 'bucketBytes'>,
+): AllReducePlan {
   const { generation, rank, slots, layout, bucketBytes } = setup;
-  const tree = reductionTree(slots);
-  const nodesByRank = generation.workers.map(({ firstSlot, endSlot }): TreeNode[] =>
-    coveringNodes(tree, firstSlot, endSlot),
-  );
-  const buckets = planBuckets(layout.segments, { worldSize: generation.workers.length, bucketBytes });
-  return { generation: generation.generation, rank, buckets, nodesByRank };
+  const workers = generation.workers.map(({ firstSlot, endSlot, addresses }) => {
+    return { firstSlot, endSlot, hostId: addresses.hostId };
+  });
+  return planAllReduce({
+    generation: generation.generation,
+    rank,
+    slots,
+    workers,
+    segments: layout.segments,
+    bucketBytes,
+  });
 }

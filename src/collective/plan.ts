@@ -1,0 +1,120 @@
+/** The plan of a generation's all-reduce: every worker makes it from what all of them know, and all plans fit together. */
+import { divide, dividesInPages, pageElements, planBuckets, type Bucket, type SegmentExtent } from './buckets.js';
+import type { SlotRange } from './assignment.js';
+import { Hosts } from './hosts.js';
+import { directRoute, exchangeRoute, isExchanged, twoLevelRoute, type Route, type RouteSetting } from './routes.js';
+import { coveringNodes, reductionTree, type TreeNode } from './tree.js';
+
+/** The part of a bucket that is summed in one place. */
+export interface Chunk {
+  /** Its place in the bucket's list. */
+  readonly index: number;
+  /** In elements from the segment's start; a multiple of 16, like `elements`. */
+  readonly offset: number;
+  readonly elements: number;
+  /** The rank that sums it; null: each sums it for itself (then it is the whole bucket). */
+  readonly owner: number | null;
+  /** It has an owner and begins on a page of memory, and no other chunk has part of its pages. */
+  readonly onPages: boolean;
+  /** This rank's part in it. */
+  readonly route: Route;
+}
+
+export interface RoutedBucket extends Bucket {
+  /** None is empty: a small bucket leaves the last ranks without one. */
+  readonly chunks: readonly Chunk[];
+}
+
+/** What does not change within a generation. */
+export interface AllReducePlan {
+  readonly generation: number;
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly tree: TreeNode;
+  /** The slots that this rank holds. */
+  readonly slots: readonly number[];
+  /** The fewest tree nodes that hold these slots. */
+  readonly ownNodes: readonly TreeNode[];
+  /** Where large buckets go over two levels. */
+  readonly hosts: Hosts | null;
+  readonly buckets: readonly RoutedBucket[];
+}
+
+export interface PlacedWorker extends SlotRange {
+  /** Equal for workers of one host. */
+  readonly hostId: string;
+}
+
+export interface AllReduceOptions {
+  readonly generation: number;
+  readonly rank: number;
+  /** Slots of the run. */
+  readonly slots: number;
+  /** By rank. */
+  readonly workers: readonly PlacedWorker[];
+  readonly segments: readonly SegmentExtent[];
+  readonly bucketBytes: number;
+  /** How many bytes more a worker may send to save a hop. @default 384 KiB */
+  readonly hopBytes?: number | undefined;
+}
+
+export function planAllReduce(options: AllReduceOptions): AllReducePlan {
+  const { generation, rank, workers, segments, bucketBytes, hopBytes } = options;
+  const tree = reductionTree(options.slots);
+  const nodesByRank = workers.map(({ firstSlot, endSlot }) => coveringNodes(tree, firstSlot, endSlot));
+  const setting = { rank, nodesByRank };
+  const exchange = exchangeRoute(setting);
+  const hosts = Hosts.of(workers.map(({ hostId }) => hostId));
+  const owned = ownedRoutes(setting, workers, hosts, tree);
+  return {
+    generation,
+    rank,
+    worldSize: workers.length,
+    tree,
+    slots: slotsOf(workers[rank]),
+    ownNodes: nodesByRank[rank] ?? [],
+    hosts,
+    buckets: planBuckets(segments, bucketBytes).map((bucket) => {
+      const isWhole = isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
+      const onPages = bucketBytes % pageBytes === 0 && dividesInPages(bucket.elements, workers.length);
+      return { ...bucket, chunks: isWhole ? [wholeChunk(bucket, exchange)] : ownedChunks(bucket, owned, onPages) };
+    }),
+  };
+}
+
+/** By owner: over two levels where the hosts make them. */
+function ownedRoutes(
+  setting: RouteSetting,
+  workers: readonly PlacedWorker[],
+  hosts: Hosts | null,
+  tree: TreeNode,
+): Route[] {
+  if (!hosts) return workers.map((_, owner) => directRoute(setting, owner));
+  const nodesByHost = Array.from({ length: hosts.numHosts }, (_, host) => {
+    const slots = hosts.ranksOf(host).flatMap((rank) => slotsOf(workers[rank]));
+    return coveringNodes(tree, Math.min(...slots), Math.max(...slots) + 1);
+  });
+  return workers.map((_, owner) => twoLevelRoute(setting, hosts, nodesByHost, owner));
+}
+
+function wholeChunk({ offset, elements }: Bucket, route: Route): Chunk {
+  return { index: 0, offset, elements, owner: null, onPages: false, route };
+}
+
+const pageBytes = pageElements * Float32Array.BYTES_PER_ELEMENT;
+
+/** One for each rank. */
+function ownedChunks({ offset, elements }: Bucket, routesByOwner: readonly Route[], onPages: boolean): Chunk[] {
+  const parts = divide(offset, elements, routesByOwner.length);
+  return routesByOwner
+    .flatMap((route, owner) => {
+      const part = parts[owner];
+      return part && part.elements > 0 ? [{ ...part, owner, onPages, route }] : [];
+    })
+    .map((chunk, index) => ({ ...chunk, index }));
+}
+
+function slotsOf(range: SlotRange | undefined): number[] {
+  const { firstSlot, endSlot } = range ?? { firstSlot: 0, endSlot: 0 };
+  return Array.from({ length: endSlot - firstSlot }, (_, i) => firstSlot + i);
+}
