@@ -4,6 +4,7 @@
  *   the partial of one slot   is rounded to bfloat16 wherever it lies, and travels as such
  *   a sum of several          is never rounded, and travels as float32
  *   the sum over all slots    is rounded to bfloat16 for everyone, and travels as such
+ *   new weights               are never rounded, and travel as float32
  *
  * Averages, losses and metrics, which are behind a bucket's trainable elements, are never rounded.
  */
@@ -30,7 +31,7 @@ export function partialPayload(plan: AllReducePlan, bucket: Bucket, chunk: Chunk
 }
 
 export function resultPayload(plan: AllReducePlan, bucket: Bucket, chunk: Chunk): Payload {
-  return payloadOf(bucket, chunk, plan.wire === 'bfloat16');
+  return payloadOf(bucket, chunk, plan.wire === 'bfloat16' && !plan.isSharded);
 }
 
 /** How many elements of a range of the bucket's segment, from its start, the optimizer updates. */
