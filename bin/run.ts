@@ -14,6 +14,7 @@ import type { LoadedJob } from '../src/job/loaded-job.js';
 import { plainJob } from '../src/job/plain-job.js';
 import { requireRowForEachSlot } from '../src/job/sampler.js';
 import type { Log } from '../src/log.js';
+import type { OptimizerConfig } from '../src/optimizer/config.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Checkpoint } from '../src/state/checkpoint.js';
 import { lockstepVersion } from '../src/version.js';
@@ -199,7 +200,8 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
     // Checkpoints of 0.1 and older have no such field.
     microBatches: checkpoint.job['microBatches'] ?? 1,
     loss: checkpoint.job['loss'],
-    optimizer: checkpoint.optimizer,
+    wire: checkpoint.job['wire'] ?? 'float32', // older checkpoints do not say it
+    optimizer: unsharded(checkpoint.optimizer),
   };
   const is = plainJob(now);
   const keys = [
@@ -211,6 +213,7 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
     'shuffle',
     'lastBatch',
     'loss',
+    'wire',
     'optimizer',
   ] as const;
   const changed = keys.filter((key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]));
@@ -221,6 +224,11 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
     `The job is not the one of the checkpoint: ${differences.join('; ')}. Set them back, or begin a new run with initialWeights.`,
     { details: { differences } },
   );
+}
+
+/** Who holds which moments changes no bits. */
+function unsharded(optimizer: OptimizerConfig): OptimizerConfig {
+  return { ...optimizer, sharded: false };
 }
 
 /** At once, since the process may be about to exit. */

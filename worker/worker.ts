@@ -5,6 +5,7 @@
 import { cpus, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
+import { ownedRanges } from '../src/collective/shard.js';
 import type { LockstepError } from '../src/errors.js';
 import { assert, toLockstepError } from '../src/errors.js';
 import type { LoadJob } from '../src/job/loaded-job.js';
@@ -16,6 +17,7 @@ import { lockstepVersion } from '../src/version.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Brake } from './brake.js';
 import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
+import type { Sharding } from './checkpoint/tensors.js';
 import { CommLink } from './comm/comm-link.js';
 import { makeGenerationMemory } from './comm/generation-memory.js';
 import { StepWords } from './comm/step-words.js';
@@ -129,6 +131,7 @@ async function enterGeneration(entry: {
     slots: plan.slots,
     layout,
     bucketBytes: defaultBucketBytes,
+    wire: loaded.job.wire,
     optimizer: loaded.job.optimizer,
     step: firstStep,
   };
@@ -138,7 +141,14 @@ async function enterGeneration(entry: {
     sharedMemory,
     words,
   } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
-  await fillState(prepared, memory);
+  const sharding: Sharding | null = allReduce.isSharded
+    ? {
+        ranges: ownedRanges(allReduce),
+        buckets: allReduce.buckets,
+        gather: (region, bucket) => inbox.unlessFailed(link.gatherMoments(region, bucket)),
+      }
+    : null;
+  await fillState(prepared, memory, sharding);
   prepared.step.bindWeights(weightViews(prepared, memory));
   const stepAddonPath = prepared.engine.native?.path ?? null;
   link.enter({ ...own, runId: plan.runId, memory: memory.share(), sharedMemory, words, stepAddonPath });
@@ -148,14 +158,19 @@ async function enterGeneration(entry: {
   const { log } = options;
   const { hosts, buckets } = allReduce;
   if (hosts) log.info(`gradients are summed on each host first: ${hosts.numHosts} hosts of ${hosts.perHost} workers`);
-  return new Training({ prepared, self, memory, buckets, words: new StepWords(words), waker, inbox, brake, send, log });
+  const paced = { buckets, words: new StepWords(words), waker };
+  return new Training({ prepared, self, memory, sharding, ...paced, inbox, brake, send, log });
 }
 
 /** The weights that the run begins with: the checkpoint's, the job's file, or the model's own. */
-async function fillState({ plan, loaded, layout, step }: Prepared, memory: FlatMemory): Promise<void> {
+async function fillState(
+  { plan, loaded, layout, step }: Prepared,
+  memory: FlatMemory,
+  sharding: Sharding | null,
+): Promise<void> {
   const { initialWeights, optimizer } = loaded.job;
   if (plan.resumeFrom !== null) {
-    await readCheckpoint({ path: plan.resumeFrom, memory, optimizer });
+    await readCheckpoint({ path: plan.resumeFrom, memory, optimizer, sharding });
     return;
   }
   if (initialWeights !== undefined) {

@@ -3,6 +3,7 @@ import { divide, dividesInPages, pageElements, planBuckets, type Bucket, type Se
 import type { SlotRange } from './assignment.js';
 import { Hosts } from './hosts.js';
 import { directRoute, exchangeRoute, isExchanged, twoLevelRoute, type Route, type RouteSetting } from './routes.js';
+import type { WireFormat } from './wire.js';
 import { coveringNodes, reductionTree, type TreeNode } from './tree.js';
 
 /** The part of a bucket that is summed in one place. */
@@ -35,6 +36,11 @@ export interface AllReducePlan {
   readonly slots: readonly number[];
   /** The fewest tree nodes that hold these slots. */
   readonly ownNodes: readonly TreeNode[];
+  /** Ids of the tree nodes of one slot. */
+  readonly leaves: ReadonlySet<number>;
+  readonly wire: WireFormat;
+  /** Results are new weights: the owner of a chunk alone holds its moments, and takes the optimizer's step. */
+  readonly isSharded: boolean;
   /** Where large buckets go over two levels. */
   readonly hosts: Hosts | null;
   readonly buckets: readonly RoutedBucket[];
@@ -54,15 +60,20 @@ export interface AllReduceOptions {
   readonly workers: readonly PlacedWorker[];
   readonly segments: readonly SegmentExtent[];
   readonly bucketBytes: number;
+  /** @default 'float32' */
+  readonly wire?: WireFormat | undefined;
+  /** Whether moments are shared out; with one worker there is nobody to share with. @default false */
+  readonly sharded?: boolean | undefined;
   /** How many bytes more a worker may send to save a hop. @default 384 KiB */
   readonly hopBytes?: number | undefined;
 }
 
 export function planAllReduce(options: AllReduceOptions): AllReducePlan {
-  const { generation, rank, workers, segments, bucketBytes, hopBytes } = options;
+  const { generation, rank, workers, segments, bucketBytes, hopBytes, wire = 'float32' } = options;
   const tree = reductionTree(options.slots);
   const nodesByRank = workers.map(({ firstSlot, endSlot }) => coveringNodes(tree, firstSlot, endSlot));
-  const setting = { rank, nodesByRank };
+  const isSharded = options.sharded === true && workers.length > 1;
+  const setting = { rank, nodesByRank, wire };
   const exchange = exchangeRoute(setting);
   const hosts = Hosts.of(workers.map(({ hostId }) => hostId));
   const owned = ownedRoutes(setting, workers, hosts, tree);
@@ -73,10 +84,18 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
     tree,
     slots: slotsOf(workers[rank]),
     ownNodes: nodesByRank[rank] ?? [],
+    leaves: new Set(
+      slotsOf({ firstSlot: 0, endSlot: options.slots }).flatMap((slot) => idsOf(coveringNodes(tree, slot, slot + 1))),
+    ),
+    wire,
+    isSharded,
     hosts,
     buckets: planBuckets(segments, bucketBytes).map((bucket) => {
-      const isWhole = isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
-      const onPages = bucketBytes % pageBytes === 0 && dividesInPages(bucket.elements, workers.length);
+      // Each needs an owner that holds its moments.
+      const isWhole = !isSharded && isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
+      // Others read memory as it is, and what lies there is float32.
+      const isPaged = bucketBytes % pageBytes === 0 && dividesInPages(bucket.elements, workers.length);
+      const onPages = isPaged && wire === 'float32';
       return { ...bucket, chunks: isWhole ? [wholeChunk(bucket, exchange)] : ownedChunks(bucket, owned, onPages) };
     }),
   };
@@ -117,4 +136,8 @@ function ownedChunks({ offset, elements }: Bucket, routesByOwner: readonly Route
 function slotsOf(range: SlotRange | undefined): number[] {
   const { firstSlot, endSlot } = range ?? { firstSlot: 0, endSlot: 0 };
   return Array.from({ length: endSlot - firstSlot }, (_, i) => firstSlot + i);
+}
+
+function idsOf(nodes: readonly TreeNode[]): number[] {
+  return nodes.map(({ id }) => id);
 }

@@ -23,6 +23,7 @@ export function plainJob(job: Job): PlainJob {
     microBatches: job.microBatches,
     threads: job.threads ?? null,
     compile: job.compile,
+    wire: job.wire,
     initialWeights: job.initialWeights ?? null,
     checkpointEverySteps: job.checkpointEverySteps ?? null,
     checkpointsKept: job.checkpointsKept,

@@ -1,6 +1,7 @@
 /** The collective that workers run, over a virtual network: test/simulation/world.ts. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { WireFormat } from '../../src/collective/wire.js';
 import type { LockstepError } from '../../src/errors.js';
 import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
 import { SharedPages } from '../../worker/comm/shared-pages.js';
@@ -18,14 +19,25 @@ const worlds = fc.record({
   seed: fc.integer(),
 });
 
-function expectSameBits(options: WorldOptions, seed: number, numSteps: number): void {
+function expectSameBits(options: WorldOptions, seed: number, numSteps: number): World {
   const world = new World(options);
   world.run(numSteps, chooser(seed));
-  const expected = new Uint32Array(world.expected(numSteps).buffer);
+  const { parameters, moments } = world.expected(numSteps);
   for (const worker of world.workers) {
     expect(worker.committed).toBe(numSteps);
-    expect(new Uint32Array(world.parameters(worker).buffer)).toEqual(expected);
+    expect(differences(world.parameters(worker), parameters)).toEqual([]);
+    if (!worker.plan.isSharded) expect(differences(world.moments(worker), moments)).toEqual([]);
   }
+  return world;
+}
+
+/** The first places where the bits differ, with both values. */
+function differences(found: Float32Array, expected: Float32Array): unknown[] {
+  const listed: unknown[] = [];
+  for (let i = 0; i < expected.length && listed.length < 5; i++) {
+    if (!Object.is(found[i], expected[i])) listed.push({ element: i, found: found[i], expected: expected[i] });
+  }
+  return listed;
 }
 
 /** One bucket for two workers. */
@@ -41,7 +53,7 @@ describe('the all-reduce', () => {
       fc.property(worlds, ({ workers, seed, ...options }) => {
         expectSameBits({ ...options, numWorkers: 1 + (workers % options.numSlots), hopBytes }, seed, 4);
       }),
-      { numRuns: 150 },
+      { numRuns: 100 },
     );
   });
 
@@ -79,13 +91,67 @@ describe('the all-reduce', () => {
         const numWorkers = numHosts * perHost;
         expectSameBits({ ...options, numSlots: numWorkers + moreSlots, numWorkers, perHost, hopBytes }, seed, 3);
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
+  });
+
+  it.each([
+    { way: 'exchange', hopBytes: 2 ** 30 },
+    { way: 'direct', hopBytes: -1 },
+    { way: 'two levels', hopBytes: -1, perHost: 2 },
+  ])('gives them with bfloat16 on the wire, for any workers; $way', ({ hopBytes, perHost }) => {
+    fc.assert(
+      fc.property(worlds, ({ workers, seed, ...options }) => {
+        const setting = perHost === undefined ? {} : { perHost, numSlots: 4 + (workers % 4) };
+        const numWorkers = perHost === undefined ? 1 + (workers % options.numSlots) : 4;
+        expectSameBits({ ...options, ...setting, numWorkers, hopBytes, wire: 'bfloat16' }, seed, 3);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it.each([
+    { hosts: 'one host', wire: 'float32' },
+    { hosts: 'one host', wire: 'bfloat16' },
+    { hosts: 'two hosts', perHost: 2, wire: 'float32' },
+  ] as const)('gives them with a sharded optimizer, on $hosts, $wire', async ({ wire, ...setting }) => {
+    const perHost = 'perHost' in setting ? { perHost: setting.perHost, numWorkers: 4 } : {};
+    await fc.assert(
+      fc.asyncProperty(worlds, async ({ workers, seed, numSlots: slots, ...options }) => {
+        const numSlots = Math.max(slots, perHost.numWorkers ?? 2);
+        const shared = { ...options, numSlots, numWorkers: 2 + (workers % (numSlots - 1)), ...perHost, wire };
+        const world = expectSameBits({ ...shared, sharded: true }, seed, 3);
+        expect(differences(await world.gatherMoments(chooser(seed)), world.expected(3).moments)).toEqual([]);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('leaves a worker of a sharded run its part of the moments, and a worker alone all of them', () => {
+    const numMoments = (numWorkers: number, sharded: boolean): number[] => {
+      const world = new World({ sizes: [640], numSlots: 4, numWorkers, bucketBytes: 4096, sharded });
+      return world.workers.map(({ memory }) => memory.view('moment1', 0).length);
+    };
+    expect(numMoments(4, true)).toEqual([160, 160, 160, 160]);
+    expect(numMoments(4, false)).toEqual([640, 640, 640, 640]);
+    expect(numMoments(1, true)).toEqual([640]);
+  });
+
+  it('sends half the bytes of a slot and of a result with bfloat16 on the wire', () => {
+    const frameBytes = (wire: WireFormat): number => {
+      // 64 trainable elements, and a line of loss and metric
+      const world = new World({ ...small, wire });
+      world.workers[1]?.reduction.onReady(0, 0);
+      return world.firstFrame(1, 0).length - frameHeaderBytes;
+    };
+    expect([frameBytes('float32'), frameBytes('bfloat16')]).toEqual([64 * 4 + 64, 64 * 2 + 64]);
   });
 
   it('gives them for sums of several blocks', () => {
     for (const hopBytes of [-1, 2 ** 30]) {
-      expectSameBits({ sizes: [40_000], numSlots: 5, numWorkers: 3, bucketBytes: 1 << 20, hopBytes }, 7, 2);
+      const options = { sizes: [40_000], numSlots: 5, numWorkers: 3, bucketBytes: 1 << 20, hopBytes };
+      expectSameBits(options, 7, 2);
+      expectSameBits({ ...options, wire: 'bfloat16' }, 7, 2);
     }
   });
 

@@ -9,7 +9,13 @@ import { addonPath, findCurrent } from '../../worker/compute/engine/cache.js';
 import type { Run } from '../../worker/compute/engine/command.js';
 import { addNative, installEngine, type InstallOptions } from '../../worker/compute/engine/install.js';
 import { placeLibraries } from '../../worker/compute/engine/libraries.js';
-import { isNativeSettled, loadNative, nativePath } from '../../worker/compute/engine/native-build.js';
+import {
+  isNativeSettled,
+  loadNative,
+  nativePath,
+  pagesAddon,
+  stepAddon,
+} from '../../worker/compute/engine/native-build.js';
 import { sourcesFor, type Source } from '../../worker/compute/engine/sources.js';
 import { cudaRequirements } from '../../worker/compute/engine/wheel.js';
 
@@ -212,7 +218,7 @@ describe("Lockstep's own addon", () => {
     const others = fakeRun();
     return async (command, args, runOptions) => {
       const output = args[args.indexOf('-o') + 1] ?? '';
-      if (output.endsWith('lockstep.node')) await onBuild(output);
+      if (/(lockstep|pages)\.node$/.test(output)) await onBuild(output);
       return others(command, args, runOptions);
     };
   };
@@ -225,8 +231,10 @@ describe("Lockstep's own addon", () => {
   test('is built with the engine, from its sources', async () => {
     const run = runOf((path) => writeFile(path, 'the addon'));
     await installEngine(options({ run, sources: [source('any')] }));
-    expect(await readFile(nativePath(engineDirectory()), 'utf8')).toBe('the addon');
-    expect(commands.at(-1)).toMatch(/ \S+\/native\/addon\.cc .* \S+\/native\/store_op\.cc /);
+    expect(await readFile(nativePath(engineDirectory(), stepAddon), 'utf8')).toBe('the addon');
+    expect(commands.join('\n')).toMatch(/ \S+\/native\/addon\.cc .* \S+\/native\/store_op\.cc /);
+    expect(await readFile(nativePath(engineDirectory(), pagesAddon), 'utf8')).toBe('the addon');
+    expect(commands.join('\n')).toMatch(/ \S+\/native\/shared-pages\.cc -o /);
     expect(isNativeSettled(engineDirectory())).toBe(true);
   });
 
@@ -246,11 +254,11 @@ describe("Lockstep's own addon", () => {
     const run = runOf((path) => writeFile(path, 'the addon'));
     await installEngine(options({ run, sources: [source('any')] }));
     const directory = engineDirectory();
-    await rm(nativePath(directory));
+    await rm(nativePath(directory, stepAddon));
     expect(isNativeSettled(directory)).toBe(false);
     expect(await loadNative(directory)).toMatchObject({ reason: containing('not built for this version') });
     await addNative(directory, { run, say: (line) => said.push(line) });
-    expect(await readFile(nativePath(directory), 'utf8')).toBe('the addon');
+    expect(await readFile(nativePath(directory, stepAddon), 'utf8')).toBe('the addon');
     expect(await loadNative(directory)).toMatchObject({ reason: containing('lockstep-') });
   });
 });

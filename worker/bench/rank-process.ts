@@ -56,7 +56,16 @@ class Rank {
   async measure({ generation, rank, repeats }: Measure): Promise<void> {
     const numRanks = generation.workers.length;
     const layout = payloadLayout(repeats.bytes);
-    const own = { generation, rank, slots: numRanks, layout, bucketBytes: defaultBucketBytes, optimizer, step: 0 };
+    const own = {
+      generation,
+      rank,
+      slots: numRanks,
+      layout,
+      bucketBytes: defaultBucketBytes,
+      wire: 'float32',
+      optimizer,
+      step: 0,
+    } as const;
     const { memory, sharedMemory, words } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
     this.#link.enter({ ...own, runId: 'bench', memory: memory.share(), sharedMemory, words, stepAddonPath: null });
     await this.#inbox.unlessFailed(this.#connected);

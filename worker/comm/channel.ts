@@ -1,8 +1,10 @@
 /** What the compute thread (the process's main thread) and the comm thread say to one another outside of steps. */
+import type { WireFormat } from '../../src/collective/wire.js';
 import type { ErrorCode, LockstepError } from '../../src/errors.js';
 import { isErrorCode, LockstepError as LockstepErrorClass } from '../../src/errors.js';
 import type { LogFields, LogLevel } from '../../src/log.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
+import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import type { Addresses, FromCoordinator, FromWorker, Generation, SharedMemory } from '../../src/protocol/messages.js';
 import type { Layout } from '../../src/state/layout.js';
@@ -36,9 +38,9 @@ export interface GenerationSetup {
   readonly stepAddonPath: string | null;
   /** The memory as peers of this host can mount it; null where they cannot. */
   readonly sharedMemory: SharedMemory | null;
-  /** Null: the sums are left in `reduced`, and that is all. */
   readonly optimizer: OptimizerConfig;
   readonly bucketBytes: number;
+  readonly wire: WireFormat;
   /** The first step, counted from 0. */
   readonly step: number;
 }
@@ -47,12 +49,15 @@ export type ToComm =
   | { readonly type: 'send'; readonly message: FromWorker }
   | { readonly type: 'heartbeats'; readonly intervalMs: number }
   | { readonly type: 'generation'; readonly setup: GenerationSetup }
+  /** Once at a time; answered by `gathered`. */
+  | { readonly type: 'gather-moments'; readonly region: MomentRegion; readonly bucket: number }
   | { readonly type: 'close' };
 
 export type FromComm =
   | { readonly type: 'online'; readonly addresses: Addresses }
   | { readonly type: 'received'; readonly message: FromCoordinator }
   | { readonly type: 'connected'; readonly generation: number; readonly waker: number }
+  | { readonly type: 'gathered' }
   | { readonly type: 'failed'; readonly error: PlainError }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: 'closed' };

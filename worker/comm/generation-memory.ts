@@ -1,4 +1,5 @@
 /** The flat memory of a generation; peers of this host can read it where there are any, and where the addon is there. */
+import type { WireFormat } from '../../src/collective/wire.js';
 import type { AllReducePlan } from '../../src/collective/plan.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { Generation, SharedMemory } from '../../src/protocol/messages.js';
@@ -15,6 +16,7 @@ export interface GenerationMemoryOptions {
   readonly slots: number;
   readonly layout: Layout;
   readonly bucketBytes: number;
+  readonly wire: WireFormat;
   readonly optimizer: OptimizerConfig;
   /** The first step, counted from 0. */
   readonly step: number;

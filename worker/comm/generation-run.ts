@@ -1,6 +1,7 @@
 /** One generation in the comm thread: its links, its reduction, and the pace that it keeps with the compute thread. */
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
+import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
@@ -103,6 +104,11 @@ export class GenerationRun implements PeerAcceptor {
     });
   }
 
+  /** Rank 0 of a sharded run: resolves when the region `gathered` holds a moment of a bucket. */
+  async gatherMoments(region: MomentRegion, bucket: number): Promise<void> {
+    await this.#reduction.gatherMoments(region, bucket);
+  }
+
   async accept(connection: Connection): Promise<void> {
     await this.#links.accept(connection);
   }
@@ -183,9 +189,9 @@ export class GenerationRun implements PeerAcceptor {
 
 /** The plan of a generation's all-reduce, from what all its workers know. */
 export function planGeneration(
-  setup: Pick<GenerationSetup, 'generation' | 'rank' | 'slots' | 'layout' | 'bucketBytes'>,
+  setup: Pick<GenerationSetup, 'generation' | 'rank' | 'slots' | 'layout' | 'bucketBytes' | 'wire' | 'optimizer'>,
 ): AllReducePlan {
-  const { generation, rank, slots, layout, bucketBytes } = setup;
+  const { generation, rank, slots, layout, bucketBytes, wire, optimizer } = setup;
   const workers = generation.workers.map(({ firstSlot, endSlot, addresses }) => {
     return { firstSlot, endSlot, hostId: addresses.hostId };
   });
@@ -196,5 +202,7 @@ export function planGeneration(
     workers,
     segments: layout.segments,
     bucketBytes,
+    wire,
+    sharded: optimizer.sharded,
   });
 }

@@ -4,18 +4,20 @@
  */
 import { AllReduce, type AllReduceEffect, type AllReduceEvent } from '../../src/collective/all-reduce.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import { partialPayload, payloadBytes, resultPayload } from '../../src/collective/wire.js';
 import { waiting } from '../../src/collective/waiting.js';
 import { assert, LockstepError } from '../../src/errors.js';
 import { checksumOf, checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
+import { momentRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
 import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { CHECKSUMS } from './regions.js';
-import { Partials } from './partials.js';
+import { isMomentFrame, Moments } from './moments.js';
+import { Places } from './places.js';
+import { Sums } from './sums.js';
 import { Update } from './update.js';
 import type { Windows } from './windows.js';
-
-const floatBytes = 4;
 
 /**
  * Sends one bulk frame to a rank. `onSent` is called, later, when the payload has left this process's memory; never, if it
@@ -27,6 +29,12 @@ export type SendFrame = (to: number, header: Uint8Array, payload: Uint8Array, on
 export interface FramePlace {
   readonly segment: number;
   readonly address: number;
+}
+
+/** In bytes, in a segment's memory. */
+interface Content {
+  readonly address: number;
+  readonly numBytes: number;
 }
 
 export interface ReductionOptions {
@@ -43,8 +51,10 @@ export interface ReductionOptions {
 export class Reduction {
   readonly #options: ReductionOptions;
   readonly #machine: AllReduce;
-  readonly #partials: Partials;
+  readonly #places: Places;
+  readonly #sums: Sums;
   readonly #update: Update;
+  readonly #moments: Moments;
   /** The first one is being carried out. */
   readonly #events: AllReduceEvent[] = [];
 
@@ -52,8 +62,18 @@ export class Reduction {
     const { plan, memory, windows, optimizer, step } = options;
     this.#options = options;
     this.#machine = new AllReduce(plan, step);
-    this.#partials = new Partials(plan, memory, windows);
-    this.#update = new Update({ plan, memory, optimizer, partials: this.#partials });
+    this.#places = new Places(plan, memory, windows);
+    this.#sums = new Sums(plan, memory, this.#places);
+    this.#moments = new Moments({
+      plan,
+      memory,
+      places: this.#places,
+      regions: momentRegions(optimizer),
+      send: (to, bucket, what, content) => {
+        this.#send([to], bucket, { ...what, step: this.step }, content, () => undefined);
+      },
+    });
+    this.#update = new Update({ plan, memory, optimizer, places: this.#places, sums: this.#sums });
   }
 
   /** The step that is not committed yet, counted from 0. */
@@ -69,8 +89,13 @@ export class Reduction {
   /** The gradients of this worker's slots are in shared memory, those of one bucket; buckets come in any order. */
   onReady(step: number, index: number): void {
     const bucket = this.#options.plan.buckets[index];
-    if (bucket) this.#partials.fillOutbox(bucket);
+    if (bucket) this.#sums.prepare(bucket);
     this.#take({ type: 'ready', step, bucket: index });
+  }
+
+  /** Rank 0, sharded: resolves when the region `gathered` holds a moment of a bucket, after the last step committed. */
+  async gatherMoments(region: MomentRegion, bucket: number): Promise<void> {
+    await this.#moments.gather(region, bucket);
   }
 
   /** One bulk frame from a peer, in pieces. A frame of an older generation is dropped. */
@@ -103,26 +128,33 @@ export class Reduction {
       );
     }
     if (header.step === this.step + 1) this.#take({ type: 'ahead', from });
+    if (isMomentFrame(header)) {
+      const { bucket, address, numBytes } = this.#moments.place(from, header);
+      if (header.payloadBytes !== numBytes) throw wrongLength(header, header.payloadBytes, numBytes);
+      return { segment: bucket.segment, address };
+    }
     this.#machine.check(eventOf(from, header));
     const bucket = plan.buckets[header.bucket];
     const chunk = bucket?.chunks[header.chunk];
     assert(bucket && chunk, 'the machine refuses what there is not');
+    const isPartial = header.kind === 'partial';
+    const payload = isPartial ? partialPayload(plan, bucket, chunk, header.node) : resultPayload(plan, bucket, chunk);
     if (header.inPlace && !(chunk.onPages && windows.reads(from))) {
       const message = `Rank ${from} sent a frame of bucket ${header.bucket} without its bytes, and its memory cannot be read here.`;
       throw new LockstepError('ERR_PROTOCOL', message);
     }
-    const expected = header.inPlace ? 0 : chunk.elements * floatBytes;
+    const expected = header.inPlace ? 0 : payloadBytes(payload);
     if (header.payloadBytes !== expected) throw wrongLength(header, header.payloadBytes, expected);
-    const address =
-      header.kind === 'partial'
-        ? this.#partials.inboxAddress(bucket, chunk, header.node, header.step)
-        : this.#partials.resultAddress(bucket, chunk);
+    const inbox = (): number | undefined => this.#places.inbox(bucket, chunk, header.node, header.step);
+    const address = isPartial ? inbox() : this.#places.result(bucket, chunk);
+    assert(address !== undefined, 'the machine refuses what is not sent to this rank');
     return { segment: bucket.segment, address };
   }
 
   /** The payload lies where it belongs, and matches its checksum. */
   onPlaced(from: number, header: FrameHeader): void {
-    this.#take(eventOf(from, header));
+    if (isMomentFrame(header)) this.#moments.onPlaced(from, header);
+    else this.#take(eventOf(from, header));
   }
 
   /** One event after the other: what is sent at once makes the next event while this one's effects are carried out. */
@@ -144,19 +176,23 @@ export class Reduction {
     switch (effect.type) {
       case 'send-partial': {
         const { to, bucket, chunk, node } = effect;
-        const address = this.#partials.sentAddress(bucket, chunk, node);
-        this.#send(to, { kind: 'partial', step, node: node.id }, bucket, chunk, address);
+        const numBytes = payloadBytes(partialPayload(this.#options.plan, bucket, chunk, node.id));
+        const address = this.#sums.toSend(bucket, chunk, node);
+        this.#sendChunk(to, bucket, chunk, { kind: 'partial', step, node: node.id }, { address, numBytes });
         break;
       }
       case 'sum':
-        this.#partials.sum(effect.bucket, effect.chunk, step);
+        this.#sums.sum(effect.bucket, effect.chunk, step);
+        if (this.#options.plan.isSharded) this.#update.advance(effect.bucket, effect.chunk, step);
         break;
       case 'combine':
-        this.#partials.combine(effect.bucket, effect.chunk, step);
+        this.#sums.combine(effect.bucket, effect.chunk, step);
         break;
       case 'send-result': {
         const { to, bucket, chunk } = effect;
-        this.#send(to, { kind: 'result', step, node: 0 }, bucket, chunk, this.#partials.resultAddress(bucket, chunk));
+        const numBytes = payloadBytes(resultPayload(this.#options.plan, bucket, chunk));
+        const address = this.#places.result(bucket, chunk);
+        this.#sendChunk(to, bucket, chunk, { kind: 'result', step, node: 0 }, { address, numBytes });
         break;
       }
       case 'commit':
@@ -166,34 +202,50 @@ export class Reduction {
     }
   }
 
-  /** To several ranks alike, so that the checksum is worked out once, and not at all for those that read it here. */
+  /** To those that read our memory a header goes, to the others the bytes too. */
+  #sendChunk(
+    to: readonly number[],
+    bucket: RoutedBucket,
+    chunk: Chunk,
+    what: Pick<FrameHeader, 'kind' | 'step' | 'node'>,
+    content: Content,
+  ): void {
+    const { readers } = this.#options.windows;
+    const reads = (rank: number): boolean => chunk.onPages && readers.has(rank);
+    const full = { ...what, chunk: chunk.index };
+    const onSent = (rank: number): void => {
+      this.#take({ type: 'sent', to: rank, step: what.step });
+    };
+    this.#send(to.filter(reads), bucket, full, null, onSent);
+    this.#send(
+      to.filter((rank) => !reads(rank)),
+      bucket,
+      full,
+      content,
+      onSent,
+    );
+  }
+
+  /** To several ranks alike, so that the checksum is worked out once. `content` null: they read it in place. */
   #send(
     to: readonly number[],
-    what: Pick<FrameHeader, 'kind' | 'step' | 'node'>,
-    { index: bucket, segment }: RoutedBucket,
-    chunk: Chunk,
-    address: number,
+    { index, segment }: RoutedBucket,
+    what: Pick<FrameHeader, 'kind' | 'step' | 'chunk' | 'node'>,
+    content: Content | null,
+    onSent: (to: number) => void,
   ): void {
-    const { memory, plan, send, windows } = this.#options;
-    const { generation } = plan;
-    const sendTo = (ranks: readonly number[], header: Uint8Array, payload: Uint8Array): void => {
-      for (const rank of ranks) {
-        send(rank, header, payload, () => {
-          this.#take({ type: 'sent', to: rank, step: what.step });
-        });
-      }
-    };
-    const common = { ...what, generation, bucket, chunk: chunk.index };
-    const readers = chunk.onPages ? to.filter((rank) => windows.readers.has(rank)) : [];
-    if (readers.length > 0) {
-      sendTo(readers, encodeFrameHeader({ ...common, inPlace: true, payloadBytes: 0, checksum: 0 }), new Uint8Array());
+    if (to.length === 0) return;
+    const { memory, plan, send } = this.#options;
+    const { address, numBytes } = content ?? { address: 0, numBytes: 0 };
+    const checksum = content ? this.#checksum(segment, plan.rank, address, numBytes) : 0;
+    const common = { generation: plan.generation, bucket: index, inPlace: content === null };
+    const header = encodeFrameHeader({ ...what, ...common, payloadBytes: numBytes, checksum });
+    const payload = memory.bytes(segment, address, numBytes);
+    for (const rank of to) {
+      send(rank, header, payload, () => {
+        onSent(rank);
+      });
     }
-    const others = to.filter((rank) => !readers.includes(rank));
-    if (others.length === 0) return;
-    const payloadBytes = chunk.elements * floatBytes;
-    const checksum = this.#checksum(segment, plan.rank, address, payloadBytes);
-    const header = encodeFrameHeader({ ...common, inPlace: false, payloadBytes, checksum });
-    sendTo(others, header, memory.bytes(segment, address, payloadBytes));
   }
 
   #copyIn(header: FrameHeader, payload: readonly Uint8Array[], { segment, address }: FramePlace): void {
@@ -215,8 +267,11 @@ export class Reduction {
   }
 }
 
-function eventOf(from: number, header: FrameHeader): Extract<AllReduceEvent, { type: 'partial' | 'result' }> {
-  const { kind: type, step, bucket, chunk, node } = header;
+function eventOf(
+  from: number,
+  { kind, step, bucket, chunk, node }: FrameHeader,
+): Extract<AllReduceEvent, { type: 'partial' | 'result' }> {
+  const type = kind === 'result' ? kind : 'partial';
   return { type, from, step, bucket, chunk, node };
 }
 

@@ -1,12 +1,15 @@
 /**
  * The arrays of the flat state in one generation, all in the segments' shared memories:
  *
- *   parameters, moments   the state itself; the only ones that outlive a generation
+ *   parameters, moments   the state itself; the only ones that outlive a generation. A sharded optimizer's moments are
+ *                         those of the chunks that this worker owns
  *   slot:S                the partial of each slot that this worker holds; results overwrite those of the first one
  *   outbox:N              the sum of neighbouring own slots, for the peers
  *   inbox                 what peers send of the chunks that this worker sums
- *   results               the sums of own chunks, and windows on those of peers of this host (windows.ts)
  *   relay                 what this worker sends on for its host
+ *   packed                slots' partials as bfloat16, as they are sent
+ *   gathered              rank 0, sharded: one moment of one bucket, on its way to a checkpoint
+ *   results               the sums of own chunks, and windows on those of peers of this host (windows.ts)
  *   scratch               two blocks for each level of the tree, and one for their sum
  *   checksums             the state of one checksum for each rank: what comes from it, and for this rank what it sends
  *
@@ -15,13 +18,15 @@
  */
 import { hasRoomForEarly } from '../../src/collective/all-reduce.js';
 import { pageElements } from '../../src/collective/buckets.js';
-import type { AllReducePlan, Chunk } from '../../src/collective/plan.js';
-import { depthOf, type TreeNode } from '../../src/collective/tree.js';
+import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import { partialPayload, payloadBytes } from '../../src/collective/wire.js';
+import { ownedRanges } from '../../src/collective/shard.js';
+import { depthOf } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
 import { checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions } from '../../src/optimizer/optimizer.js';
-import type { Layout } from '../../src/state/layout.js';
+import { alignElements, type Layout } from '../../src/state/layout.js';
 import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
 
 /** Sums are made block by block, so that what is between stays in the processor's cache: 64 KiB each. */
@@ -30,11 +35,13 @@ export const blockElements = 16_384;
 export const INBOX = 'inbox';
 export const RESULTS = 'results';
 export const RELAY = 'relay';
+export const PACKED = 'packed';
+export const GATHERED = 'gathered';
 export const SCRATCH = 'scratch';
 export const CHECKSUMS = 'checksums';
 const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
 export const slotRegion = (slot: number): string => `slot:${slot}`;
-export const outboxRegion = (node: TreeNode): string => `outbox:${node.id}`;
+export const outboxRegion = (nodeId: number): string => `outbox:${nodeId}`;
 
 /** Where results lie until the commit, at their own offsets. */
 export function resultRegion({ slots }: AllReducePlan): string {
@@ -55,21 +62,42 @@ export function planRegions({ layout, plan, optimizer, shared = false }: RegionO
   const whole = layout.segments.map(({ elements }) => elements);
   const reduced = layout.segments.map(({ reducedElements }) => reducedElements);
   const trainable = layout.segments.map(({ trainableElements }) => trainableElements);
+  const owned = sumBySegment(layout, ownedRanges(plan));
   const numSegments = layout.segments.length;
   const scratch = new Array<number>(numSegments).fill(numScratchBlocks(plan) * blockElements);
   const outbox = plan.worldSize > 1 ? plan.ownNodes.filter(({ children }) => children) : [];
   return [
     { name: PARAMETERS, elements: whole },
-    ...momentRegions(optimizer).map((name) => ({ name, elements: trainable })),
+    ...momentRegions(optimizer).map((name) => ({ name, elements: plan.isSharded ? owned : trainable })),
     ...plan.slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
-    ...outbox.map((node) => ({ name: outboxRegion(node), elements: reduced })),
+    ...outbox.map((node) => ({ name: outboxRegion(node.id), elements: reduced })),
     { name: INBOX, elements: placeInbox(plan, numSegments).elements },
+    { name: RELAY, elements: placeRelay(plan, numSegments).elements },
+    { name: PACKED, elements: placePacked(plan, numSegments).elements },
+    { name: GATHERED, elements: gathersMoments(plan) ? largestBuckets(layout, plan) : layout.segments.map(() => 0) },
     // Only the pages of own chunks are ever touched.
     ...(shared ? [{ name: RESULTS, elements: reduced }] : []),
-    { name: RELAY, elements: placeRelay(plan, numSegments).elements },
     { name: SCRATCH, elements: scratch },
     { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
   ];
+}
+
+/** Whether this rank writes checkpoints with moments that others hold. */
+export function gathersMoments({ rank, isSharded }: AllReducePlan): boolean {
+  return isSharded && rank === 0;
+}
+
+interface SizedRange {
+  readonly segment: number;
+  readonly elements: number;
+}
+
+function sumBySegment({ segments }: Layout, ranges: readonly SizedRange[]): number[] {
+  return segments.map((_, index) => ranges.reduce((sum, one) => sum + (one.segment === index ? one.elements : 0), 0));
+}
+
+function largestBuckets({ segments }: Layout, { buckets }: AllReducePlan): number[] {
+  return segments.map((_, index) => Math.max(0, ...buckets.map((one) => (one.segment === index ? one.elements : 0))));
 }
 
 function numScratchBlocks({ tree }: AllReducePlan): number {
@@ -91,34 +119,52 @@ export interface PartialPlaces {
   readonly elements: readonly number[];
 }
 
-/** Lays out what comes in; each may be a window on a peer's memory. */
+/** Lays out what comes in, as it travels. */
 export function placeInbox(plan: AllReducePlan, numSegments: number): PartialPlaces {
-  return placePartials(plan, numSegments, ({ route }) => [...route.partialsFrom.keys()]);
+  const sizeOf = (bucket: RoutedBucket, chunk: Chunk, node: number): number =>
+    payloadBytes(partialPayload(plan, bucket, chunk, node)) / Float32Array.BYTES_PER_ELEMENT;
+  return placePartials(plan, numSegments, { nodesOf: ({ route }) => [...route.partialsFrom.keys()], sizeOf });
 }
 
-/** Lays out what is sent on. */
+/** Lays out what is sent on, as float32. */
 export function placeRelay(plan: AllReducePlan, numSegments: number): PartialPlaces {
-  return placePartials(plan, numSegments, ({ route }) => (route.isRelay ? route.nodes.map(({ id }) => id) : []));
+  const nodesOf = ({ route }: Chunk): number[] => (route.isRelay ? route.nodes.map(({ id }) => id) : []);
+  return placePartials(plan, numSegments, { nodesOf, sizeOf: (_, { elements }) => elements });
+}
+
+/** Lays out what is packed before it is sent. */
+export function placePacked(plan: AllReducePlan, numSegments: number): PartialPlaces {
+  const nodesOf = ({ route: { partialsTo, nodes } }: Chunk): number[] =>
+    partialsTo.length > 0 ? nodes.flatMap(({ id }) => (plan.leaves.has(id) ? id : [])) : [];
+  const sizeOf = (bucket: RoutedBucket, chunk: Chunk, node: number): number => {
+    const payload = partialPayload(plan, bucket, chunk, node);
+    return payload.halves > 0 ? payloadBytes(payload) / Float32Array.BYTES_PER_ELEMENT : 0;
+  };
+  return placePartials(plan, numSegments, { nodesOf, sizeOf });
 }
 
 function wholePages(elements: number): number {
   return Math.ceil(elements / pageElements) * pageElements;
 }
 
-/** One after the other, each on a page. */
+/** One after the other, each on a page: what comes in may be a window on a peer's memory. */
 function placePartials(
   plan: AllReducePlan,
   numSegments: number,
-  nodesOf: (chunk: Chunk) => readonly number[],
+  what: {
+    readonly nodesOf: (chunk: Chunk) => readonly number[];
+    readonly sizeOf: (bucket: RoutedBucket, chunk: Chunk, node: number) => number;
+  },
 ): PartialPlaces {
   const elements = new Array<number>(numSegments).fill(0);
-  const places = plan.buckets.map(({ segment, chunks }) =>
-    chunks.map((chunk) => {
+  const places = plan.buckets.map((bucket) =>
+    bucket.chunks.map((chunk) => {
       const hasTwo = hasRoomForEarly(plan, chunk);
-      const entries = nodesOf(chunk).map((node) => {
-        const offset = wholePages(elements[segment] ?? 0);
-        elements[segment] = offset + (hasTwo ? 2 : 1) * chunk.elements;
-        return [node, { offset, oddOffset: hasTwo ? chunk.elements : 0 }] as const;
+      const entries = what.nodesOf(chunk).map((node) => {
+        const size = alignElements(what.sizeOf(bucket, chunk, node));
+        const offset = wholePages(elements[bucket.segment] ?? 0);
+        elements[bucket.segment] = offset + (hasTwo ? 2 : 1) * size;
+        return [node, { offset, oddOffset: hasTwo ? size : 0 }] as const;
       });
       return new Map(entries);
     }),

@@ -74,7 +74,7 @@ function windowsOf(from: {
     const place = inbox.places[bucket.index]?.[chunk.index]?.get(id);
     const node = nodeOf(plan.tree, id);
     if (sender !== rank || !place || !node) return [];
-    const region = node.children ? outboxRegion(node) : slotRegion(node.firstSlot);
+    const region = node.children ? outboxRegion(node.id) : slotRegion(node.firstSlot);
     const target = { segment, region: INBOX, offset: place.offset * floatBytes, bytes };
     return [{ target, source: { region, offset } }];
   });

@@ -95,7 +95,7 @@ async function build(addon: OwnAddon, directory: string, run: Run): Promise<stri
   const aside = asideIn(dirname(path));
   try {
     await mkdir(aside, { recursive: true });
-    const built = join(aside, 'addon.node');
+    const built = join(aside, `${addon.name}.node`);
     const libraries = ['-L', librariesDirectory(directory), '-ltensorflow', '-ltensorflow_framework'];
     await run(compiler(), [
       ...flags,
