@@ -3,16 +3,7 @@
  * their way into shared memory, `network` the time from the last ready bucket until all results are here, `optimizer` the
  * update of the weights; `waiting` is the rest: threads that wake one another, and messages.
  */
-
-/** Milliseconds that the comm thread has spent: in its reductions, and in its updates. */
-export type CommTimes = Float64Array<SharedArrayBuffer>;
-
-export const networkIndex = 0;
-export const optimizerIndex = 1;
-
-export function makeCommTimes(): CommTimes {
-  return new Float64Array(new SharedArrayBuffer(2 * Float64Array.BYTES_PER_ELEMENT));
-}
+import { networkIndex, optimizerIndex, type CommTimes } from './comm/comm-times.js';
 
 /** The compilation of what runs, and the first pages of memory, are not what a step takes. */
 const untimedSteps = 5;

@@ -16,6 +16,7 @@ import type { Brake } from './brake.js';
 import { checkpointPath, pruneCheckpoints } from './checkpoint/checkpoint-folder.js';
 import { writeCheckpoint } from './checkpoint/checkpoint-writer.js';
 import type { Sharding } from './checkpoint/tensors.js';
+import type { CommTimes } from './comm/comm-times.js';
 import type { StepWords } from './comm/step-words.js';
 import { evaluate } from './evaluation.js';
 import { Gradients } from './gradients.js';
@@ -23,6 +24,7 @@ import type { Inbox } from './inbox.js';
 import type { Prepared } from './preparation.js';
 import { ProgressReport } from './progress-report.js';
 import { Readiness } from './readiness.js';
+import { StepTimes } from './step-times.js';
 
 export interface TrainingOptions {
   readonly prepared: Prepared;
@@ -33,6 +35,7 @@ export interface TrainingOptions {
   /** How moments are shared out; null: each worker holds them all. */
   readonly sharding: Sharding | null;
   readonly words: StepWords;
+  readonly times: CommTimes;
   /** Wakes the comm thread from inside of a step; 0 for none. */
   readonly waker: number;
   readonly inbox: Inbox;
@@ -48,6 +51,7 @@ export class Training {
   readonly #options: TrainingOptions;
   readonly #gradients: Gradients;
   readonly #progress: ProgressReport;
+  readonly #times: StepTimes;
   /** Steps committed. */
   #numSteps: number;
   #checkpointed: number;
@@ -58,7 +62,8 @@ export class Training {
     this.#options = options;
     this.#numSteps = firstStep;
     this.#checkpointed = firstStep;
-    this.#progress = new ProgressReport(self.rank === 0 ? options.send : () => undefined);
+    this.#times = new StepTimes(options.times);
+    this.#progress = new ProgressReport(self.rank === 0 ? options.send : () => undefined, this.#times);
     this.#gradients = new Gradients({
       step,
       memory,
@@ -87,10 +92,14 @@ export class Training {
 
   async #step(step: number): Promise<void> {
     const { inbox, memory, prepared } = this.#options;
+    const begun = performance.now();
     const batches = this.#gradients.inHand(step) ?? (await inbox.unlessFailed(this.#gradients.read(step)));
+    const read = performance.now();
     this.#gradients.compute(step, batches);
+    const computed = performance.now();
     if (step + 1 < prepared.schedule.totalSteps) this.#gradients.prefetch(step + 1);
     await this.#committed(step);
+    this.#times.add(begun, read, computed, performance.now());
     this.#numSteps = step + 1;
     const { segment, offset } = memory.layout.scalars;
     const [loss = NaN, ...metrics] = memory

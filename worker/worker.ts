@@ -140,6 +140,7 @@ async function enterGeneration(entry: {
     memory,
     sharedMemory,
     words,
+    times,
   } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
   const sharding: Sharding | null = allReduce.isSharded
     ? {
@@ -151,14 +152,14 @@ async function enterGeneration(entry: {
   await fillState(prepared, memory, sharding);
   prepared.step.bindWeights(weightViews(prepared, memory));
   const stepAddonPath = prepared.engine.native?.path ?? null;
-  link.enter({ ...own, runId: plan.runId, memory: memory.share(), sharedMemory, words, stepAddonPath });
+  link.enter({ ...own, runId: plan.runId, memory: memory.share(), sharedMemory, words, times, stepAddonPath });
   const waker = await inbox.unlessFailed(allConnected);
   link.send({ type: 'connected', generation: generation.generation });
   await inbox.next('start');
   const { log } = options;
   const { hosts, buckets } = allReduce;
   if (hosts) log.info(`gradients are summed on each host first: ${hosts.numHosts} hosts of ${hosts.perHost} workers`);
-  const paced = { buckets, words: new StepWords(words), waker };
+  const paced = { buckets, words: new StepWords(words), times, waker };
   return new Training({ prepared, self, memory, sharding, ...paced, inbox, brake, send, log });
 }
 

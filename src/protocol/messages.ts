@@ -73,7 +73,12 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   z.strictObject({ type: z.literal('connected'), generation: count }),
   z.strictObject({ type: z.literal('heartbeat'), step: count, waiting: text.nullable() }),
-  z.strictObject({ type: z.literal('progress'), records: z.array(stepRecordSchema) }),
+  z.strictObject({
+    type: z.literal('progress'),
+    records: z.array(stepRecordSchema),
+    /** Milliseconds per step, by what they go into; null before there are any. */
+    stepTime: z.record(text, z.number()).nullable(),
+  }),
   z.strictObject({ type: z.literal('evaluated'), step: count, slots: z.array(slotEvaluationSchema) }),
   z.strictObject({ type: z.literal('checkpointed'), step: count, path: text }),
   z.strictObject({ type: z.literal('draining'), step: count }),

@@ -66,8 +66,16 @@ class Rank {
       optimizer,
       step: 0,
     } as const;
-    const { memory, sharedMemory, words } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
-    this.#link.enter({ ...own, runId: 'bench', memory: memory.share(), sharedMemory, words, stepAddonPath: null });
+    const { memory, sharedMemory, words, times } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
+    this.#link.enter({
+      ...own,
+      runId: 'bench',
+      memory: memory.share(),
+      sharedMemory,
+      words,
+      times,
+      stepAddonPath: null,
+    });
     await this.#inbox.unlessFailed(this.#connected);
     const reducing = timeRepeats(memory, new StepWords(words), { ...repeats, rank, numRanks });
     send({ type: 'measured', seconds: await this.#inbox.unlessFailed(reducing) });

@@ -10,6 +10,7 @@ import type { Addresses, FromCoordinator, FromWorker, Generation, SharedMemory }
 import type { Layout } from '../../src/state/layout.js';
 import type { SharedFlatMemory } from '../../src/state/memory.js';
 import type { Endpoint } from '../../transport/endpoint.js';
+import type { CommTimes } from './comm-times.js';
 import type { SharedStepWords } from './step-words.js';
 
 /** What the comm thread is started with. */
@@ -34,6 +35,7 @@ export interface GenerationSetup {
   readonly layout: Layout;
   readonly memory: SharedFlatMemory;
   readonly words: SharedStepWords;
+  readonly times: CommTimes;
   /** The addon that tells of buckets from inside of a step; null: none. */
   readonly stepAddonPath: string | null;
   /** The memory as peers of this host can mount it; null where they cannot. */

@@ -5,6 +5,7 @@ import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { Generation, SharedMemory } from '../../src/protocol/messages.js';
 import type { Layout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
+import { makeCommTimes, type CommTimes } from './comm-times.js';
 import { planGeneration } from './generation-run.js';
 import { planRegions } from './regions.js';
 import { SharedPages } from './shared-pages.js';
@@ -29,6 +30,7 @@ export interface GenerationMemory {
   readonly memory: FlatMemory;
   readonly sharedMemory: SharedMemory | null;
   readonly words: SharedStepWords;
+  readonly times: CommTimes;
 }
 
 /** @throws LockstepError ERR_MEMORY */
@@ -42,6 +44,7 @@ export function makeGenerationMemory(options: GenerationMemoryOptions): Generati
     memory,
     sharedMemory: pages?.share(memory) ?? null,
     words: makeStepWords(step, plan.buckets.length),
+    times: makeCommTimes(),
   };
 }
 

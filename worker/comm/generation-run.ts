@@ -6,6 +6,7 @@ import type { Limits } from '../../src/protocol/limits.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { Connection } from '../../transport/connection.js';
+import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { GenerationSetup } from './channel.js';
 import { PeerLinks } from './peer-links.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
@@ -35,6 +36,9 @@ export class GenerationRun implements PeerAcceptor {
   readonly #words: StepWords;
   /** Of each bucket, the steps whose reduction was begun. */
   readonly #taken: number[];
+  /** When the last bucket became ready, and when the last result came. */
+  #readyMs = 0;
+  #completeMs = 0;
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
 
@@ -72,7 +76,12 @@ export class GenerationRun implements PeerAcceptor {
           this.#guard(onSent);
         });
       },
+      onComplete: () => {
+        this.#completeMs = performance.now();
+        this.#spend(networkIndex, this.#completeMs - this.#readyMs);
+      },
       onCommit: (committed) => {
+        this.#spend(optimizerIndex, performance.now() - this.#completeMs);
         this.#words.markCommitted(committed);
       },
     });
@@ -144,8 +153,14 @@ export class GenerationRun implements PeerAcceptor {
       const numReady = this.#words.numReady(bucket);
       if (numReady === numTaken) continue;
       this.#taken[bucket] = numReady;
+      this.#readyMs = performance.now();
       this.#reduction.onReady(numReady - 1, bucket);
     }
+  }
+
+  #spend(index: number, ms: number): void {
+    const { times } = this.#setup;
+    times[index] = (times[index] ?? 0) + ms;
   }
 
   #listen(rank: number, connection: Connection): void {

@@ -45,6 +45,8 @@ export interface ReductionOptions {
   readonly optimizer: OptimizerConfig;
   readonly step: number;
   readonly send: SendFrame;
+  /** All results of the step are here, and nothing is updated yet. @default nobody is told */
+  readonly onComplete?: () => void;
   readonly onCommit: (step: number) => void;
 }
 
@@ -196,6 +198,7 @@ export class Reduction {
         break;
       }
       case 'commit':
+        this.#options.onComplete?.();
         this.#update.apply(effect.step);
         this.#options.onCommit(effect.step);
         break;
