@@ -1,6 +1,6 @@
 /** The moments that one rank holds where the optimizer is sharded: those of the chunks that it owns, one after the other. */
 import type { AllReducePlan } from './plan.js';
-import { trainableIn } from './wire.js';
+import { trainableIn } from './payload.js';
 
 /** The trainable part of a chunk that this rank owns, in elements from its segment's start. */
 export interface OwnedRange {

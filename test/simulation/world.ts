@@ -5,9 +5,9 @@
 import { expect } from 'vitest';
 import { assignSlots } from '../../src/collective/assignment.js';
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
-import { reductionTree, type TreeNode } from '../../src/collective/tree.js';
+import { reductionTree } from '../../src/collective/tree.js';
 import type { WireFormat } from '../../src/collective/wire.js';
-import { packBfloat16, sgd as sgdOf, unpackBfloat16 } from '../../src/kernels/reference.js';
+import { sgd as sgdOf } from '../../src/kernels/reference.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
@@ -15,6 +15,7 @@ import { Windows } from '../../worker/comm/windows.js';
 import { Reduction } from '../../worker/comm/reduction.js';
 import { planRegions, slotRegion } from '../../worker/comm/regions.js';
 import type { SharedPages } from '../../worker/comm/shared-pages.js';
+import { gradient, naiveSum, nearestBfloat16 } from './oracle.js';
 
 const coefficients = { learningRate: 0.5, momentum: 0.9 };
 
@@ -301,22 +302,6 @@ function inPieces(bytes: Uint8Array): Uint8Array[] {
 
 function joined(arrays: readonly Float32Array[]): Float32Array {
   return Float32Array.from(arrays.flatMap((array) => [...array]));
-}
-
-/** Values whose sum depends on the order of additions. */
-function gradient(step: number, slot: number, segment: number, i: number): number {
-  const mixed =
-    Math.imul((step + 1) * 73_856_093, 1) ^ ((slot + 1) * 19_349_663) ^ ((segment + 1) * 83_492_791) ^ (i * 2_654_435);
-  return Math.fround(((mixed >>> 0) % 100_003) * 10 ** (((slot * 5 + i) % 9) - 6));
-}
-
-function naiveSum(node: TreeNode, leaf: (slot: number) => number): number {
-  if (!node.children) return leaf(node.firstSlot);
-  return Math.fround(naiveSum(node.children[0], leaf) + naiveSum(node.children[1], leaf));
-}
-
-function nearestBfloat16(value: number): number {
-  return unpackBfloat16(packBfloat16(Float32Array.of(value)))[0] ?? NaN;
 }
 
 /** A small generator for the order of events; any will do. */

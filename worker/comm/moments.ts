@@ -4,7 +4,7 @@
  * takes no step without the partials of rank 0.
  */
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
-import { trainableIn } from '../../src/collective/wire.js';
+import { trainableIn } from '../../src/collective/payload.js';
 import { assert, LockstepError } from '../../src/errors.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { FrameHeader } from '../../src/protocol/frame.js';

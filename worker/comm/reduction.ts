@@ -4,7 +4,7 @@
  */
 import { AllReduce, type AllReduceEffect, type AllReduceEvent } from '../../src/collective/all-reduce.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
-import { partialPayload, payloadBytes, resultPayload } from '../../src/collective/wire.js';
+import { partialPayload, payloadBytes, resultPayload } from '../../src/collective/payload.js';
 import { waiting } from '../../src/collective/waiting.js';
 import { assert, LockstepError } from '../../src/errors.js';
 import { checksumOf, checksumStateBytes } from '../../src/kernels/kernels.js';

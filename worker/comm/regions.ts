@@ -19,7 +19,7 @@
 import { hasRoomForEarly } from '../../src/collective/all-reduce.js';
 import { pageElements } from '../../src/collective/buckets.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
-import { partialPayload, payloadBytes } from '../../src/collective/wire.js';
+import { partialPayload, payloadBytes } from '../../src/collective/payload.js';
 import { ownedRanges } from '../../src/collective/shard.js';
 import { depthOf } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';

@@ -5,7 +5,7 @@
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { sumTree } from '../../src/collective/tree-sum.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
-import { partialPayload, resultPayload, trainableIn } from '../../src/collective/wire.js';
+import { partialPayload, resultPayload, trainableIn } from '../../src/collective/payload.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { floatBytes, type Places, type Range } from './places.js';
 import { blockElements, outboxRegion, SCRATCH, slotRegion } from './regions.js';

@@ -1,6 +1,6 @@
 /** What a commit changes: the optimizer on what is trainable; averages and scalars are assigned. */
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
-import { trainableIn } from '../../src/collective/wire.js';
+import { trainableIn } from '../../src/collective/payload.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { applyOptimizer, momentRegions, type OptimizerAddresses } from '../../src/optimizer/optimizer.js';
 import { PARAMETERS, type FlatMemory } from '../../src/state/memory.js';
