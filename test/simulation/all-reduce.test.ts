@@ -70,6 +70,7 @@ describe('the all-reduce', () => {
       numSlots: fc.integer({ min: numWorkers, max: numWorkers + 3 }),
       bucketBytes: fc.constantFrom(4096, 16_384, 65_536),
       hopBytes: fc.constantFrom(-1, 20_000),
+      sharded: fc.boolean(),
       seed: fc.integer(),
     });
     fc.assert(
