@@ -196,11 +196,23 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
   const was = {
     ...checkpoint.sampler,
     threads: checkpoint.job['threads'],
+    // Checkpoints of 0.1 and older have no such field.
+    microBatches: checkpoint.job['microBatches'] ?? 1,
     loss: checkpoint.job['loss'],
     optimizer: checkpoint.optimizer,
   };
   const is = plainJob(now);
-  const keys = ['seed', 'slots', 'threads', 'batchSize', 'shuffle', 'lastBatch', 'loss', 'optimizer'] as const;
+  const keys = [
+    'seed',
+    'slots',
+    'threads',
+    'batchSize',
+    'microBatches',
+    'shuffle',
+    'lastBatch',
+    'loss',
+    'optimizer',
+  ] as const;
   const changed = keys.filter((key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]));
   if (changed.length === 0) return;
   const differences = changed.map((key) => `${key} was ${JSON.stringify(was[key])} and is ${JSON.stringify(is[key])}`);

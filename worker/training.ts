@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
+import type { Bucket } from '../src/collective/buckets.js';
 import { plainJob } from '../src/job/plain-job.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker, RosterEntry } from '../src/protocol/messages.js';
@@ -20,13 +21,17 @@ import { Gradients } from './gradients.js';
 import type { Inbox } from './inbox.js';
 import type { Prepared } from './preparation.js';
 import { ProgressReport } from './progress-report.js';
+import { Readiness } from './readiness.js';
 
 export interface TrainingOptions {
   readonly prepared: Prepared;
   /** This worker's place in the generation. */
   readonly self: RosterEntry;
   readonly memory: FlatMemory;
+  readonly buckets: readonly Bucket[];
   readonly words: StepWords;
+  /** Wakes the comm thread from inside of a step; 0 for none. */
+  readonly waker: number;
   readonly inbox: Inbox;
   readonly brake: Brake;
   readonly send: (message: FromWorker) => void;
@@ -45,7 +50,7 @@ export class Training {
   #checkpointed: number;
 
   constructor(options: TrainingOptions) {
-    const { prepared, memory, self } = options;
+    const { prepared, memory, self, words } = options;
     const { step, schedule, data, loaded, firstStep } = prepared;
     this.#options = options;
     this.#numSteps = firstStep;
@@ -58,6 +63,8 @@ export class Training {
       data: data.train,
       seed: loaded.job.seed,
       slots: self,
+      microBatches: loaded.job.microBatches,
+      readiness: new Readiness({ layout: memory.layout, buckets: options.buckets, words, waker: options.waker }),
     });
   }
 
@@ -76,10 +83,9 @@ export class Training {
   }
 
   async #step(step: number): Promise<void> {
-    const { inbox, words, memory, prepared } = this.#options;
+    const { inbox, memory, prepared } = this.#options;
     const batches = this.#gradients.inHand(step) ?? (await inbox.unlessFailed(this.#gradients.read(step)));
     this.#gradients.compute(step, batches);
-    words.markReady(step);
     if (step + 1 < prepared.schedule.totalSteps) this.#gradients.prefetch(step + 1);
     await this.#committed(step);
     this.#numSteps = step + 1;

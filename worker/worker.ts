@@ -19,7 +19,7 @@ import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
 import { CommLink } from './comm/comm-link.js';
 import { makeGenerationMemory } from './comm/generation-memory.js';
 import { StepWords } from './comm/step-words.js';
-import { findSharedPages } from './compute/engine/cache.js';
+import { findSharedPages } from './compute/engine/native-build.js';
 import { Inbox } from './inbox.js';
 import { prepare, type Prepared } from './preparation.js';
 import { RowRequests } from './served-dataset.js';
@@ -43,7 +43,7 @@ export interface WorkerOptions {
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { workerId, coordinator, token, limits, listen, log } = options;
   const inbox = new Inbox();
-  let connected: (generation: number) => void = () => undefined;
+  let connected: (waker: number) => void = () => undefined;
   let brake: Brake | null = null;
   const send = (message: FromWorker): void => {
     link.send(message);
@@ -57,8 +57,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         else if (message.type === 'drain') brake?.drain();
         else inbox.add(message);
       },
-      onConnected: (generation) => {
-        connected(generation);
+      onConnected: (_generation, waker) => {
+        connected(waker);
       },
       onFailure: (error) => {
         inbox.fail(error);
@@ -140,14 +140,15 @@ async function enterGeneration(entry: {
   } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
   await fillState(prepared, memory);
   prepared.step.bindWeights(weightViews(prepared, memory));
-  link.enter({ ...own, runId: plan.runId, memory: memory.share(), sharedMemory, words });
-  await inbox.unlessFailed(allConnected);
+  const stepAddonPath = prepared.engine.native?.path ?? null;
+  link.enter({ ...own, runId: plan.runId, memory: memory.share(), sharedMemory, words, stepAddonPath });
+  const waker = await inbox.unlessFailed(allConnected);
   link.send({ type: 'connected', generation: generation.generation });
   await inbox.next('start');
   const { log } = options;
-  const { hosts } = allReduce;
+  const { hosts, buckets } = allReduce;
   if (hosts) log.info(`gradients are summed on each host first: ${hosts.numHosts} hosts of ${hosts.perHost} workers`);
-  return new Training({ prepared, self, memory, words: new StepWords(words), inbox, brake, send, log });
+  return new Training({ prepared, self, memory, buckets, words: new StepWords(words), waker, inbox, brake, send, log });
 }
 
 /** The weights that the run begins with: the checkpoint's, the job's file, or the model's own. */

@@ -4,7 +4,7 @@ import { assert } from '../../src/errors.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { SharedPages } from '../../worker/comm/shared-pages.js';
-import { cacheRoot, findCurrent, sharedPagesPath } from '../../worker/compute/engine/cache.js';
+import { findSharedPages } from '../../worker/compute/engine/native-build.js';
 
 const layout = planLayout([{ name: 'w', shape: [5000], trainable: true }], 1);
 const lengths = layout.segments.map(({ elements }) => elements);
@@ -13,10 +13,11 @@ const regions = [
   { name: 'second', elements: lengths },
 ];
 
+const path = findSharedPages();
+assert(path, 'these tests need an engine');
+
 function load(): SharedPages {
-  const engine = findCurrent(cacheRoot());
-  assert(engine.found, 'these tests need an engine');
-  return SharedPages.load(sharedPagesPath(engine.directory));
+  return SharedPages.load(path ?? '');
 }
 
 it('a memory that is shared keeps its values, and another memory that mounts a page sees what is written there', () => {
@@ -51,9 +52,7 @@ it('a kernel reads what another process of this host has written', async () => {
     memory.view('second', 0).fill(3);
     process.stdout.write(JSON.stringify(shared) + '\\n');
     process.stdin.resume();`;
-  const engine = findCurrent(cacheRoot());
-  assert(engine.found, 'these tests need an engine');
-  const peer = execa('node', ['--input-type=module', '-e', script, sharedPagesPath(engine.directory)]);
+  const peer = execa('node', ['--input-type=module', '-e', script, path ?? '']);
   const { value } = await peer[Symbol.asyncIterator]().next();
   const shared = JSON.parse(String(value)) as ReturnType<SharedPages['share']>;
   expect(pages.sees(shared)).toBe(true);

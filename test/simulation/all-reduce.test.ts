@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { LockstepError } from '../../src/errors.js';
 import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
 import { SharedPages } from '../../worker/comm/shared-pages.js';
-import { findSharedPages } from '../../worker/compute/engine/cache.js';
+import { findSharedPages } from '../../worker/compute/engine/native-build.js';
 import { chooser, World, type WorldOptions } from './world.js';
 
 /** Where there is no engine there is none. */

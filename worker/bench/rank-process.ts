@@ -11,7 +11,7 @@ import { toPlainError } from '../comm/channel.js';
 import { CommLink } from '../comm/comm-link.js';
 import { makeGenerationMemory } from '../comm/generation-memory.js';
 import { StepWords } from '../comm/step-words.js';
-import { findSharedPages } from '../compute/engine/cache.js';
+import { findSharedPages } from '../compute/engine/native-build.js';
 import { Inbox } from '../inbox.js';
 import { checkSums, fillPayload, payloadLayout } from './payload.js';
 import type { FromRank, Repeats, ToRank } from './rank-channel.js';
@@ -58,7 +58,7 @@ class Rank {
     const layout = payloadLayout(repeats.bytes);
     const own = { generation, rank, slots: numRanks, layout, bucketBytes: defaultBucketBytes, optimizer, step: 0 };
     const { memory, sharedMemory, words } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
-    this.#link.enter({ ...own, runId: 'bench', memory: memory.share(), sharedMemory, words });
+    this.#link.enter({ ...own, runId: 'bench', memory: memory.share(), sharedMemory, words, stepAddonPath: null });
     await this.#inbox.unlessFailed(this.#connected);
     const reducing = timeRepeats(memory, new StepWords(words), { ...repeats, rank, numRanks });
     send({ type: 'measured', seconds: await this.#inbox.unlessFailed(reducing) });

@@ -32,6 +32,8 @@ export interface GenerationSetup {
   readonly layout: Layout;
   readonly memory: SharedFlatMemory;
   readonly words: SharedStepWords;
+  /** The addon that tells of buckets from inside of a step; null: none. */
+  readonly stepAddonPath: string | null;
   /** The memory as peers of this host can mount it; null where they cannot. */
   readonly sharedMemory: SharedMemory | null;
   /** Null: the sums are left in `reduced`, and that is all. */
@@ -50,7 +52,7 @@ export type ToComm =
 export type FromComm =
   | { readonly type: 'online'; readonly addresses: Addresses }
   | { readonly type: 'received'; readonly message: FromCoordinator }
-  | { readonly type: 'connected'; readonly generation: number }
+  | { readonly type: 'connected'; readonly generation: number; readonly waker: number }
   | { readonly type: 'failed'; readonly error: PlainError }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: 'closed' };

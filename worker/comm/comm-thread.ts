@@ -8,6 +8,7 @@ import { decodeMessage } from '../../src/protocol/codec.js';
 import { fromCoordinatorSchema } from '../../src/protocol/messages.js';
 import { joinFragments, type Connection } from '../../transport/connection.js';
 import { dial } from '../../transport/dialler.js';
+import { requireNative } from '../compute/engine/native-build.js';
 import type { CommOptions, FromComm, GenerationSetup, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
 import { GenerationRun } from './generation-run.js';
@@ -84,7 +85,14 @@ class CommThread {
     this.#run = run;
     this.#listener.deliverTo(run);
     await run.connect();
-    post({ type: 'connected', generation: setup.generation.generation });
+    post({ type: 'connected', generation: setup.generation.generation, waker: this.#wakerOf(setup.stepAddonPath) });
+  }
+
+  /** TensorFlow is in this process already where steps run through the addon; 0: they do not. */
+  #wakerOf(stepAddonPath: string | null): number {
+    if (stepAddonPath === null) return 0;
+    const native = requireNative(stepAddonPath);
+    return 'addon' in native ? native.addon.createWaker(() => this.#run?.wake()) : 0;
   }
 
   #beat(intervalMs: number): void {

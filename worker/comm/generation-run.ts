@@ -32,6 +32,8 @@ export class GenerationRun implements PeerAcceptor {
   readonly #links: PeerLinks;
   readonly #reduction: Reduction;
   readonly #words: StepWords;
+  /** Of each bucket, the steps whose reduction was begun. */
+  readonly #taken: number[];
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
 
@@ -41,6 +43,7 @@ export class GenerationRun implements PeerAcceptor {
     this.#setup = setup;
     this.#options = options;
     this.#words = new StepWords(setup.words);
+    this.#taken = new Array<number>(this.#words.numBuckets).fill(setup.step);
     const { signal } = this.#abort;
     this.#links = new PeerLinks({
       runId,
@@ -93,6 +96,13 @@ export class GenerationRun implements PeerAcceptor {
     void this.#keepPace();
   }
 
+  /** Buckets may have become ready. */
+  wake(): void {
+    this.#guard(() => {
+      this.#takeReady();
+    });
+  }
+
   async accept(connection: Connection): Promise<void> {
     await this.#links.accept(connection);
   }
@@ -111,23 +121,23 @@ export class GenerationRun implements PeerAcceptor {
 
   async #keepPace(): Promise<void> {
     try {
-      const taken = new Array<number>(this.#words.numBuckets).fill(this.#setup.step);
-      for (let open = true; open;) {
+      let isOpen = true;
+      while (isOpen) {
         const { signal } = this.#words;
-        this.#takeReady(taken);
-        open = await this.#words.signalled(signal);
+        this.#takeReady();
+        isOpen = await this.#words.signalled(signal);
       }
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  /** Begins the reduction of each bucket that has become ready. `taken`: the steps of each bucket that were begun. */
-  #takeReady(taken: number[]): void {
-    for (const [bucket, numTaken] of taken.entries()) {
+  /** Begins the reduction of each bucket that has become ready. */
+  #takeReady(): void {
+    for (const [bucket, numTaken] of this.#taken.entries()) {
       const numReady = this.#words.numReady(bucket);
       if (numReady === numTaken) continue;
-      taken[bucket] = numReady;
+      this.#taken[bucket] = numReady;
       this.#reduction.onReady(numReady - 1, bucket);
     }
   }

@@ -40,6 +40,14 @@ export class StepWords {
     this.#signal();
   }
 
+  /**
+   * Of each bucket the steps whose gradients are ready, counted from the run's first: for who writes them while a step is
+   * computed. The comm thread looks at them when it is woken.
+   */
+  get bucketWords(): SharedStepWords {
+    return this.#words.subarray(firstBucketIndex);
+  }
+
   /** Comm thread: the parameters are those after `step`. */
   markCommitted(step: number): void {
     Atomics.store(this.#words, committedIndex, step + 1);

@@ -14,7 +14,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { z } from 'zod';
 
 /** The version of @tensorflow/tfjs-node-gpu that is built; the same as Lockstep's @tensorflow/tfjs. */
@@ -70,18 +70,6 @@ export function engineKey(tensorflow: string, variant: Variant): string {
 
 export function addonPath(directory: string): string {
   return join(directory, 'lib', `napi-v${String(napiVersion)}`, 'tfjs_binding.node');
-}
-
-/** Where the addon that shares memory between workers lies, for the comm thread. */
-export function sharedPagesPath(directory: string): string {
-  return join(dirname(addonPath(directory)), 'shared_pages.node');
-}
-
-/** That addon of the engine in use, where it could be built. */
-export function findSharedPages(root?: string): string | null {
-  const current = findCurrent(root);
-  const path = current.found ? sharedPagesPath(current.directory) : null;
-  return path !== null && existsSync(path) ? path : null;
 }
 
 export function librariesDirectory(directory: string): string {
