@@ -17,7 +17,10 @@ const lineSchema = z.object({ bytes: z.number(), microseconds: z.number(), busbw
 type Line = z.output<typeof lineSchema>;
 
 export const busbwOf = (bytes: number): string => `${formatSize(bytes)} GB/s`;
-export const timeOf = (bytes: number): string => `${formatSize(bytes)} µs`;
+/** Of the loopback's side. */
+export const loopbackFigure = 'GB/s each way';
+
+const timeOf = (bytes: number): string => `${formatSize(bytes)} µs`;
 
 export function allReduceSuites(context: Context): Suite[] {
   return [suiteOf(2, context), suiteOf(4, context)];
@@ -51,7 +54,7 @@ const latencyRow: RowPlan = {
 };
 
 const loopbackRow: RowPlan = {
-  ...beside('iperf3', busbwOf(64 * mib), 'GB/s each way'),
+  ...beside('iperf3', busbwOf(64 * mib), loopbackFigure),
   name: 'all-reduce, 2 workers, 64 MiB, beside loopback both ways',
   target: 0.85,
 };
@@ -110,7 +113,7 @@ function loopbackSide({ skip }: Context): Side {
     try {
       const { end } = iperfSchema.parse(JSON.parse(await iperfClient(port)));
       const bits = end.sum_received.bits_per_second + end.sum_received_bidir_reverse.bits_per_second;
-      return { 'GB/s each way': bits / 2 / 8 / 1e9 };
+      return { [loopbackFigure]: bits / 2 / 8 / 1e9 };
     } finally {
       server.kill();
       await server;
