@@ -1,0 +1,277 @@
+/**
+ * The simulation of many workers (bench/scale): the real state machine over virtual cards, threads and a clock. Its oracles
+ * are arithmetic (formula.ts) and a ledger that follows every slot's partial by name, and knows nothing of the machine.
+ */
+import { describe, expect, it } from 'vitest';
+import { calibrate, readMeasurements } from '../../bench/scale/calibration.js';
+import { Collective, type Work } from '../../bench/scale/collective.js';
+import { EventQueue } from '../../bench/scale/event-queue.js';
+import { predictFlat } from '../../bench/scale/formula.js';
+import { memoryOf } from '../../bench/scale/memory.js';
+import { defaultNetwork, type Network, type ThreadCosts } from '../../bench/scale/network.js';
+import { uniformNumbers } from '../../bench/scale/random.js';
+import { simulate, type Frame, type Observer, type SimulationOptions } from '../../bench/scale/simulation.js';
+
+const MiB = 2 ** 20;
+const free: ThreadCosts = { frameSeconds: 0, byteSeconds: 0, sumByteSeconds: 0, applyByteSeconds: 0 };
+/** So much bandwidth that it does not count. */
+const endless = 1e18;
+
+interface Case {
+  readonly numWorkers: number;
+  readonly numBytes?: number;
+  readonly bucketBytes?: number;
+  readonly network?: Partial<Network>;
+}
+
+function run(
+  { numWorkers, numBytes = MiB, bucketBytes = 4 * MiB, network }: Case,
+  options: Partial<SimulationOptions> = {},
+) {
+  const whole = { ...defaultNetwork, ...network };
+  const { workersPerHost } = whole;
+  const collective = new Collective({ numWorkers, workersPerHost, numBytes, bucketBytes });
+  const result = simulate({ collective, network: whole, ...options });
+  const predicted = predictFlat(whole, { numWorkers, numBytes, numBuckets: collective.numBuckets });
+  return { result, predicted, collective };
+}
+
+/** Follows what each worker holds: how often each slot went into each of its sums, and whose sums it has. */
+class Ledger implements Observer {
+  readonly #collective: Collective;
+  /** By receiver, step and bucket: how often each slot came. */
+  readonly #slots = new Map<string, number[]>();
+  /** By worker, step and bucket: whose sums it has. */
+  readonly #sums = new Map<string, Set<number>>();
+  readonly #applied = new Map<string, number>();
+  /** By worker. */
+  readonly #commits = new Map<number, number>();
+
+  constructor(collective: Collective) {
+    this.#collective = collective;
+  }
+
+  onReceived({ from, to, step, send }: Frame): void {
+    if (send.type === 'send-reduced') {
+      const sums = this.#sumsOf(to, step, send.bucket);
+      expect(sums.has(from)).toBe(false);
+      expect(this.#sumsOf(from, step, send.bucket).has(from)).toBe(true);
+      sums.add(from);
+      return;
+    }
+    const slots = this.#slotsOf(to, step, send.bucket);
+    expect(send.node.firstSlot).toBe(from);
+    for (let slot = send.node.firstSlot; slot < send.node.endSlot; slot++) slots[slot] = (slots[slot] ?? 0) + 1;
+  }
+
+  onWork(rank: number, step: number, work: Work): void {
+    if (work.type === 'sum') {
+      const slots = this.#slotsOf(rank, step, work.bucket);
+      expect(slots.map((count, slot) => (slot === rank ? count + 1 : count))).toEqual(slots.map(() => 1));
+      this.#sumsOf(rank, step, work.bucket).add(rank);
+    }
+    if (work.type === 'apply') {
+      const owners = this.#collective.plan.buckets[work.bucket]?.chunks.flatMap(({ elements }, owner) =>
+        elements > 0 ? [owner] : [],
+      );
+      expect([...this.#sumsOf(rank, step, work.bucket)].sort((a, b) => a - b)).toEqual(owners);
+      this.#applied.set(`${rank} ${step}`, (this.#applied.get(`${rank} ${step}`) ?? 0) + 1);
+    }
+    if (work.type === 'commit') {
+      expect(this.#applied.get(`${rank} ${work.step}`)).toBe(this.#collective.numBuckets);
+      this.#commits.set(rank, (this.#commits.get(rank) ?? 0) + 1);
+    }
+  }
+
+  get commits(): number[] {
+    return [...this.#commits.values()];
+  }
+
+  #slotsOf(rank: number, step: number, bucket: number): number[] {
+    const key = `${rank} ${step} ${bucket}`;
+    const slots = this.#slots.get(key) ?? new Array<number>(this.#collective.numWorkers).fill(0);
+    this.#slots.set(key, slots);
+    return slots;
+  }
+
+  #sumsOf(rank: number, step: number, bucket: number): Set<number> {
+    const key = `${rank} ${step} ${bucket}`;
+    const sums = this.#sums.get(key) ?? new Set();
+    this.#sums.set(key, sums);
+    return sums;
+  }
+}
+
+describe('a simulated all-reduce', () => {
+  it.each([
+    ['alike', { numWorkers: 16, numBytes: MiB, bucketBytes: MiB / 4 }],
+    ['of chunks of several sizes, some empty', { numWorkers: 13, numBytes: 64 * 101, bucketBytes: 64 * 30 }],
+    ['on hosts with fewer cores than workers', { numWorkers: 24, numBytes: MiB, network: { coresPerHost: 3 } }],
+    ['with no latency', { numWorkers: 9, network: { latencySeconds: 0, localLatencySeconds: 0, costs: free } }],
+  ])('sums every partial exactly once, in workers %s, step after step', (_, workers) => {
+    const { collective } = run(workers);
+    const ledger = new Ledger(collective);
+    run(workers, { mirrored: false, numSteps: 3, computeSeconds: 1e-4, jitter: 1, seed: 5, observer: ledger });
+    expect(ledger.commits).toEqual(new Array(workers.numWorkers).fill(3));
+  });
+
+  // By hand: 8 workers each send 8 others 1/16 of 1 MiB twice, and so on.
+  it.each([
+    [8, 8, 0],
+    [16, 8, 8 * MiB],
+    [64, 8, 14 * MiB],
+    [8, 2, 3 * MiB],
+    [8, 1, 1.75 * MiB],
+  ])(
+    'of 1 MiB in %i workers, %i to a host, takes just the bytes per card of the formula',
+    (numWorkers, workersPerHost, bytes) => {
+      const { result, predicted } = run({ numWorkers, bucketBytes: MiB / 4, network: { workersPerHost } });
+      expect(predicted.cardBytes).toBe(bytes);
+      expect(result.cardBytesOut).toBe(bytes);
+      expect(result.cardBytesIn).toBe(bytes);
+      expect(result.framesSent).toBe(predicted.numFrames);
+    },
+  );
+
+  it.each([16, 64, 128])(
+    'is within 2 % of the formula where the cards are the limit, with %i workers',
+    (numWorkers) => {
+      const network = { busBytesPerSecond: endless, costs: free };
+      const { result, predicted } = run({ numWorkers, numBytes: 16 * MiB, network });
+      expect(predicted.seconds).toBeGreaterThan(100 * defaultNetwork.latencySeconds);
+      expect(Math.abs(result.stepSeconds / predicted.seconds - 1)).toBeLessThan(0.02);
+      expect(result.cardBusy).toBeGreaterThan(0.98);
+    },
+  );
+
+  it.each([2, 4, 8, 16, 64])(
+    'is within 1 % of the formula where latency and frames are the limit, with %i workers',
+    (numWorkers) => {
+      const costs = { ...free, frameSeconds: 1e-6 };
+      const network = { cardBytesPerSecond: endless, busBytesPerSecond: endless, costs, workersPerHost: 1 };
+      const { result, predicted } = run({ numWorkers, numBytes: 65_536, network });
+      expect(Math.abs(result.stepSeconds / predicted.seconds - 1)).toBeLessThan(0.01);
+    },
+  );
+
+  it('takes two latencies and four frames with two workers', () => {
+    const network = {
+      workersPerHost: 1,
+      latencySeconds: 100e-6,
+      cardBytesPerSecond: endless,
+      costs: { ...free, frameSeconds: 10e-6 },
+    };
+    expect(run({ numWorkers: 2, numBytes: 4096, network }).result.stepSeconds).toBeCloseTo(240e-6, 12);
+  });
+
+  it.each([2, 8, 32])('is within 5 % of the formula where the threads are the limit, with %i workers', (numWorkers) => {
+    const { result, predicted } = run({ numWorkers, numBytes: 16 * MiB });
+    expect(predicted.threadSeconds).toBeGreaterThan(predicted.cardSeconds);
+    expect(Math.abs(result.stepSeconds / predicted.seconds - 1)).toBeLessThan(0.05);
+  });
+
+  it('is no faster with more workers, more bytes, more latency, a slower card or fewer cores', () => {
+    const seconds = (changes: Partial<Case>): number => run({ numWorkers: 16, ...changes }).result.stepSeconds;
+    const rising = (times: readonly number[]): void => {
+      expect(times).toEqual([...times].sort((a, b) => a - b));
+      expect(times.at(-1)).toBeGreaterThan(times[0] ?? NaN);
+    };
+    rising([8, 16, 32, 64, 128].map((numWorkers) => seconds({ numWorkers })));
+    rising([1, 2, 4, 8].map((factor) => seconds({ numBytes: factor * MiB })));
+    rising([1e-5, 1e-4, 1e-3].map((latencySeconds) => seconds({ network: { latencySeconds } })));
+    rising([1e10, 1e9, 1e8].map((cardBytesPerSecond) => seconds({ network: { cardBytesPerSecond } })));
+    rising([8, 4, 2, 1].map((coresPerHost) => seconds({ network: { coresPerHost } })));
+  });
+
+  it.each([
+    [16, 8, 8],
+    [32, 8, 3],
+    [64, 4, 4],
+    [12, 3, 3],
+  ])(
+    'is the same when one host stands for all: %i workers, %i to a host, %i cores',
+    (numWorkers, workersPerHost, coresPerHost) => {
+      const network = { workersPerHost, coresPerHost };
+      const workers = { numWorkers, numBytes: 64 * 4 * 3 * 64, bucketBytes: 64 * 3 * 64, network };
+      const options = { numSteps: 3, computeSeconds: 1e-4 };
+      const [mirrored, whole] = [true, false].map((mirrored) => run(workers, { ...options, mirrored }).result);
+      expect(mirrored).toEqual(whole);
+    },
+  );
+
+  it('is the same for the same seed, and another for another', () => {
+    const seconds = (seed: number): number =>
+      run({ numWorkers: 16 }, { numSteps: 4, computeSeconds: 1e-2, jitter: 0.1, seed }).result.stepSeconds;
+    expect(seconds(1)).toBe(seconds(1));
+    expect(seconds(1)).not.toBe(seconds(2));
+  });
+
+  it('of 1,024 workers is simulated in seconds', () => {
+    const { result, predicted } = run({ numWorkers: 1024, numBytes: 4 * MiB });
+    expect(result.framesSent).toBe(2 * 1023);
+    expect(result.cardBytesOut).toBe(predicted.cardBytes);
+  });
+});
+
+describe('the memory of a worker', () => {
+  it('is that of the region plan, and hardly grows with the workers', () => {
+    const memory = [16, 256].map((numWorkers) => {
+      const collective = new Collective({ numWorkers, workersPerHost: 8, numBytes: 64 * MiB, bucketBytes: 4 * MiB });
+      return memoryOf(collective, 64 * MiB);
+    });
+    for (const { parameters, moments, gradients } of memory) {
+      expect({ parameters, moments, gradients }).toEqual({
+        parameters: 64 * MiB,
+        moments: 128 * MiB,
+        gradients: 64 * MiB,
+      });
+    }
+    expect((memory[1]?.total ?? 0) / (memory[0]?.total ?? 1)).toBeLessThan(1.1);
+  });
+});
+
+describe('the calibration', () => {
+  const network = { ...defaultNetwork, coresPerHost: 2 };
+  const truth = { ...defaultNetwork.costs, frameSeconds: 23e-6, byteSeconds: 0.41e-9 };
+
+  /** What a machine with these costs would measure. */
+  function measured(workers: number, bytes: number): string {
+    const costs = { ...truth, applyByteSeconds: 0 };
+    const { result } = run({
+      numWorkers: workers,
+      numBytes: bytes,
+      network: { ...network, workersPerHost: workers, costs },
+    });
+    return JSON.stringify({ workers, bytes, microseconds: result.stepSeconds * 1e6, busbw: 1 });
+  }
+
+  it('finds the costs that made 2 workers measure what they did, and so what 4 measure', () => {
+    const lines = [2, 4].flatMap((workers) => [256, 65_536, MiB, 16 * MiB].map((bytes) => measured(workers, bytes)));
+    const { costs, fitted, predicted } = calibrate(network, 4 * MiB, readMeasurements(lines.join('\n')));
+    expect(costs.frameSeconds / truth.frameSeconds).toBeCloseTo(1, 4);
+    expect(costs.byteSeconds / truth.byteSeconds).toBeCloseTo(1, 4);
+    expect(costs.applyByteSeconds).toBe(truth.applyByteSeconds);
+    expect(fitted.map(({ workers }) => workers)).toEqual([2, 2, 2, 2]);
+    for (const { relativeError } of predicted) expect(Math.abs(relativeError)).toBeLessThan(1e-3);
+  });
+
+  it.each([
+    ['{"workers":2}', 'Line 1 is no measurement'],
+    ['no JSON', 'Line 1 is no measurement'],
+    ['{"workers":4,"bytes":256,"microseconds":1}', 'No line has 2 workers'],
+  ])('refuses %s', (text, message) => {
+    expect(() => readMeasurements(text)).toThrow(message);
+  });
+});
+
+describe('the queue of events', () => {
+  it('gives them by time, then by order', () => {
+    const random = uniformNumbers(3);
+    const events = Array.from({ length: 500 }, () => [Math.floor(random() * 9), Math.floor(random() * 1e6)] as const);
+    const queue = new EventQueue<readonly [number, number]>();
+    for (const event of events) queue.push(...event, event);
+    const out = events.map(() => queue.pop());
+    expect(out).toEqual([...events].sort((a, b) => a[0] - b[0] || a[1] - b[1]));
+    expect(queue.pop()).toBeUndefined();
+  });
+});
