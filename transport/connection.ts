@@ -71,11 +71,16 @@ export class Connection {
     if (this.isOpen) this.#socket.send(encodeMessage(message));
   }
 
-  /** Sends header and payload as one message without joining them. The payload must not change until it has left. */
-  sendBulk(header: Uint8Array, payload: Uint8Array): void {
+  /**
+   * Sends header and payload as one message without joining them. The payload must not change until it has left, which
+   * `onSent` tells; it is not called where the connection ends before.
+   */
+  sendBulk(header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
     if (!this.isOpen) return;
     this.#socket.send(header, { binary: true, fin: false });
-    this.#socket.send(payload, { binary: true, fin: true });
+    this.#socket.send(payload, { binary: true, fin: true }, (error) => {
+      if (!error) onSent();
+    });
   }
 
   /** Closes after what was sent before. */

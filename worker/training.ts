@@ -9,7 +9,7 @@ import { plainJob } from '../src/job/plain-job.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker, RosterEntry } from '../src/protocol/messages.js';
 import { weightsDigest } from '../src/state/digest.js';
-import type { FlatMemory } from '../src/state/memory.js';
+import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Brake } from './brake.js';
 import { checkpointPath, pruneCheckpoints } from './checkpoint/checkpoint-folder.js';
@@ -83,7 +83,7 @@ export class Training {
     this.#numSteps = step + 1;
     const { segment, offset } = memory.layout.scalars;
     const [loss = NaN, ...metrics] = memory
-      .view('reduced', segment)
+      .view(PARAMETERS, segment)
       .subarray(offset, offset + memory.layout.numScalars);
     this.#progress.add({ step: this.#numSteps, loss, metrics });
   }

@@ -4,7 +4,6 @@
  */
 import { cpus, hostname } from 'node:os';
 import { resolve } from 'node:path';
-import { reductionTree } from '../src/collective/tree.js';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
 import type { LockstepError } from '../src/errors.js';
 import { assert, toLockstepError } from '../src/errors.js';
@@ -18,7 +17,7 @@ import type { Endpoint } from '../transport/endpoint.js';
 import { Brake } from './brake.js';
 import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
 import { CommLink } from './comm/comm-link.js';
-import { planAllReduce } from './comm/generation-run.js';
+import { planGeneration } from './comm/generation-run.js';
 import { planRegions } from './comm/regions.js';
 import { makeStepWords, StepWords } from './comm/step-words.js';
 import { Inbox } from './inbox.js';
@@ -132,8 +131,7 @@ async function enterGeneration(entry: {
     layout,
     bucketBytes: defaultBucketBytes,
   };
-  const tree = reductionTree(plan.slots);
-  const memory = FlatMemory.create(layout, planRegions({ layout, plan: planAllReduce(own), tree, optimizer }));
+  const memory = FlatMemory.create(layout, planRegions({ layout, plan: planGeneration(own), optimizer }));
   await fillState(prepared, memory);
   prepared.step.bindWeights(weightViews(prepared, memory));
   const words = makeStepWords(firstStep);

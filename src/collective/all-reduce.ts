@@ -1,242 +1,277 @@
 /**
- * The direct all-reduce and the commit rule as a state machine, with no memory and no socket in it. Rank `j` owns chunk
- * `j` of each bucket: everyone sends it their partials of that chunk, it sums them along the tree and sends the result to
- * all. Whoever holds all reduced chunks of a bucket applies the optimizer to it; with all buckets applied the step is
- * committed.
+ * The all-reduce and the commit rule as a state machine, with no memory, socket or clock in it: the same events make the
+ * same effects. It is told what has come and says what to do. What an event costs does not depend on the number of
+ * buckets.
  *
- * Live workers differ by at most one step, so a partial may be one step early. It cannot overwrite one still needed: its
- * sender has committed our step, hence has our reduced chunk, hence we have summed.
+ * A step is committed when this worker has made all its buckets ready, holds every sum or result, and everything that it
+ * sent has left its memory. Only then is any parameter changed: until then, any step can be computed again.
+ *
+ * Live workers differ by at most one step, so a partial may be one step early. Its sender has committed our step, hence has
+ * all that we sent it. If a chunk has an owner, its sender has our result, so we have summed and need its last partial no
+ * more. Where all sum for themselves we may still wait for a third one: then early partials lie apart.
  */
 import { LockstepError } from '../errors.js';
-import type { Bucket } from './buckets.js';
+import type { AllReducePlan, Chunk, RoutedBucket } from './plan.js';
 import type { TreeNode } from './tree.js';
 
-/** What does not change within a generation. */
-export interface AllReducePlan {
-  readonly generation: number;
-  readonly rank: number;
-  readonly buckets: readonly Bucket[];
-  /** The tree nodes whose partials each rank sends, by rank. */
-  readonly nodesByRank: readonly (readonly TreeNode[])[];
-}
-
-interface BucketProgress {
-  /** Our own slots' gradients are in shared memory. */
-  readonly ready: boolean;
-  /** Tree nodes of our chunk that have come. */
-  readonly partials: ReadonlySet<number>;
-  /** Partials of the next step that have come already. */
-  readonly earlyPartials: ReadonlySet<number>;
-  readonly summed: boolean;
-  /** Ranks whose reduced chunk is here; our own counts once summed. */
-  readonly reduced: ReadonlySet<number>;
-  readonly applied: boolean;
-}
-
-export interface AllReduceState {
-  /** The step that is not committed yet. */
-  readonly step: number;
-  readonly buckets: readonly BucketProgress[];
-}
-
 export type AllReduceEvent =
+  /** Our own slots' gradients of a bucket are in memory; in any order of buckets. */
   | { readonly type: 'ready'; readonly step: number; readonly bucket: number }
   | {
       readonly type: 'partial';
       readonly from: number;
       readonly step: number;
       readonly bucket: number;
+      readonly chunk: number;
       readonly node: number;
     }
-  | { readonly type: 'reduced'; readonly from: number; readonly step: number; readonly bucket: number };
+  | {
+      readonly type: 'result';
+      readonly from: number;
+      readonly step: number;
+      readonly bucket: number;
+      readonly chunk: number;
+    }
+  /** A frame has left our memory. */
+  | { readonly type: 'sent'; readonly to: number; readonly step: number }
+  /** A peer spoke of the next step, so it has all that we sent it. */
+  | { readonly type: 'ahead'; readonly from: number };
+
+interface Place {
+  readonly bucket: RoutedBucket;
+  readonly chunk: Chunk;
+}
 
 export type AllReduceEffect =
-  | { readonly type: 'send-partial'; readonly to: number; readonly bucket: number; readonly node: TreeNode }
-  | { readonly type: 'sum'; readonly bucket: number }
-  | { readonly type: 'send-reduced'; readonly to: number; readonly bucket: number }
-  | { readonly type: 'apply'; readonly bucket: number }
+  | (Place & { readonly type: 'send-partial'; readonly to: readonly number[]; readonly node: TreeNode })
+  /** Sum the chunk, which this rank owns: the result is for all. */
+  | (Place & { readonly type: 'sum' })
+  | (Place & { readonly type: 'send-result'; readonly to: readonly number[] })
+  /** Apply every bucket, and go on to the next step. */
   | { readonly type: 'commit'; readonly step: number };
 
-export interface AllReduceTransition {
-  readonly state: AllReduceState;
-  /** To be carried out in order. */
-  readonly effects: readonly AllReduceEffect[];
-  /** Why the step is not committed yet; null when the event committed it. */
-  readonly reason: string | null;
+export interface ChunkProgress {
+  /** Tree nodes whose partials have come. */
+  arrived: Set<number>;
+  /** Those of the next step that have come already. */
+  early: Set<number>;
+  /** All partials are here; where this rank owns the chunk, its result is too. */
+  summed: boolean;
+  /** The sum, or what it takes to make it, is here. */
+  done: boolean;
 }
 
-const none: ReadonlySet<number> = new Set();
-const fresh: BucketProgress = {
-  ready: false,
-  partials: none,
-  earlyPartials: none,
-  summed: false,
-  reduced: none,
-  applied: false,
-};
-
-/** The state before `step`, with nothing sent or received. */
-export function beginAllReduce(plan: AllReducePlan, step: number): AllReduceState {
-  return { step, buckets: plan.buckets.map(() => fresh) };
+export interface BucketProgress {
+  ready: boolean;
+  readonly chunks: readonly ChunkProgress[];
 }
 
-/**
- * What one event does.
- *
- * @throws LockstepError ERR_PROTOCOL where a peer sends what it cannot have: a wrong step, node or rank, or twice
- */
-export function allReduce(plan: AllReducePlan, state: AllReduceState, event: AllReduceEvent): AllReduceTransition {
-  switch (event.type) {
-    case 'ready':
-      return onReady(plan, state, event.step, event.bucket);
-    case 'partial':
-      return onPartial(plan, state, event);
-    case 'reduced':
-      return onReduced(plan, state, event);
+export class AllReduce {
+  readonly #plan: AllReducePlan;
+  readonly #numChunks: number;
+  readonly #buckets: readonly BucketProgress[];
+  /** Frames that have not left, by rank. */
+  readonly #unsent: number[];
+  #step: number;
+  #numReady = 0;
+  #numDone = 0;
+  #numUnsent = 0;
+
+  /** Before `step`, with nothing sent or received. */
+  constructor(plan: AllReducePlan, step: number) {
+    this.#plan = plan;
+    this.#step = step;
+    this.#numChunks = plan.buckets.reduce((sum, { chunks }) => sum + chunks.length, 0);
+    this.#buckets = plan.buckets.map(({ chunks }) => ({ ready: false, chunks: chunks.map(freshProgress) }));
+    this.#unsent = new Array<number>(plan.worldSize).fill(0);
   }
-}
 
-function onReady(plan: AllReducePlan, state: AllReduceState, step: number, bucket: number): AllReduceTransition {
-  const progress = progressOf(state, bucket);
-  if (step !== state.step || progress.ready) refuse(plan, state, `bucket ${bucket} was made ready for step ${step}`);
-  const sends = peersInOrder(plan)
-    .filter((to) => chunkElements(plan, bucket, to) > 0)
-    .flatMap((to) => ownNodes(plan).map((node) => ({ type: 'send-partial', to, bucket, node }) as const));
-  return advance(plan, update(state, bucket, { ...progress, ready: true }), bucket, sends);
-}
-
-function onPartial(
-  plan: AllReducePlan,
-  state: AllReduceState,
-  event: Extract<AllReduceEvent, { type: 'partial' }>,
-): AllReduceTransition {
-  const { from, step, bucket, node } = event;
-  const progress = progressOf(state, bucket);
-  const expected = plan.nodesByRank[from]?.some(({ id }) => id === node);
-  if (!expected || from === plan.rank) refuse(plan, state, `rank ${from} sent a partial of tree node ${node}`);
-  if (step === state.step + 1) {
-    if (!progress.summed) refuse(plan, state, `rank ${from} sent a partial of step ${step} without our chunk`);
-    const earlyPartials = withNew(progress.earlyPartials, node, () => describe(plan, state, from));
-    return { state: update(state, bucket, { ...progress, earlyPartials }), effects: [], reason: waiting(plan, state) };
+  /** The step that is not committed yet. */
+  get step(): number {
+    return this.#step;
   }
-  if (step !== state.step) refuse(plan, state, `rank ${from} sent a partial of step ${step}`);
-  const partials = withNew(progress.partials, node, () => describe(plan, state, from));
-  return advance(plan, update(state, bucket, { ...progress, partials }), bucket, []);
-}
 
-function onReduced(
-  plan: AllReducePlan,
-  state: AllReduceState,
-  event: Extract<AllReduceEvent, { type: 'reduced' }>,
-): AllReduceTransition {
-  const { from, step, bucket } = event;
-  const progress = progressOf(state, bucket);
-  if (step !== state.step || !progress.ready) refuse(plan, state, `rank ${from} sent a reduced chunk of step ${step}`);
-  if (from === plan.rank || chunkElements(plan, bucket, from) === 0) {
-    refuse(plan, state, `rank ${from} sent a chunk of bucket ${bucket} that it does not own`);
+  /** For waiting.ts. */
+  get buckets(): readonly BucketProgress[] {
+    return this.#buckets;
   }
-  const reduced = withNew(progress.reduced, from, () => describe(plan, state, from));
-  return advance(plan, update(state, bucket, { ...progress, reduced }), bucket, []);
-}
 
-/** Carries a bucket as far as what has arrived allows: sum, apply, and the commit with the last bucket. */
-function advance(
-  plan: AllReducePlan,
-  before: AllReduceState,
-  bucket: number,
-  sends: readonly AllReduceEffect[],
-): AllReduceTransition {
-  const effects = [...sends];
-  let progress = progressOf(before, bucket);
-  if (!progress.summed && progress.ready && progress.partials.size === numRemoteNodes(plan, bucket)) {
-    const owned = chunkElements(plan, bucket, plan.rank) > 0;
-    progress = {
-      ...progress,
-      summed: true,
-      reduced: owned ? new Set([...progress.reduced, plan.rank]) : progress.reduced,
-    };
-    if (owned) {
-      effects.push({ type: 'sum', bucket });
-      effects.push(...peersInOrder(plan).map((to) => ({ type: 'send-reduced', to, bucket }) as const));
+  get numUnsent(): number {
+    return this.#numUnsent;
+  }
+
+  /**
+   * Refuses a frame that its sender cannot have sent, and changes nothing.
+   *
+   * @throws LockstepError ERR_PROTOCOL: a wrong step, bucket, chunk, node or rank, or twice
+   */
+  check(event: Extract<AllReduceEvent, { type: 'partial' | 'result' }>): void {
+    if (event.type === 'partial') this.#checkPartial(event);
+    else this.#checkResult(event);
+  }
+
+  /** What one event does: effects to be carried out in order. Frames are checked before. */
+  take(event: AllReduceEvent): AllReduceEffect[] {
+    const effects: AllReduceEffect[] = [];
+    switch (event.type) {
+      case 'ready':
+        this.#onReady(event.step, event.bucket, effects);
+        break;
+      case 'partial':
+        this.#onPartial(event, effects);
+        break;
+      case 'result':
+        this.#finish(this.#at(event.bucket, event.chunk), effects);
+        break;
+      case 'sent':
+        if (event.step === this.#step) this.#onSent(event.to, 1);
+        break;
+      case 'ahead':
+        this.#onSent(event.from, this.#unsent[event.from] ?? 0);
+        break;
+    }
+    this.#commitIfComplete(effects);
+    return effects;
+  }
+
+  #checkPartial(event: Extract<AllReduceEvent, { type: 'partial' }>): void {
+    const { from, step, node } = event;
+    const { chunk, progress, isReady } = this.#at(event.bucket, event.chunk);
+    if (chunk.route.partialsFrom.get(node) !== from) this.#refuse(`rank ${from} sent a partial of tree node ${node}`);
+    if (step !== this.#step && step !== this.#step + 1) this.#refuse(`rank ${from} sent a partial of step ${step}`);
+    const isEarly = step > this.#step;
+    const hasOurs = hasRoomForEarly(this.#plan, chunk) ? isReady : progress.summed && chunk.owner !== null;
+    if (isEarly && !hasOurs) this.#refuse(`rank ${from} sent a partial of step ${step} without our part of the last`);
+    if ((isEarly ? progress.early : progress.arrived).has(node)) {
+      this.#refuse(`the partial of tree node ${node} from rank ${from} came twice`);
     }
   }
-  if (!progress.applied && progress.summed && progress.reduced.size === numOwners(plan, bucket)) {
-    progress = { ...progress, applied: true };
-    effects.push({ type: 'apply', bucket });
+
+  #checkResult(event: Extract<AllReduceEvent, { type: 'result' }>): void {
+    const { from, step } = event;
+    const { chunk, progress, isReady } = this.#at(event.bucket, event.chunk);
+    if (step !== this.#step || !isReady) this.#refuse(`rank ${from} sent a result of step ${step}`);
+    if (chunk.route.resultFrom !== from) this.#refuse(`rank ${from} sent a result of chunk ${chunk.index}`);
+    if (progress.done) this.#refuse(`the result of chunk ${chunk.index} from rank ${from} came twice`);
   }
-  const state = update(before, bucket, progress);
-  if (!state.buckets.every(({ applied }) => applied)) return { state, effects, reason: waiting(plan, state) };
-  effects.push({ type: 'commit', step: state.step });
-  return { state: nextStep(state), effects, reason: null };
+
+  #onReady(step: number, index: number, effects: AllReduceEffect[]): void {
+    const progress = this.#buckets[index];
+    const bucket = this.#plan.buckets[index];
+    if (step !== this.#step || !progress || !bucket || progress.ready) {
+      this.#refuse(`bucket ${index} was made ready for step ${step}`);
+    }
+    progress.ready = true;
+    this.#numReady++;
+    const { chunks } = bucket;
+    for (const [turn] of chunks.entries()) {
+      // The next rank's chunk first, as in `partialsTo`.
+      const chunk = chunks[(turn + this.#plan.rank + 1) % chunks.length];
+      if (chunk) this.#sendPartials({ bucket, chunk }, effects);
+    }
+    for (const { index: chunk } of chunks) this.#sumIfComplete(this.#at(index, chunk), effects);
+  }
+
+  #onPartial(event: Extract<AllReduceEvent, { type: 'partial' }>, effects: AllReduceEffect[]): void {
+    const at = this.#at(event.bucket, event.chunk);
+    if (event.step > this.#step) {
+      at.progress.early.add(event.node);
+      return;
+    }
+    at.progress.arrived.add(event.node);
+    this.#sumIfComplete(at, effects);
+  }
+
+  #sumIfComplete(at: Located, effects: AllReduceEffect[]): void {
+    const { chunk, progress } = at;
+    const { partialsFrom, resultFrom } = chunk.route;
+    if (resultFrom !== null || !at.isReady || progress.arrived.size < partialsFrom.size) return;
+    progress.summed = true;
+    if (chunk.owner !== null) effects.push({ type: 'sum', bucket: at.bucket, chunk });
+    this.#finish(at, effects);
+  }
+
+  #finish({ bucket, chunk, progress }: Located, effects: AllReduceEffect[]): void {
+    progress.done = true;
+    this.#numDone++;
+    const { resultTo: to } = chunk.route;
+    if (to.length === 0) return;
+    effects.push({ type: 'send-result', to, bucket, chunk });
+    this.#countUnsent(to);
+  }
+
+  #sendPartials({ bucket, chunk }: Place, effects: AllReduceEffect[]): void {
+    const { partialsTo: to, nodes } = chunk.route;
+    if (to.length === 0) return;
+    for (const node of nodes) {
+      effects.push({ type: 'send-partial', to, bucket, chunk, node });
+      this.#countUnsent(to);
+    }
+  }
+
+  #countUnsent(to: readonly number[]): void {
+    for (const rank of to) this.#unsent[rank] = (this.#unsent[rank] ?? 0) + 1;
+    this.#numUnsent += to.length;
+  }
+
+  #onSent(to: number, count: number): void {
+    // Where the peer's next frame told it before, the socket tells it again.
+    const left = Math.min(count, this.#unsent[to] ?? 0);
+    this.#unsent[to] = (this.#unsent[to] ?? 0) - left;
+    this.#numUnsent -= left;
+  }
+
+  #commitIfComplete(effects: AllReduceEffect[]): void {
+    const isComplete = this.#numReady === this.#buckets.length && this.#numDone === this.#numChunks;
+    if (!isComplete || this.#numUnsent > 0) return;
+    effects.push({ type: 'commit', step: this.#step });
+    this.#step++;
+    this.#numReady = 0;
+    this.#numDone = 0;
+    for (const bucket of this.#buckets) {
+      bucket.ready = false;
+      for (const progress of bucket.chunks) beginNext(progress);
+    }
+  }
+
+  #at(bucketIndex: number, chunkIndex: number): Located {
+    const bucket = this.#plan.buckets[bucketIndex];
+    const bucketProgress = this.#buckets[bucketIndex];
+    if (!bucket || !bucketProgress) this.#refuse(`bucket ${bucketIndex} of ${this.#buckets.length} was named`);
+    const chunk = bucket.chunks[chunkIndex];
+    const progress = bucketProgress.chunks[chunkIndex];
+    if (!chunk || !progress) this.#refuse(`chunk ${chunkIndex} of ${bucket.chunks.length} was named`);
+    return { bucket, chunk, progress, isReady: bucketProgress.ready };
+  }
+
+  #refuse(found: string): never {
+    const { rank, generation } = this.#plan;
+    throw new LockstepError(
+      'ERR_PROTOCOL',
+      `All-reduce: ${found}, which rank ${rank} cannot take at step ${this.#step} of generation ${generation}.`,
+    );
+  }
 }
 
-function nextStep(state: AllReduceState): AllReduceState {
-  const buckets = state.buckets.map(({ earlyPartials }) => ({ ...fresh, partials: earlyPartials }));
-  return { step: state.step + 1, buckets };
+interface Located extends Place {
+  readonly progress: ChunkProgress;
+  readonly isReady: boolean;
 }
 
-/** Why the current step is not committed: the first bucket that waits, and for whom. */
-export function waiting(plan: AllReducePlan, state: AllReduceState): string | null {
-  const index = state.buckets.findIndex(({ applied }) => !applied);
-  const progress = state.buckets[index];
-  if (!progress) return null;
-  const bucket = `Step ${state.step} is not committed: bucket ${index} of ${state.buckets.length}`;
-  if (!progress.ready) return `${bucket} waits for this worker's own gradient`;
-  const late = plan.nodesByRank.flatMap((nodes, rank) =>
-    rank !== plan.rank && nodes.some(({ id }) => !progress.partials.has(id)) ? [rank] : [],
-  );
-  if (!progress.summed) return `${bucket} waits for partials from rank ${late.join(', ')}`;
-  const owners = plan.nodesByRank.flatMap((_, rank) =>
-    chunkElements(plan, index, rank) > 0 && !progress.reduced.has(rank) ? [rank] : [],
-  );
-  return `${bucket} waits for reduced chunks from rank ${owners.join(', ')}`;
+/** Whether partials of the next step have a place of their own: where a third rank may be late with this step's. */
+export function hasRoomForEarly({ worldSize }: AllReducePlan, { owner }: Chunk): boolean {
+  return owner === null && worldSize > 2;
 }
 
-/** The other ranks, the next one first: so that not all send to the same rank at once. */
-function peersInOrder(plan: AllReducePlan): number[] {
-  const worldSize = plan.nodesByRank.length;
-  return Array.from({ length: worldSize - 1 }, (_, i) => (plan.rank + 1 + i) % worldSize);
+function freshProgress(): ChunkProgress {
+  return { arrived: new Set(), early: new Set(), summed: false, done: false };
 }
 
-function ownNodes(plan: AllReducePlan): readonly TreeNode[] {
-  return plan.nodesByRank[plan.rank] ?? [];
-}
-
-function chunkElements(plan: AllReducePlan, bucket: number, rank: number): number {
-  return plan.buckets[bucket]?.chunks[rank]?.elements ?? 0;
-}
-
-function numRemoteNodes(plan: AllReducePlan, bucket: number): number {
-  if (chunkElements(plan, bucket, plan.rank) === 0) return 0;
-  return plan.nodesByRank.reduce((sum, nodes, rank) => (rank === plan.rank ? sum : sum + nodes.length), 0);
-}
-
-function numOwners(plan: AllReducePlan, bucket: number): number {
-  return plan.buckets[bucket]?.chunks.filter(({ elements }) => elements > 0).length ?? 0;
-}
-
-function progressOf(state: AllReduceState, bucket: number): BucketProgress {
-  const progress = state.buckets[bucket];
-  if (progress) return progress;
-  throw new LockstepError('ERR_PROTOCOL', `Bucket ${bucket} was named; there are ${state.buckets.length}.`);
-}
-
-function update(state: AllReduceState, bucket: number, progress: BucketProgress): AllReduceState {
-  return { ...state, buckets: state.buckets.with(bucket, progress) };
-}
-
-function withNew(seen: ReadonlySet<number>, value: number, who: () => string): ReadonlySet<number> {
-  if (seen.has(value)) throw new LockstepError('ERR_PROTOCOL', `${who()}: part ${value} came twice.`);
-  return new Set([...seen, value]);
-}
-
-function describe(plan: AllReducePlan, state: AllReduceState, from: number): string {
-  return `All-reduce of generation ${plan.generation}, step ${state.step}, rank ${plan.rank}, from rank ${from}`;
-}
-
-function refuse(plan: AllReducePlan, state: AllReduceState, found: string): never {
-  throw new LockstepError(
-    'ERR_PROTOCOL',
-    `${found}, which rank ${plan.rank} cannot take at step ${state.step} of generation ${plan.generation}.`,
-  );
+function beginNext(progress: ChunkProgress): void {
+  const { arrived, early } = progress;
+  arrived.clear();
+  progress.arrived = early;
+  progress.early = arrived;
+  progress.summed = false;
+  progress.done = false;
 }

@@ -1,6 +1,6 @@
 /**
- * Where each element of the flat state is reduced: segments are cut into buckets, a bucket into one chunk per rank. All
- * boundaries are multiples of 16 elements (64 bytes), and depend on the layout and the world size alone.
+ * The units in which the flat state is reduced: segments are cut into buckets. All boundaries are multiples of 16 elements
+ * (64 bytes), and depend on the layout alone.
  */
 import { assert } from '../errors.js';
 
@@ -12,14 +12,6 @@ export interface Bucket {
   readonly elements: number;
   /** The first of its elements that the optimizer updates; the others are assigned. */
   readonly trainableElements: number;
-  /** Chunk `rank` of the bucket is `chunks[rank]`; a small bucket leaves the last ranks without one. */
-  readonly chunks: readonly Chunk[];
-}
-
-/** The part of a bucket that one rank owns, in elements from the segment's start. */
-export interface Chunk {
-  readonly offset: number;
-  readonly elements: number;
 }
 
 export interface SegmentExtent {
@@ -30,17 +22,11 @@ export interface SegmentExtent {
 
 const alignment = 16;
 
-export interface BucketOptions {
-  readonly worldSize: number;
-  /** Upper bound of a bucket, in bytes. @default 4 MiB */
-  readonly bucketBytes?: number;
-}
-
 export const defaultBucketBytes = 4 * 1024 * 1024;
 
-/** Cuts the segments into buckets, and each bucket into a chunk for each rank. */
-export function planBuckets(segments: readonly SegmentExtent[], options: BucketOptions): Bucket[] {
-  const bucketElements = Math.max(alignment, alignUp((options.bucketBytes ?? defaultBucketBytes) / 4));
+/** Cuts the segments into buckets of at most `bucketBytes`. */
+export function planBuckets(segments: readonly SegmentExtent[], bucketBytes = defaultBucketBytes): Bucket[] {
+  const bucketElements = Math.max(alignment, Math.ceil(bucketBytes / 4 / alignment) * alignment);
   const buckets: Bucket[] = [];
   for (const [segment, { reducedElements, trainableElements }] of segments.entries()) {
     assert(
@@ -55,22 +41,18 @@ export function planBuckets(segments: readonly SegmentExtent[], options: BucketO
         offset,
         elements: size,
         trainableElements: Math.min(size, Math.max(0, trainableElements - offset)),
-        chunks: planChunks(offset, size, options.worldSize),
       });
     }
   }
   return buckets;
 }
 
-function planChunks(offset: number, elements: number, worldSize: number): Chunk[] {
+/** A range of `elements` in `count` parts of whole cache lines, none with two lines more than another. */
+export function divide(offset: number, elements: number, count: number): { offset: number; elements: number }[] {
   const lines = elements / alignment;
-  return Array.from({ length: worldSize }, (_, rank) => {
-    const first = Math.floor((rank * lines) / worldSize) * alignment;
-    const end = Math.floor(((rank + 1) * lines) / worldSize) * alignment;
+  return Array.from({ length: count }, (_, part) => {
+    const first = Math.floor((part * lines) / count) * alignment;
+    const end = Math.floor(((part + 1) * lines) / count) * alignment;
     return { offset: offset + first, elements: end - first };
   });
-}
-
-function alignUp(elements: number): number {
-  return Math.ceil(elements / alignment) * alignment;
 }

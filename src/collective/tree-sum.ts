@@ -5,10 +5,10 @@ import type { TreeNode } from './tree.js';
 export interface TreeSumOptions {
   /** Byte address of a node's partial where there is one, or undefined: then its children are summed. */
   readonly addressOf: (node: TreeNode) => number | undefined;
-  /** Byte address of the result. Distinct from every partial. */
+  /** Byte address of the result. It may be that of a partial: it is written last. */
   readonly destination: number;
-  /** Byte address of an area of `numElements` floats for each level of the tree. */
-  readonly scratch: (level: number) => number;
+  /** Byte address of scratch area `index`, of `numElements` floats. There are two for each level of the tree. */
+  readonly scratch: (index: number) => number;
   readonly numElements: number;
   readonly add: (destination: number, left: number, right: number, numElements: number) => void;
 }
@@ -25,8 +25,8 @@ function sumInto(node: TreeNode, destination: number, level: number, options: Tr
   const present = options.addressOf(node);
   if (present !== undefined) return present;
   assert(node.children, `the partial of slot ${node.firstSlot} is missing`);
-  const left = sumInto(node.children[0], destination, level + 1, options);
-  const right = sumInto(node.children[1], options.scratch(level), level + 1, options);
+  const left = sumInto(node.children[0], options.scratch(2 * level), level + 1, options);
+  const right = sumInto(node.children[1], options.scratch(2 * level + 1), level + 1, options);
   options.add(destination, left, right, options.numElements);
   return destination;
 }

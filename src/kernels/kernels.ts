@@ -65,8 +65,17 @@ export interface Kernels {
    * Denormal velocities become zero.
    */
   readonly sgd: (addresses: SgdAddresses, n: number, coefficients: SgdCoefficients) => void;
-  /** The unsigned 32-bit digest that checksum.ts specifies. */
-  readonly checksum: (address: number, numBytes: number) => number;
+  /**
+   * The digest that checksum.ts specifies, of bytes that come in pieces: `checksumBegin` once, `checksumUpdate` with pieces
+   * whose lengths are multiples of 128 bytes, and `checksumEnd`. What is between lies at `state`, `checksumStateBytes` long.
+   */
+  readonly checksumBegin: (state: number) => void;
+  readonly checksumUpdate: (state: number, address: number, numBytes: number) => void;
+  /**
+   * The unsigned 32-bit digest of `totalBytes`, of which the last `totalBytes % 128` lie at `address` and were not in a
+   * piece. It leaves `state` as it is.
+   */
+  readonly checksumEnd: (state: number, address: number, totalBytes: number) => number;
   /** Whether no element is an infinity or NaN. */
   readonly allFinite: (address: number, n: number) => boolean;
 }
@@ -79,9 +88,14 @@ interface Exports {
   readonly sgd: (p: number, g: number, n: number, learningRate: number) => void;
   readonly momentum: (p: number, g: number, v: number, n: number, learningRate: number, momentum: number) => void;
   readonly nesterov: (p: number, g: number, v: number, n: number, learningRate: number, momentum: number) => void;
-  readonly checksum: (address: number, numBytes: number) => number;
+  readonly checksumBegin: (state: number) => void;
+  readonly checksumUpdate: (state: number, address: number, numBytes: number) => void;
+  readonly checksumEnd: (state: number, address: number, totalBytes: number) => number;
   readonly allFinite: (address: number, n: number) => number;
 }
+
+/** Length of a checksum's state, in bytes. */
+export const checksumStateBytes = 128;
 
 /** Compiled once per thread; an instance per memory is then cheap. */
 let compiled: WebAssembly.Module | undefined;
@@ -106,7 +120,17 @@ export function instantiateKernels(memory: WebAssembly.Memory): Kernels {
       else if (nesterov) wasm.nesterov(parameters, gradient, moment1, n, learningRate, momentum);
       else wasm.momentum(parameters, gradient, moment1, n, learningRate, momentum);
     },
-    checksum: (address, numBytes) => wasm.checksum(address, numBytes) >>> 0,
+    checksumBegin: wasm.checksumBegin,
+    checksumUpdate: wasm.checksumUpdate,
+    checksumEnd: (state, address, totalBytes) => wasm.checksumEnd(state, address, totalBytes) >>> 0,
     allFinite: (address, n) => wasm.allFinite(address, n) === 1,
   };
+}
+
+/** The digest of bytes that are all there; `state` as for `checksumBegin`. */
+export function checksumOf(kernels: Kernels, state: number, address: number, numBytes: number): number {
+  const inBlocks = numBytes - (numBytes % checksumStateBytes);
+  kernels.checksumBegin(state);
+  kernels.checksumUpdate(state, address, inBlocks);
+  return kernels.checksumEnd(state, address + inBlocks, numBytes);
 }

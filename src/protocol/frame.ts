@@ -2,14 +2,14 @@
  * Bulk frames: a fixed header and raw little-endian float32, never packed element by element. All numbers of the header
  * are little-endian. A frame travels as one binary WebSocket message.
  *
- * offset  0  u8   frame version (1)
- *         1  u8   kind: 1 partial, 2 reduced
+ * offset  0  u8   frame version (2)
+ *         1  u8   kind: 1 partial, 2 result
  *         2  u16  zero
  *         4  u32  generation
  *         8  u64  step
  *        16  u32  bucket
- *        20  u32  chunk: the rank that owns it
- *        24  u32  tree node of a partial; 0 for a reduced chunk
+ *        20  u32  chunk: its place in the bucket
+ *        24  u32  tree node of a partial; 0 for a result
  *        28  u32  number of bytes that follow the header
  *        32  u32  checksum of those bytes (src/kernels)
  *        36  u32  checksum of the 36 bytes before
@@ -17,8 +17,8 @@
 import { LockstepError } from '../errors.js';
 
 export const frameHeaderBytes = 40;
-const frameVersion = 1;
-const kinds = ['partial', 'reduced'] as const;
+const frameVersion = 2;
+const kinds = ['partial', 'result'] as const;
 
 export interface FrameHeader {
   readonly kind: (typeof kinds)[number];

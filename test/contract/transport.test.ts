@@ -121,7 +121,7 @@ describe.each(['tcp', 'unix'] as const)('the %s transport', (kind) => {
     dialled.close();
   });
 
-  it('carries a bulk frame from shared memory, bit for bit', async () => {
+  it('carries a bulk frame from shared memory, bit for bit, and tells when it has left', async () => {
     const accepted = world.next();
     const dialled = await reach();
     const shared = new Uint8Array(new SharedArrayBuffer(600_000)).map((_, i) => (i * 31) & 255);
@@ -133,8 +133,11 @@ describe.each(['tcp', 'unix'] as const)('the %s transport', (kind) => {
           });
         }),
     );
-    dialled.sendBulk(Uint8Array.of(1, 2, 3), shared);
+    const left = new Promise<void>((resolve) => {
+      dialled.sendBulk(Uint8Array.of(1, 2, 3), shared, resolve);
+    });
     const whole = await received;
+    await left;
     expect(whole.subarray(0, 3)).toEqual(Buffer.from([1, 2, 3]));
     expect(Buffer.compare(whole.subarray(3), Buffer.from(shared))).toBe(0);
     dialled.close();
@@ -159,7 +162,7 @@ describe.each(['tcp', 'unix'] as const)('the %s transport', (kind) => {
   it('closes on a message over the limit instead of taking it in', async () => {
     const accepted = world.next();
     const dialled = await reach();
-    dialled.sendBulk(new Uint8Array(1), new Uint8Array(maxMessageBytes + 1));
+    dialled.sendBulk(new Uint8Array(1), new Uint8Array(maxMessageBytes + 1), () => undefined);
     expect((await (await accepted).closed).code).toBe(1006);
     expect((await dialled.closed).code).toBe(1009);
   });

@@ -4,7 +4,7 @@ import { decodeFrameHeader, encodeFrameHeader, type FrameHeader } from '../../sr
 
 const uint32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const headers: fc.Arbitrary<FrameHeader> = fc.record({
-  kind: fc.constantFrom('partial', 'reduced'),
+  kind: fc.constantFrom('partial', 'result'),
   generation: uint32,
   step: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
   bucket: uint32,
@@ -36,7 +36,7 @@ describe('the header of a bulk frame', () => {
 
   it('is laid out as its page says', () => {
     const view = new DataView(encodeFrameHeader(header).buffer);
-    expect([view.byteLength, view.getUint8(0), view.getUint8(1)]).toEqual([40, 1, 1]);
+    expect([view.byteLength, view.getUint8(0), view.getUint8(1)]).toEqual([40, 2, 1]);
     expect([view.getUint32(4, true), view.getBigUint64(8, true), view.getUint32(24, true)]).toEqual([3, 70_000n, 5]);
   });
 
@@ -54,7 +54,7 @@ describe('the header of a bulk frame', () => {
   it('is refused when it is of another version or cut short, with both values named', () => {
     const bytes = encodeFrameHeader(header);
     bytes[0] = 9;
-    expect(() => decodeFrameHeader(bytes)).toThrow('version 9 came; expected 1');
+    expect(() => decodeFrameHeader(bytes)).toThrow('version 9 came; expected 2');
     expect(() => decodeFrameHeader(bytes.subarray(0, 12))).toThrow('has 40 bytes; 12 came');
   });
 });

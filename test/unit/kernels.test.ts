@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { instantiateKernels, type AdamCoefficients } from '../../src/kernels/kernels.js';
+import {
+  checksumOf,
+  checksumStateBytes,
+  instantiateKernels,
+  type AdamCoefficients,
+} from '../../src/kernels/kernels.js';
 import * as reference from '../../src/kernels/reference.js';
 
 const { checksum } = reference;
@@ -13,6 +18,8 @@ const GAP = 7.5;
 
 const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
 const kernels = instantiateKernels(memory);
+/** Where a checksum's state lies, far from what it is of. */
+const checksumState = 32_768;
 
 /** Any float32, with the values where kernels go wrong well represented. */
 const anyFloat = fc.oneof(
@@ -176,7 +183,25 @@ describe('a kernel has the bits of its plain twin, for any values, length and al
     fc.assert(
       fc.property(anyBytes(0, 700), fc.integer({ min: 0, max: 17 }), (bytes, address) => {
         new Uint8Array(memory.buffer, address, bytes.length).set(bytes);
-        expect(kernels.checksum(address, bytes.length)).toBe(checksum(bytes));
+        expect(checksumOf(kernels, checksumState, address, bytes.length)).toBe(checksum(bytes));
+      }),
+    );
+  });
+
+  it('checksum, of bytes that come in pieces', () => {
+    const blocks = fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 4 });
+    fc.assert(
+      fc.property(blocks, anyBytes(0, 127), fc.integer(), (pieces, rest, seed) => {
+        const inBlocks = pieces.reduce((sum, piece) => sum + piece, 0) * checksumStateBytes;
+        const bytes = Uint8Array.from({ length: inBlocks + rest.length }, (_, i) => Math.imul(i, seed) >> 8);
+        new Uint8Array(memory.buffer, 0, bytes.length).set(bytes);
+        kernels.checksumBegin(checksumState);
+        let at = 0;
+        for (const piece of pieces) {
+          kernels.checksumUpdate(checksumState, at, piece * checksumStateBytes);
+          at += piece * checksumStateBytes;
+        }
+        expect(kernels.checksumEnd(checksumState, at, bytes.length)).toBe(checksum(bytes));
       }),
     );
   });
@@ -222,11 +247,14 @@ describe('kernels', () => {
     const address = 2 ** 32 - n * ELEMENT_BYTES;
     const array = new Float32Array(large.buffer, address, n);
     array.set([1, 2, 3, 4, 5, 6]);
-    const { add, allFinite, checksum: digest } = instantiateKernels(large);
+    const atItsEnd = instantiateKernels(large);
+    const { add, allFinite } = atItsEnd;
     add(address, address, address, n);
     expect(Array.from(array)).toEqual([2, 4, 6, 8, 10, 12]);
     expect(allFinite(address, n)).toBe(true);
-    expect(digest(address, n * ELEMENT_BYTES)).toBe(checksum(new Uint8Array(Float32Array.from(array).buffer)));
+    expect(checksumOf(atItsEnd, 0, address, n * ELEMENT_BYTES)).toBe(
+      checksum(new Uint8Array(Float32Array.from(array).buffer)),
+    );
   });
 });
 

@@ -51,7 +51,7 @@ describe('sumTree', () => {
     const sum = sumTree(root, {
       addressOf: (node) => (present(node) ? address(node) : undefined),
       destination: 1,
-      scratch: (level) => 100 + level,
+      scratch: (index) => 100 + index,
       numElements: 1,
       add: (destination, left, right) =>
         cells.set(destination, `(${cells.get(left) ?? '?'}+${cells.get(right) ?? '?'})`),

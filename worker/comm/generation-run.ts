@@ -1,11 +1,7 @@
 /** One generation in the comm thread: its links, its reduction, and the pace that it keeps with the compute thread. */
-import type { AllReducePlan } from '../../src/collective/all-reduce.js';
-import { planBuckets } from '../../src/collective/buckets.js';
-import { coveringNodes, reductionTree, type TreeNode } from '../../src/collective/tree.js';
+import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import type { Layout } from '../../src/state/layout.js';
-import type { Generation } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import type { Connection } from '../../transport/connection.js';
 import type { GenerationSetup } from './channel.js';
@@ -32,7 +28,7 @@ export class GenerationRun implements PeerAcceptor {
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(setup: GenerationSetup, options: GenerationRunOptions) {
-    const { runId, generation, rank, slots, optimizer, step } = setup;
+    const { runId, generation, rank, optimizer, step } = setup;
     const { token, limits, hostId } = options;
     this.#setup = setup;
     this.#options = options;
@@ -50,12 +46,15 @@ export class GenerationRun implements PeerAcceptor {
     });
     const { connections } = this.#links;
     this.#reduction = new Reduction({
-      plan: planAllReduce(setup),
-      tree: reductionTree(slots),
+      plan: planGeneration(setup),
       memory: FlatMemory.attach(setup.memory),
       optimizer,
       step,
-      send: (to, header, payload) => connections.get(to)?.sendBulk(header, payload),
+      send: (to, header, payload, onSent) => {
+        connections.get(to)?.sendBulk(header, payload, () => {
+          this.#guard(onSent);
+        });
+      },
       onCommit: (committed) => {
         this.#words.markCommitted(committed);
       },
@@ -99,12 +98,9 @@ export class GenerationRun implements PeerAcceptor {
 
   #listen(rank: number, connection: Connection): void {
     connection.onMessage((fragments) => {
-      if (this.#abort.signal.aborted) return;
-      try {
+      this.#guard(() => {
         this.#reduction.onFrame(rank, fragments);
-      } catch (error) {
-        this.#fail(error);
-      }
+      });
     });
     void connection.closed.then(({ code, reason }) => {
       this.#onPeerGone(rank, reason || `code ${code}`);
@@ -122,6 +118,16 @@ export class GenerationRun implements PeerAcceptor {
     this.#timers.add(timer);
   }
 
+  /** Does what a socket tells of, unless this generation has ended. */
+  #guard(action: () => void): void {
+    if (this.#abort.signal.aborted) return;
+    try {
+      action();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
   #fail(error: unknown): void {
     if (this.#abort.signal.aborted) return;
     this.close();
@@ -130,18 +136,17 @@ export class GenerationRun implements PeerAcceptor {
 }
 
 /** The plan of a generation's all-reduce, from what all its workers know. */
-export function planAllReduce(setup: {
-  readonly generation: Generation;
-  readonly rank: number;
-  readonly slots: number;
-  readonly layout: Layout;
-  readonly bucketBytes: number;
-}): AllReducePlan {
+export function planGeneration(
+  setup: Pick<GenerationSetup, 'generation' | 'rank' | 'slots' | 'layout' | 'bucketBytes'>,
+): AllReducePlan {
   const { generation, rank, slots, layout, bucketBytes } = setup;
-  const tree = reductionTree(slots);
-  const nodesByRank = generation.workers.map(({ firstSlot, endSlot }): TreeNode[] =>
-    coveringNodes(tree, firstSlot, endSlot),
-  );
-  const buckets = planBuckets(layout.segments, { worldSize: generation.workers.length, bucketBytes });
-  return { generation: generation.generation, rank, buckets, nodesByRank };
+  const { workers } = generation;
+  return planAllReduce({
+    generation: generation.generation,
+    rank,
+    slots,
+    workers,
+    segments: layout.segments,
+    bucketBytes,
+  });
 }

@@ -2,31 +2,34 @@
  * Carries out what the all-reduce machine decides, on the shared memory and the links: sums, sends, takes frames in, and
  * applies the optimizer. It decides nothing itself.
  */
-import { allReduce, beginAllReduce, waiting } from '../../src/collective/all-reduce.js';
-import type {
-  AllReduceEffect,
-  AllReduceEvent,
-  AllReducePlan,
-  AllReduceState,
-} from '../../src/collective/all-reduce.js';
-import type { Bucket, Chunk } from '../../src/collective/buckets.js';
-import { sumTree } from '../../src/collective/tree-sum.js';
-import { depthOf, type TreeNode } from '../../src/collective/tree.js';
+import { AllReduce, type AllReduceEffect, type AllReduceEvent } from '../../src/collective/all-reduce.js';
+import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import { waiting } from '../../src/collective/waiting.js';
 import { assert, LockstepError } from '../../src/errors.js';
+import { checksumOf, checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
-import { applyOptimizer, momentRegions } from '../../src/optimizer/optimizer.js';
 import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
-import { PARAMETERS, type FlatMemory } from '../../src/state/memory.js';
-import { inboxOffsets, inboxRegion, largestBucket, outboxRegion, slotRegion } from './regions.js';
+import type { FlatMemory } from '../../src/state/memory.js';
+import { CHECKSUMS } from './regions.js';
+import { Partials } from './partials.js';
+import { Update } from './update.js';
 
 const floatBytes = 4;
 
-/** Sends one bulk frame to a rank. */
-export type SendFrame = (to: number, header: Uint8Array, payload: Uint8Array) => void;
+/**
+ * Sends one bulk frame to a rank. `onSent` is called, later, when the payload has left this process's memory; never, if it
+ * cannot leave it.
+ */
+export type SendFrame = (to: number, header: Uint8Array, payload: Uint8Array, onSent: () => void) => void;
+
+/** In bytes, from the start of a segment's memory. */
+export interface FramePlace {
+  readonly segment: number;
+  readonly address: number;
+}
 
 export interface ReductionOptions {
   readonly plan: AllReducePlan;
-  readonly tree: TreeNode;
   readonly memory: FlatMemory;
   readonly optimizer: OptimizerConfig;
   readonly step: number;
@@ -36,226 +39,166 @@ export interface ReductionOptions {
 
 export class Reduction {
   readonly #options: ReductionOptions;
-  readonly #inboxOffsets: readonly number[];
-  #state: AllReduceState;
+  readonly #machine: AllReduce;
+  readonly #partials: Partials;
+  readonly #update: Update;
 
   constructor(options: ReductionOptions) {
+    const { plan, memory, optimizer, step } = options;
     this.#options = options;
-    this.#inboxOffsets = inboxOffsets(options.plan);
-    this.#state = beginAllReduce(options.plan, options.step);
+    this.#machine = new AllReduce(plan, step);
+    this.#partials = new Partials(plan, memory);
+    this.#update = new Update({ plan, memory, optimizer, partials: this.#partials });
   }
 
   /** The step that is not committed yet, counted from 0. */
   get step(): number {
-    return this.#state.step;
+    return this.#machine.step;
   }
 
   /** Why it is not committed. */
   get waiting(): string | null {
-    return waiting(this.#options.plan, this.#state);
+    return waiting(this.#options.plan, this.#machine);
   }
 
-  /** The gradients of this worker's slots are in shared memory. */
+  /** The gradients of this worker's slots are in shared memory, those of all buckets. */
   onReady(step: number): void {
-    for (const { index } of this.#options.plan.buckets) {
-      this.#take({ type: 'ready', step, bucket: index }, () => {
-        this.#fillOutbox(index);
-      });
-    }
+    for (const { index } of this.#options.plan.buckets) this.onBucketReady(step, index);
+  }
+
+  /** Those of one bucket are; the buckets of a step come in any order. */
+  onBucketReady(step: number, index: number): void {
+    const bucket = this.#options.plan.buckets[index];
+    if (bucket) this.#partials.fillOutbox(bucket);
+    this.#take({ type: 'ready', step, bucket: index });
   }
 
   /** One bulk frame from a peer, in pieces. A frame of an older generation is dropped. */
   onFrame(from: number, fragments: readonly Uint8Array[]): void {
     const { header, payload } = splitFrame(fragments);
-    const { generation } = this.#options.plan;
-    if (header.generation < generation) return;
+    const place = this.place(from, header);
+    if (!place) return;
+    const { segment, address } = place;
+    this.#copyIn(header, payload, place);
+    if (this.#checksum(segment, from, address, header.payloadBytes) !== header.checksum) {
+      const message = `A frame of bucket ${header.bucket}, step ${header.step}, does not match its checksum.`;
+      throw new LockstepError('ERR_FRAME_CORRUPT', message);
+    }
+    this.onPlaced(from, header);
+  }
+
+  /**
+   * Where the payload belongs of a frame that begins to come in; null where its generation is over.
+   *
+   * @throws LockstepError ERR_PROTOCOL where the peer cannot have sent it
+   */
+  place(from: number, header: FrameHeader): FramePlace | null {
+    const { plan } = this.#options;
+    const { generation } = plan;
+    if (header.generation < generation) return null;
     if (header.generation > generation) {
       throw new LockstepError(
         'ERR_PROTOCOL',
         `Rank ${from} sent a frame of generation ${header.generation}; this is ${generation}.`,
       );
     }
-    const { step, bucket, chunk: owner, node } = header;
-    const expectedOwner = header.kind === 'partial' ? this.#options.plan.rank : from;
-    if (owner !== expectedOwner) {
-      const message = `Rank ${from} sent a ${header.kind} frame of chunk ${owner}; expected chunk ${expectedOwner}.`;
-      throw new LockstepError('ERR_PROTOCOL', message);
-    }
-    if (header.kind === 'partial') {
-      this.#take({ type: 'partial', from, step, bucket, node }, () => {
-        this.#store(header, payload, this.#inboxAddress(bucket, node), this.#chunk(bucket, this.#options.plan.rank));
-      });
-    } else {
-      this.#take({ type: 'reduced', from, step, bucket }, () => {
-        const chunk = this.#chunk(bucket, from);
-        this.#store(header, payload, this.#address('reduced', bucket, chunk.offset), chunk);
-      });
-    }
+    if (header.step === this.step + 1) this.#take({ type: 'ahead', from });
+    this.#machine.check(eventOf(from, header));
+    const bucket = plan.buckets[header.bucket];
+    const chunk = bucket?.chunks[header.chunk];
+    assert(bucket && chunk, 'the machine refuses what there is not');
+    const expected = chunk.elements * floatBytes;
+    if (header.payloadBytes !== expected) throw wrongLength(header, header.payloadBytes, expected);
+    const address =
+      header.kind === 'partial'
+        ? this.#partials.inboxAddress(bucket, chunk, header.node, header.step)
+        : this.#partials.resultAddress(bucket, chunk);
+    return { segment: bucket.segment, address };
   }
 
-  /** Asks the machine first, so that nothing is written for an event that it refuses. */
-  #take(event: AllReduceEvent, write: () => void): void {
-    const { state, effects } = allReduce(this.#options.plan, this.#state, event);
-    const { step } = this.#state;
-    write();
-    this.#state = state;
-    for (const effect of effects) this.#perform(effect, step);
+  /** The payload lies where it belongs, and matches its checksum. */
+  onPlaced(from: number, header: FrameHeader): void {
+    this.#take(eventOf(from, header));
+  }
+
+  #take(event: AllReduceEvent): void {
+    const { step } = this;
+    for (const effect of this.#machine.take(event)) this.#perform(effect, step);
   }
 
   #perform(effect: AllReduceEffect, step: number): void {
     switch (effect.type) {
-      case 'send-partial':
-        this.#sendPartial(effect.to, effect.bucket, effect.node, step);
+      case 'send-partial': {
+        const { to, bucket, chunk, node } = effect;
+        const address = this.#partials.ownAddress(bucket, chunk, node);
+        this.#send(to, { kind: 'partial', step, node: node.id }, bucket, chunk, address);
         break;
+      }
       case 'sum':
-        this.#sum(effect.bucket);
+        this.#partials.sum(effect.bucket, effect.chunk, step);
         break;
-      case 'send-reduced':
-        this.#sendReduced(effect.to, effect.bucket, step);
+      case 'send-result': {
+        const { to, bucket, chunk } = effect;
+        this.#send(to, { kind: 'result', step, node: 0 }, bucket, chunk, this.#partials.resultAddress(bucket, chunk));
         break;
-      case 'apply':
-        this.#apply(this.#bucket(effect.bucket), step);
-        break;
+      }
       case 'commit':
+        this.#update.apply(effect.step);
         this.#options.onCommit(effect.step);
         break;
     }
   }
 
-  /** Sums own neighbouring slots that are sent as one partial. */
-  #fillOutbox(index: number): void {
-    const { plan, memory } = this.#options;
-    if (plan.nodesByRank.length === 1) return;
-    const { offset, elements } = this.#bucket(index);
-    for (const node of plan.nodesByRank[plan.rank] ?? []) {
-      if (!node.children) continue;
-      const destination = this.#address(outboxRegion(node), index, offset);
-      const addressOf = ({ firstSlot, children }: TreeNode): number | undefined =>
-        children ? undefined : this.#address(slotRegion(firstSlot), index, offset);
-      const kernels = memory.kernels(this.#bucket(index).segment);
-      sumTree(node, { addressOf, destination, scratch: this.#scratch(index), numElements: elements, add: kernels.add });
-    }
-  }
-
-  #sum(index: number): void {
-    const { plan, tree, memory } = this.#options;
-    const { offset, elements } = this.#chunk(index, plan.rank);
-    const { segment } = this.#bucket(index);
-    const { add } = memory.kernels(segment);
-    const destination = this.#address('reduced', index, offset);
-    const addressOf = (node: TreeNode): number | undefined => this.#partialAddress(node, index, offset);
-    const sum = sumTree(tree, { addressOf, destination, scratch: this.#scratch(index), numElements: elements, add });
-    if (sum !== destination) this.#copy(segment, sum, destination, elements);
-  }
-
-  /** Where a partial of our own chunk lies: own slots in place, own subtrees in the outbox, others in the inbox. */
-  #partialAddress(node: TreeNode, bucket: number, offset: number): number | undefined {
-    const { plan } = this.#options;
-    const rank = plan.nodesByRank.findIndex((nodes) => nodes.some(({ id }) => id === node.id));
-    if (rank >= 0 && rank !== plan.rank) return this.#inboxAddress(bucket, node.id);
-    if (rank === plan.rank && node.children && plan.nodesByRank.length > 1) {
-      return this.#address(outboxRegion(node), bucket, offset);
-    }
-    const isOwnSlot = node.children === null && this.#options.memory.has(slotRegion(node.firstSlot));
-    return isOwnSlot ? this.#address(slotRegion(node.firstSlot), bucket, offset) : undefined;
-  }
-
-  #sendPartial(to: number, bucket: number, node: TreeNode, step: number): void {
-    const chunk = this.#chunk(bucket, to);
-    const region = node.children ? outboxRegion(node) : slotRegion(node.firstSlot);
-    this.#sendChunk(to, { kind: 'partial', step, bucket, chunk: to, node: node.id }, region, chunk);
-  }
-
-  #sendReduced(to: number, bucket: number, step: number): void {
-    const { rank } = this.#options.plan;
-    const chunk = this.#chunk(bucket, rank);
-    this.#sendChunk(to, { kind: 'reduced', step, bucket, chunk: rank, node: 0 }, 'reduced', chunk);
-  }
-
-  #sendChunk(
-    to: number,
-    what: Omit<FrameHeader, 'generation' | 'payloadBytes' | 'checksum'>,
-    region: string,
-    { offset, elements }: Chunk,
+  /** To several ranks alike, so that the checksum is worked out once. */
+  #send(
+    to: readonly number[],
+    what: Pick<FrameHeader, 'kind' | 'step' | 'node'>,
+    { index: bucket, segment }: RoutedBucket,
+    { index: chunk, elements }: Chunk,
+    address: number,
   ): void {
     const { memory, plan, send } = this.#options;
-    const { segment } = this.#bucket(what.bucket);
-    const address = this.#address(region, what.bucket, offset);
     const payloadBytes = elements * floatBytes;
-    const checksum = memory.kernels(segment).checksum(address, payloadBytes);
-    const header = encodeFrameHeader({ ...what, generation: plan.generation, payloadBytes, checksum });
-    send(to, header, memory.bytes(segment, address, payloadBytes));
+    const checksum = this.#checksum(segment, plan.rank, address, payloadBytes);
+    const { generation } = plan;
+    const header = encodeFrameHeader({ ...what, generation, bucket, chunk, payloadBytes, checksum });
+    const payload = memory.bytes(segment, address, payloadBytes);
+    for (const rank of to) {
+      send(rank, header, payload, () => {
+        this.#take({ type: 'sent', to: rank, step: what.step });
+      });
+    }
   }
 
-  #store(header: FrameHeader, payload: readonly Uint8Array[], address: number, chunk: Chunk): void {
-    const { memory } = this.#options;
-    const { segment } = this.#bucket(header.bucket);
-    const expected = chunk.elements * floatBytes;
+  #copyIn(header: FrameHeader, payload: readonly Uint8Array[], { segment, address }: FramePlace): void {
+    const expected = header.payloadBytes;
     const found = payload.reduce((sum, { byteLength }) => sum + byteLength, 0);
-    if (found !== expected || header.payloadBytes !== expected) {
-      const message = `A frame of bucket ${header.bucket} carries ${found} bytes; the chunk has ${expected}.`;
-      throw new LockstepError('ERR_PROTOCOL', message);
-    }
-    const target = memory.bytes(segment, address, expected);
+    if (found !== expected) throw wrongLength(header, found, expected);
+    const target = this.#options.memory.bytes(segment, address, expected);
     let written = 0;
     for (const piece of payload) {
       target.set(piece, written);
       written += piece.byteLength;
     }
-    if (memory.kernels(segment).checksum(address, expected) === header.checksum) return;
-    const message = `A frame of bucket ${header.bucket}, step ${header.step}, does not match its checksum.`;
-    throw new LockstepError('ERR_FRAME_CORRUPT', message);
   }
 
-  /** The optimizer on what is trainable; averages and scalars are assigned. */
-  #apply({ index, segment, offset, elements, trainableElements }: Bucket, step: number): void {
-    const { memory, optimizer } = this.#options;
-    const at = (region: string): number => this.#address(region, index, offset);
-    if (trainableElements > 0) {
-      const moments = Object.fromEntries(momentRegions(optimizer).map((region) => [region, at(region)]));
-      const addresses = { parameters: at(PARAMETERS), gradient: at('reduced'), ...moments };
-      applyOptimizer(optimizer, step + 1, memory.kernels(segment), addresses, trainableElements);
-    }
-    const assigned = trainableElements * floatBytes;
-    this.#copy(segment, at('reduced') + assigned, at(PARAMETERS) + assigned, elements - trainableElements);
-  }
-
-  #copy(segment: number, source: number, destination: number, elements: number): void {
+  #checksum(segment: number, rank: number, address: number, numBytes: number): number {
     const { memory } = this.#options;
-    const numBytes = elements * floatBytes;
-    memory.bytes(segment, destination, numBytes).set(memory.bytes(segment, source, numBytes));
+    const state = memory.address(CHECKSUMS, segment) + rank * checksumStateBytes;
+    return checksumOf(memory.kernels(segment), state, address, numBytes);
   }
+}
 
-  #scratch(index: number): (level: number) => number {
-    const { memory, plan, tree } = this.#options;
-    const { segment } = this.#bucket(index);
-    const levelBytes = largestBucket(plan.buckets, segment) * floatBytes;
-    const start = memory.address('scratch', segment);
-    return (level) => {
-      assert(level < depthOf(tree), `level ${level} of a tree of ${depthOf(tree)} levels has no scratch`);
-      return start + level * levelBytes;
-    };
-  }
+function eventOf(from: number, header: FrameHeader): Extract<AllReduceEvent, { type: 'partial' | 'result' }> {
+  const { kind: type, step, bucket, chunk, node } = header;
+  return { type, from, step, bucket, chunk, node };
+}
 
-  #inboxAddress(bucket: number, nodeId: number): number {
-    return this.#address(inboxRegion(nodeId), bucket, this.#inboxOffsets[bucket] ?? 0);
-  }
-
-  #address(region: string, bucket: number, offset: number): number {
-    return this.#options.memory.address(region, this.#bucket(bucket).segment) + offset * floatBytes;
-  }
-
-  #bucket(index: number): Bucket {
-    const bucket = this.#options.plan.buckets[index];
-    assert(bucket, `there is no bucket ${index}`);
-    return bucket;
-  }
-
-  #chunk(bucket: number, rank: number): Chunk {
-    const chunk = this.#bucket(bucket).chunks[rank];
-    assert(chunk, `bucket ${bucket} has no chunk for rank ${rank}`);
-    return chunk;
-  }
+function wrongLength({ bucket }: FrameHeader, found: number, expected: number): LockstepError {
+  return new LockstepError(
+    'ERR_PROTOCOL',
+    `A frame of bucket ${bucket} carries ${found} bytes; the chunk has ${expected}.`,
+  );
 }
 
 /** The header off the front of a frame, however the frame was cut into pieces. */

@@ -2,70 +2,97 @@
  * The arrays of the flat state in one generation, all in the segments' shared memories:
  *
  *   parameters, moments   the state itself; the only ones that outlive a generation
- *   slot:S                the partial of each slot that this worker holds; left alone until the step is committed
+ *   slot:S                the partial of each slot that this worker holds; results overwrite those of the first one
  *   outbox:N              the sum of neighbouring own slots, for the peers
- *   inbox:N               what a peer sent of this worker's own chunks
- *   reduced               the sum over all slots
- *   scratch               one bucket for each level of the tree
+ *   inbox                 what peers send of the chunks that this worker sums
+ *   scratch               two blocks for each level of the tree, and one for their sum
+ *   checksums             the state of one checksum for each rank: what comes from it, and for this rank what it sends
+ *
+ * A result takes the place of our own partial of the same chunk: with the result here, nobody needs that partial again.
  */
-import type { AllReducePlan } from '../../src/collective/all-reduce.js';
-import type { Bucket } from '../../src/collective/buckets.js';
+import { hasRoomForEarly } from '../../src/collective/all-reduce.js';
+import type { AllReducePlan } from '../../src/collective/plan.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
+import { assert } from '../../src/errors.js';
+import { checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions } from '../../src/optimizer/optimizer.js';
 import type { Layout } from '../../src/state/layout.js';
 import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
 
+/** Sums are made block by block, so that what is between stays in the processor's cache: 64 KiB each. */
+export const blockElements = 16_384;
+
+export const INBOX = 'inbox';
+export const SCRATCH = 'scratch';
+export const CHECKSUMS = 'checksums';
+const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
 export const slotRegion = (slot: number): string => `slot:${slot}`;
 export const outboxRegion = (node: TreeNode): string => `outbox:${node.id}`;
-export const inboxRegion = (nodeId: number): string => `inbox:${nodeId}`;
+
+/** Where results lie until the commit, at their own offsets. */
+export function resultRegion({ slots }: AllReducePlan): string {
+  const [first] = slots;
+  assert(first !== undefined, 'a worker holds at least one slot');
+  return slotRegion(first);
+}
 
 export interface RegionOptions {
   readonly layout: Layout;
   readonly plan: AllReducePlan;
-  readonly tree: TreeNode;
   readonly optimizer: OptimizerConfig;
 }
 
-export function planRegions({ layout, plan, tree, optimizer }: RegionOptions): RegionPlan[] {
+export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionPlan[] {
   const whole = layout.segments.map(({ elements }) => elements);
   const reduced = layout.segments.map(({ reducedElements }) => reducedElements);
   const trainable = layout.segments.map(({ trainableElements }) => trainableElements);
-  const own = plan.nodesByRank[plan.rank] ?? [];
-  const remote = plan.nodesByRank.flatMap((nodes, rank) => (rank === plan.rank ? [] : nodes));
-  const owned = layout.segments.map((_, segment) => ownedElements(plan, segment));
-  const largest = layout.segments.map((_, segment) => depthOf(tree) * largestBucket(plan.buckets, segment));
-  const slots = own.flatMap((node) => slotsOf(node));
-  const outbox = remote.length > 0 ? own.filter(({ children }) => children) : [];
+  const numSegments = layout.segments.length;
+  const scratch = new Array<number>(numSegments).fill(numScratchBlocks(plan) * blockElements);
+  const outbox = plan.worldSize > 1 ? plan.ownNodes.filter(({ children }) => children) : [];
   return [
     { name: PARAMETERS, elements: whole },
     ...momentRegions(optimizer).map((name) => ({ name, elements: trainable })),
-    { name: 'reduced', elements: reduced },
-    ...slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
+    ...plan.slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
     ...outbox.map((node) => ({ name: outboxRegion(node), elements: reduced })),
-    ...remote.map((node) => ({ name: inboxRegion(node.id), elements: owned })),
-    { name: 'scratch', elements: largest },
+    { name: INBOX, elements: placeInbox(plan, numSegments).elements },
+    { name: SCRATCH, elements: scratch },
+    { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
   ];
 }
 
-/** Where this rank's chunk of each bucket lies in an inbox, in elements from the inbox's start in its segment. */
-export function inboxOffsets({ buckets, rank }: AllReducePlan): number[] {
-  const filled = new Map<number, number>();
-  return buckets.map(({ segment, chunks }) => {
-    const offset = filled.get(segment) ?? 0;
-    filled.set(segment, offset + (chunks[rank]?.elements ?? 0));
-    return offset;
-  });
+function numScratchBlocks({ tree }: AllReducePlan): number {
+  return 2 * depthOf(tree) + 1;
 }
 
-export function largestBucket(buckets: readonly Bucket[], segment: number): number {
-  return buckets.reduce((most, bucket) => (bucket.segment === segment ? Math.max(most, bucket.elements) : most), 0);
+/** Where partials of a chunk lie that peers send. */
+export interface InboxPlace {
+  /** In elements from the inbox's start in its segment. */
+  readonly offset: number;
+  /** How much further those of odd steps lie. */
+  readonly oddOffset: number;
 }
 
-function ownedElements({ buckets, rank }: AllReducePlan, segment: number): number {
-  return buckets.reduce((sum, b) => (b.segment === segment ? sum + (b.chunks[rank]?.elements ?? 0) : sum), 0);
+export interface Inbox {
+  /** By bucket, chunk and tree node. */
+  readonly places: readonly (readonly ReadonlyMap<number, InboxPlace>[])[];
+  /** Length in each segment. */
+  readonly elements: readonly number[];
 }
 
-function slotsOf({ firstSlot, endSlot }: TreeNode): number[] {
-  return Array.from({ length: endSlot - firstSlot }, (_, i) => firstSlot + i);
+/** Lays out what comes in, one after the other. */
+export function placeInbox(plan: AllReducePlan, numSegments: number): Inbox {
+  const elements = new Array<number>(numSegments).fill(0);
+  const places = plan.buckets.map(({ segment, chunks }) =>
+    chunks.map((chunk) => {
+      const hasTwo = hasRoomForEarly(plan, chunk);
+      const entries = [...chunk.route.partialsFrom.keys()].map((node) => {
+        const offset = elements[segment] ?? 0;
+        elements[segment] = offset + (hasTwo ? 2 : 1) * chunk.elements;
+        return [node, { offset, oddOffset: hasTwo ? chunk.elements : 0 }] as const;
+      });
+      return new Map(entries);
+    }),
+  );
+  return { places, elements };
 }

@@ -23,17 +23,22 @@ function seeds(vector: u32): v128 {
   return i32x4.mul(i32x4.add(i32x4.splat(4 * vector + 1), i32x4(0, 1, 2, 3)), i32x4.splat(PRIME3));
 }
 
-export function checksum(address: usize, numBytes: u32): u32 {
-  let a = seeds(0);
-  let b = seeds(1);
-  let c = seeds(2);
-  let d = seeds(3);
-  let e = seeds(4);
-  let f = seeds(5);
-  let g = seeds(6);
-  let h = seeds(7);
-  let rest = numBytes;
-  for (; rest >= BLOCK_BYTES; rest -= BLOCK_BYTES) {
+/** Puts the first hashes of the 32 lanes at `state`, 128 bytes. */
+export function checksumBegin(state: usize): void {
+  for (let vector: u32 = 0; vector < 8; vector++) v128.store(state + VECTOR_BYTES * vector, seeds(vector));
+}
+
+/** Mixes whole blocks into the lanes at `state`: `numBytes` is a multiple of 128. */
+export function checksumUpdate(state: usize, address: usize, numBytes: u32): void {
+  let a = v128.load(state);
+  let b = v128.load(state, 16);
+  let c = v128.load(state, 32);
+  let d = v128.load(state, 48);
+  let e = v128.load(state, 64);
+  let f = v128.load(state, 80);
+  let g = v128.load(state, 96);
+  let h = v128.load(state, 112);
+  for (; numBytes >= BLOCK_BYTES; numBytes -= BLOCK_BYTES) {
     a = mixLanes(a, v128.load(address));
     b = mixLanes(b, v128.load(address, 16));
     c = mixLanes(c, v128.load(address, 32));
@@ -44,16 +49,29 @@ export function checksum(address: usize, numBytes: u32): u32 {
     h = mixLanes(h, v128.load(address, 112));
     address += BLOCK_BYTES;
   }
-  a = mixLanes(mixLanes(mixLanes(mixLanes(a, b), c), d), e);
-  a = mixLanes(mixLanes(mixLanes(a, f), g), h);
+  v128.store(state, a);
+  v128.store(state, b, 16);
+  v128.store(state, c, 32);
+  v128.store(state, d, 48);
+  v128.store(state, e, 64);
+  v128.store(state, f, 80);
+  v128.store(state, g, 96);
+  v128.store(state, h, 112);
+}
+
+/** The digest of `totalBytes`, of which the blocks are in `state` and the rest, less than a block, lies at `address`. */
+export function checksumEnd(state: usize, address: usize, totalBytes: u32): u32 {
+  let row = v128.load(state);
+  for (let vector: u32 = 1; vector < 8; vector++) row = mixLanes(row, v128.load(state + VECTOR_BYTES * vector));
+  let rest = totalBytes % BLOCK_BYTES;
   for (; rest >= VECTOR_BYTES; rest -= VECTOR_BYTES) {
-    a = mixLanes(a, v128.load(address));
+    row = mixLanes(row, v128.load(address));
     address += VECTOR_BYTES;
   }
-  let hash = mix(numBytes, i32x4.extract_lane(a, 0));
-  hash = mix(hash, i32x4.extract_lane(a, 1));
-  hash = mix(hash, i32x4.extract_lane(a, 2));
-  hash = mix(hash, i32x4.extract_lane(a, 3));
+  let hash = mix(totalBytes, i32x4.extract_lane(row, 0));
+  hash = mix(hash, i32x4.extract_lane(row, 1));
+  hash = mix(hash, i32x4.extract_lane(row, 2));
+  hash = mix(hash, i32x4.extract_lane(row, 3));
   for (; rest > 0; rest--) {
     hash = mix(hash, load<u8>(address));
     address++;

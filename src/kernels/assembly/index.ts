@@ -4,6 +4,6 @@
 // has static data: the memory is the caller's alone.
 
 export { adam } from './adam';
-export { checksum } from './checksum';
+export { checksumBegin, checksumEnd, checksumUpdate } from './checksum';
 export { add, allFinite, scale } from './elementwise';
 export { momentum, nesterov, sgd } from './sgd';

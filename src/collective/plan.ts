@@ -1,0 +1,90 @@
+/** The plan of a generation's all-reduce: every worker makes it from what all of them know, and all plans fit together. */
+import { divide, planBuckets, type Bucket, type SegmentExtent } from './buckets.js';
+import type { SlotRange } from './assignment.js';
+import { directRoute, exchangeRoute, isExchanged, type Route } from './routes.js';
+import { coveringNodes, reductionTree, type TreeNode } from './tree.js';
+
+/** The part of a bucket that is summed in one place. */
+export interface Chunk {
+  /** Its place in the bucket's list. */
+  readonly index: number;
+  /** In elements from the segment's start; a multiple of 16, like `elements`. */
+  readonly offset: number;
+  readonly elements: number;
+  /** The rank that sums it; null: each sums it for itself (then it is the whole bucket). */
+  readonly owner: number | null;
+  /** This rank's part in it. */
+  readonly route: Route;
+}
+
+export interface RoutedBucket extends Bucket {
+  /** None is empty: a small bucket leaves the last ranks without one. */
+  readonly chunks: readonly Chunk[];
+}
+
+/** What does not change within a generation. */
+export interface AllReducePlan {
+  readonly generation: number;
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly tree: TreeNode;
+  /** The slots that this rank holds. */
+  readonly slots: readonly number[];
+  /** The fewest tree nodes that hold these slots. */
+  readonly ownNodes: readonly TreeNode[];
+  readonly buckets: readonly RoutedBucket[];
+}
+
+export interface AllReduceOptions {
+  readonly generation: number;
+  readonly rank: number;
+  /** Slots of the run. */
+  readonly slots: number;
+  /** By rank. */
+  readonly workers: readonly SlotRange[];
+  readonly segments: readonly SegmentExtent[];
+  readonly bucketBytes: number;
+  /** How many bytes more a worker may send to save a hop. @default 384 KiB */
+  readonly hopBytes?: number | undefined;
+}
+
+export function planAllReduce(options: AllReduceOptions): AllReducePlan {
+  const { generation, rank, workers, segments, bucketBytes, hopBytes } = options;
+  const tree = reductionTree(options.slots);
+  const nodesByRank = workers.map(({ firstSlot, endSlot }) => coveringNodes(tree, firstSlot, endSlot));
+  const setting = { rank, nodesByRank };
+  const exchange = exchangeRoute(setting);
+  const direct = workers.map((_, owner) => directRoute(setting, owner));
+  return {
+    generation,
+    rank,
+    worldSize: workers.length,
+    tree,
+    slots: slotsOf(workers[rank]),
+    ownNodes: nodesByRank[rank] ?? [],
+    buckets: planBuckets(segments, bucketBytes).map((bucket) => {
+      const isWhole = isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
+      return { ...bucket, chunks: isWhole ? [wholeChunk(bucket, exchange)] : ownedChunks(bucket, direct) };
+    }),
+  };
+}
+
+function wholeChunk({ offset, elements }: Bucket, route: Route): Chunk {
+  return { index: 0, offset, elements, owner: null, route };
+}
+
+/** One for each rank. */
+function ownedChunks({ offset, elements }: Bucket, routesByOwner: readonly Route[]): Chunk[] {
+  const parts = divide(offset, elements, routesByOwner.length);
+  return routesByOwner
+    .flatMap((route, owner) => {
+      const part = parts[owner];
+      return part && part.elements > 0 ? [{ ...part, owner, route }] : [];
+    })
+    .map((chunk, index) => ({ ...chunk, index }));
+}
+
+function slotsOf(range: SlotRange | undefined): number[] {
+  const { firstSlot, endSlot } = range ?? { firstSlot: 0, endSlot: 0 };
+  return Array.from({ length: endSlot - firstSlot }, (_, i) => firstSlot + i);
+}

@@ -1,0 +1,74 @@
+/**
+ * The ways that partials and results take between ranks. A chunk has one of these:
+ *
+ *   direct     everyone sends its partials to the chunk's owner, which sums and sends the result to all: 2 hops
+ *   exchange   everyone sends its partials to everyone, and each sums for itself: 1 hop, and more bytes
+ */
+import type { TreeNode } from './tree.js';
+
+/** What one rank takes in and passes on of a chunk. */
+export interface Route {
+  /** Who sends this rank partials, by tree node. */
+  readonly partialsFrom: ReadonlyMap<number, number>;
+  /** To whom this rank sends partials, the next rank first: so that not all send to the same one at once. */
+  readonly partialsTo: readonly number[];
+  /** The tree nodes whose partials it sends. */
+  readonly nodes: readonly TreeNode[];
+  /** Who sends it the result; null: it sums. */
+  readonly resultFrom: number | null;
+  /** To whom it sends the result. */
+  readonly resultTo: readonly number[];
+}
+
+/** What the routes of a generation are made of. */
+export interface RouteSetting {
+  readonly rank: number;
+  /** The fewest tree nodes that hold each rank's slots, by rank. */
+  readonly nodesByRank: readonly (readonly TreeNode[])[];
+}
+
+/** As many bytes as one hop less is worth: about what a link of 10 GB/s carries while a process is woken. */
+export const defaultHopBytes = 384 * 1024;
+
+/**
+ * Whether a bucket of `bytes` is exchanged: where that makes the busiest worker send at most `hopBytes` more than the
+ * direct way. With two workers of one tree node each it is the same bytes, so any bucket is; with 8 a bucket of 64 KiB is.
+ */
+export function isExchanged({ nodesByRank }: RouteSetting, bytes: number, hopBytes = defaultHopBytes): boolean {
+  const worldSize = nodesByRank.length;
+  const mostNodes = Math.max(...nodesByRank.map((nodes) => nodes.length));
+  const direct = ((worldSize - 1) / worldSize) * (mostNodes + 1) * bytes;
+  return (worldSize - 1) * mostNodes * bytes - direct <= hopBytes;
+}
+
+export function exchangeRoute(setting: RouteSetting): Route {
+  return {
+    partialsFrom: senders(setting, othersOf(setting)),
+    partialsTo: othersOf(setting),
+    nodes: ownNodes(setting),
+    resultFrom: null,
+    resultTo: [],
+  };
+}
+
+export function directRoute(setting: RouteSetting, owner: number): Route {
+  if (owner !== setting.rank) {
+    const nodes = ownNodes(setting);
+    return { partialsFrom: new Map(), partialsTo: [owner], nodes, resultFrom: owner, resultTo: [] };
+  }
+  const others = othersOf(setting);
+  return { partialsFrom: senders(setting, others), partialsTo: [], nodes: [], resultFrom: null, resultTo: others };
+}
+
+function senders({ nodesByRank }: RouteSetting, ranks: readonly number[]): ReadonlyMap<number, number> {
+  return new Map(ranks.flatMap((rank) => (nodesByRank[rank] ?? []).map(({ id }) => [id, rank] as const)));
+}
+
+function othersOf({ rank, nodesByRank }: RouteSetting): number[] {
+  const worldSize = nodesByRank.length;
+  return Array.from({ length: worldSize - 1 }, (_, i) => (rank + 1 + i) % worldSize);
+}
+
+function ownNodes({ rank, nodesByRank }: RouteSetting): readonly TreeNode[] {
+  return nodesByRank[rank] ?? [];
+}

@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { assignSlots } from '../../src/collective/assignment.js';
+import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
+
+/** The plans of all ranks for one bucket of so many bytes. */
+function plansOf(options: { bytes: number; numWorkers: number; numSlots?: number }): AllReducePlan[] {
+  const { bytes, numWorkers, numSlots = numWorkers } = options;
+  const workers = assignSlots(numSlots, numWorkers);
+  const segments = [{ reducedElements: bytes / 4, trainableElements: bytes / 4 }];
+  return workers.map((_, rank) =>
+    planAllReduce({ generation: 1, rank, slots: numSlots, workers, segments, bucketBytes: bytes }),
+  );
+}
+
+function isExchanged(options: { bytes: number; numWorkers: number; numSlots?: number }): boolean {
+  return plansOf(options).every(({ buckets }) => buckets.every(({ chunks }) => chunks[0]?.owner === null));
+}
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+describe('a bucket is exchanged', () => {
+  it.each([
+    [1, 4 * MiB, true],
+    [2, 4 * MiB, true],
+    [3, 512 * KiB, true],
+    [3, MiB, false],
+    [8, 64 * KiB, true],
+    [8, 128 * KiB, false],
+    [64, 4 * KiB, true],
+    [64, 64 * KiB, false],
+  ])('between %i workers with %i bytes: %s', (numWorkers, bytes, expected) => {
+    expect(isExchanged({ numWorkers, bytes })).toBe(expected);
+  });
+
+  it('between two workers of several tree nodes only if it is small', () => {
+    expect(isExchanged({ numWorkers: 2, numSlots: 3, bytes: 4 * MiB })).toBe(false);
+    expect(isExchanged({ numWorkers: 2, numSlots: 3, bytes: 256 * KiB })).toBe(true);
+    expect(isExchanged({ numWorkers: 2, numSlots: 4, bytes: 4 * MiB })).toBe(true);
+  });
+});
+
+describe('the routes of all ranks', () => {
+  it.each([
+    { numWorkers: 2, numSlots: 3, bytes: 4 * MiB },
+    { numWorkers: 5, numSlots: 7, bytes: 4 * MiB },
+    { numWorkers: 4, numSlots: 4, bytes: 64 * KiB },
+    { numWorkers: 3, numSlots: 3, bytes: 4 * MiB },
+  ])('fit together: $numWorkers workers, $numSlots slots, $bytes bytes', (options) => {
+    const plans = plansOf(options);
+    const routes = plans.map(({ buckets }) => buckets.flatMap(({ chunks }) => chunks.map(({ route }) => route)));
+    for (const [rank, own] of routes.entries()) {
+      for (const [chunk, { partialsTo, nodes, resultTo }] of own.entries()) {
+        for (const to of partialsTo) {
+          for (const { id } of nodes) expect(routes[to]?.[chunk]?.partialsFrom.get(id)).toBe(rank);
+        }
+        for (const to of resultTo) expect(routes[to]?.[chunk]?.resultFrom).toBe(rank);
+      }
+    }
+    const count = (of: (route: (typeof routes)[0][0]) => number): number =>
+      routes.flat().reduce((n, r) => n + of(r), 0);
+    expect(count(({ partialsFrom }) => partialsFrom.size)).toBe(count((r) => r.partialsTo.length * r.nodes.length));
+    expect(count(({ resultFrom }) => (resultFrom === null ? 0 : 1))).toBe(count(({ resultTo }) => resultTo.length));
+  });
+});
