@@ -1,7 +1,7 @@
 /**
- * What a frame and a byte cost on a real machine: the two that make the simulation of 2 workers fit what 2 workers
- * measured. With them the simulation says what more workers on the same machine take, which is then held against what
- * those measured.
+ * What waking a thread and moving a byte cost on a real machine: the two that make the simulation of 2 workers fit what 2
+ * workers measured. With them the simulation says what more workers on the same machine take, which is then held against
+ * what those measured. What a frame costs is measured by itself: two workers never send so many that it shows.
  */
 import { z } from 'zod';
 import { assert, LockstepError } from '../../src/errors.js';
@@ -19,9 +19,9 @@ const measurementSchema = z.object({
 export type Measurement = z.output<typeof measurementSchema>;
 
 export interface Comparison extends Measurement {
-  readonly predictedMicroseconds: number;
-  /** Predicted over measured, less 1. */
-  readonly relativeError: number;
+  readonly simulatedMicroseconds: number;
+  /** Simulated over measured, less 1. */
+  readonly error: number;
 }
 
 export interface Calibration {
@@ -56,7 +56,7 @@ export function readMeasurements(text: string): Measurement[] {
 }
 
 /**
- * Fits `frameSeconds` and `byteSeconds`, and predicts the rest. All workers are taken to be on one host.
+ * Fits `wakeSeconds` and `byteSeconds`, and predicts the rest. All workers are taken to be on one host.
  *
  * @param network of the machine that measured; its costs are where the fit begins
  * @param coresPerHost cores of that machine
@@ -67,7 +67,7 @@ export function calibrate(network: Network, bucketBytes: number, measurements: r
   const start: ThreadCosts = { ...network.costs, applyByteSeconds: 0 };
   const compare = (costs: ThreadCosts, of: readonly Measurement[]): Comparison[] =>
     of.map((one) => comparison({ ...network, costs }, bucketBytes, one));
-  const costs = fit(start, (tried) => compare(tried, small).map(({ relativeError }) => Math.log1p(relativeError)));
+  const costs = fit(start, (tried) => compare(tried, small).map(({ error }) => Math.log1p(error)));
   const others = measurements.filter(({ workers }) => workers !== fittedWorkers);
   return {
     costs: { ...costs, applyByteSeconds: network.costs.applyByteSeconds },
@@ -80,8 +80,8 @@ function comparison(network: Network, bucketBytes: number, measurement: Measurem
   const { workers, bytes, microseconds } = measurement;
   const host = { ...network, workersPerHost: workers };
   const collective = new Collective({ numWorkers: workers, workersPerHost: workers, numBytes: bytes, bucketBytes });
-  const predictedMicroseconds = simulate({ collective, network: host }).stepSeconds * 1e6;
-  return { ...measurement, predictedMicroseconds, relativeError: predictedMicroseconds / microseconds - 1 };
+  const simulatedMicroseconds = simulate({ collective, network: host }).stepSeconds * 1e6;
+  return { ...measurement, simulatedMicroseconds, error: simulatedMicroseconds / microseconds - 1 };
 }
 
 const maxRounds = 60;
@@ -91,31 +91,31 @@ const smallestStep = 1e-6;
  * Least squares of the errors over the logarithms of the two costs: Gauss and Newton's method, damped as Levenberg has it.
  */
 function fit(start: ThreadCosts, errorsOf: (costs: ThreadCosts) => number[]): ThreadCosts {
-  const at = (frame: number, byte: number): ThreadCosts => ({
+  const at = (wake: number, byte: number): ThreadCosts => ({
     ...start,
-    frameSeconds: Math.exp(frame),
+    wakeSeconds: Math.exp(wake),
     byteSeconds: Math.exp(byte),
   });
-  let frame = Math.log(start.frameSeconds);
+  let wake = Math.log(start.wakeSeconds);
   let byte = Math.log(start.byteSeconds);
-  let errors = errorsOf(at(frame, byte));
+  let errors = errorsOf(at(wake, byte));
   let damping = 1e-3;
   for (let round = 0; round < maxRounds; round++) {
-    const byFrame = slope(errors, errorsOf(at(frame + slopeWidth, byte)));
-    const byByte = slope(errors, errorsOf(at(frame, byte + slopeWidth)));
-    const [frameStep, byteStep] = solve(byFrame, byByte, errors, damping);
-    const tried = errorsOf(at(frame + frameStep, byte + byteStep));
+    const byWake = slope(errors, errorsOf(at(wake + slopeWidth, byte)));
+    const byByte = slope(errors, errorsOf(at(wake, byte + slopeWidth)));
+    const [wakeStep, byteStep] = solve(byWake, byByte, errors, damping);
+    const tried = errorsOf(at(wake + wakeStep, byte + byteStep));
     if (dot(tried, tried) > dot(errors, errors)) {
       damping *= 10;
       continue;
     }
-    frame += frameStep;
+    wake += wakeStep;
     byte += byteStep;
     errors = tried;
     damping /= 10;
-    if (Math.abs(frameStep) + Math.abs(byteStep) < smallestStep) break;
+    if (Math.abs(wakeStep) + Math.abs(byteStep) < smallestStep) break;
   }
-  return at(frame, byte);
+  return at(wake, byte);
 }
 
 const slopeWidth = 1e-3;

@@ -2,36 +2,39 @@
  * The collective that workers run, as the simulation needs it: the real plan and the real state machine, with each effect
  * turned into work that costs time. The only file here that knows events and effects.
  */
-import {
-  allReduce,
-  beginAllReduce,
-  waiting,
-  type AllReduceEffect,
-  type AllReduceEvent,
-  type AllReducePlan,
-  type AllReduceState,
-} from '../../src/collective/all-reduce.js';
+import { AllReduce, type AllReduceEffect } from '../../src/collective/all-reduce.js';
+import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import type { TreeNode } from '../../src/collective/tree.js';
+import { waiting } from '../../src/collective/waiting.js';
+import { assert } from '../../src/errors.js';
+import type { Generation } from '../../src/protocol/messages.js';
 import { planLayout, type Layout } from '../../src/state/layout.js';
-import { planAllReduce } from '../../worker/comm/generation-run.js';
+import { planGeneration } from '../../worker/comm/generation-run.js';
 
 const floatBytes = 4;
 
-export type Send = Extract<AllReduceEffect, { type: 'send-partial' | 'send-reduced' }>;
+/** What the header of a frame says. */
+export interface Message {
+  readonly type: 'partial' | 'result';
+  readonly step: number;
+  readonly bucket: number;
+  readonly chunk: number;
+  /** Of a partial. */
+  readonly node: number;
+}
 
 /** One thing that a comm thread does. */
 export type Work =
-  | { readonly type: 'send'; readonly send: Send; readonly payloadBytes: number }
-  | { readonly type: 'sum'; readonly bucket: number; readonly numBytes: number }
-  | { readonly type: 'apply'; readonly bucket: number; readonly numBytes: number }
+  | { readonly type: 'send'; readonly to: number; readonly message: Message; readonly payloadBytes: number }
+  /** Additions; `numBytes` is what they write. */
+  | { readonly type: 'sum'; readonly bucket: number; readonly chunk: number; readonly numBytes: number }
+  | { readonly type: 'apply'; readonly numBytes: number }
   | { readonly type: 'commit'; readonly step: number };
-
-/** A frame as its receiver takes it. */
-export type Arrival = Exclude<AllReduceEvent, { type: 'ready' }>;
 
 export interface CollectiveOptions {
   readonly numWorkers: number;
   readonly workersPerHost: number;
-  /** Bytes of gradients; a multiple of 64. */
+  /** Bytes of gradients; a multiple of 4. */
   readonly numBytes: number;
   readonly bucketBytes: number;
 }
@@ -39,118 +42,155 @@ export interface CollectiveOptions {
 /** One generation: each worker holds one slot. */
 export class Collective {
   readonly numWorkers: number;
-  readonly numBuckets: number;
-  /** The plan of rank 0; those of the others differ by the rank alone. */
+  readonly layout: Layout;
+  /** Rank 0's. */
   readonly plan: AllReducePlan;
-  readonly #workersPerHost: number;
+  /** The tree's leaf of each rank's slot. */
+  readonly leaves: readonly number[];
+  readonly #options: CollectiveOptions;
+  readonly #generation: Generation;
+  /** By bucket and owner, the chunk's index; -1 where a rank owns none. */
+  readonly #chunkOf: readonly Int32Array[];
 
-  constructor({ numWorkers, workersPerHost, numBytes, bucketBytes }: CollectiveOptions) {
+  constructor(options: CollectiveOptions) {
+    const { numWorkers, workersPerHost, numBytes } = options;
     const workers = Array.from({ length: numWorkers }, (_, rank) => {
       const host = `host${Math.floor(rank / workersPerHost)}`;
       const addresses = { hostId: host, unixPath: null, tcp: [] };
       return { workerId: `w${rank}`, rank, host, firstSlot: rank, endSlot: rank + 1, addresses };
     });
-    const generation = { generation: 1, workers };
+    this.#options = options;
+    this.#generation = { generation: 1, workers };
     this.numWorkers = numWorkers;
-    this.#workersPerHost = workersPerHost;
-    this.plan = planAllReduce({ generation, rank: 0, slots: numWorkers, layout: flatLayout(numBytes), bucketBytes });
-    this.numBuckets = this.plan.buckets.length;
+    this.layout = flatLayout(numBytes);
+    this.plan = this.planOf(0);
+    this.leaves = leavesOf(this.plan.tree);
+    this.#chunkOf = this.plan.buckets.map(({ chunks }) => {
+      const indexes = new Int32Array(numWorkers).fill(-1);
+      for (const { owner, index } of chunks) if (owner !== null) indexes[owner] = index;
+      return indexes;
+    });
   }
 
-  member(rank: number): Member {
-    return new Member({ ...this.plan, rank });
+  planOf(rank: number): AllReducePlan {
+    const { numWorkers, bucketBytes } = this.#options;
+    return planGeneration({ generation: this.#generation, rank, slots: numWorkers, layout: this.layout, bucketBytes });
   }
 
   /** Every host does the same as any other, so that one can stand for all. */
   get isSymmetric(): boolean {
-    const numPerHost = this.#workersPerHost;
-    if (this.numWorkers % numPerHost !== 0) return false;
-    const { buckets, nodesByRank } = this.plan;
-    const nodesAlike = nodesByRank.every((nodes, rank) => nodes.length === nodesByRank[rank % numPerHost]?.length);
-    const chunksAlike = buckets.every(({ chunks }) =>
-      chunks.every(({ elements }, rank) => elements === chunks[rank % numPerHost]?.elements),
-    );
-    return nodesAlike && chunksAlike;
+    const { numWorkers, workersPerHost } = this.#options;
+    if (numWorkers % workersPerHost !== 0) return false;
+    return this.plan.buckets.every(({ chunks }, bucket) => {
+      const sizes = Array.from(this.#chunkOf[bucket] ?? [], (index) => chunks[index]?.elements ?? 0);
+      return sizes.every((size, owner) => size === sizes[owner % workersPerHost]);
+    });
   }
 
-  /**
-   * What the receiver of a frame learns.
-   *
-   * @param sender rank that sent it
-   * @param from rank that it comes from in the receiver's eyes: another than `sender` where one host stands for all
-   */
-  arrival(send: Send, step: number, sender: number, from: number): Arrival {
-    const { bucket } = send;
-    if (send.type === 'send-reduced') return { type: 'reduced', from, step, bucket };
-    const nodes = this.plan.nodesByRank;
-    const index = nodes[sender]?.findIndex(({ id }) => id === send.node.id) ?? 0;
-    const node = sender === from ? send.node : (nodes[from]?.[index] ?? send.node);
-    return { type: 'partial', from, step, bucket, node: node.id };
+  /** The twin of a message from `sender`, between ranks that are `shift` lower. */
+  lowered(message: Message, sender: number, shift: number): Message {
+    const { bucket, chunk: index, type } = message;
+    const lower = (rank: number): number => (rank - shift + this.numWorkers) % this.numWorkers;
+    const owner = this.plan.buckets[bucket]?.chunks[index]?.owner ?? null;
+    const chunk = owner === null ? index : (this.#chunkOf[bucket]?.[lower(owner)] ?? -1);
+    if (type === 'result') return { ...message, chunk };
+    assert(message.node === this.leaves[sender], `rank ${sender} sends the partial of its own slot`);
+    return { ...message, chunk, node: this.leaves[lower(sender)] ?? -1 };
   }
 }
 
 /** One worker's machine. */
 export class Member {
   readonly #plan: AllReducePlan;
-  #state: AllReduceState;
+  readonly #machine: AllReduce;
 
   constructor(plan: AllReducePlan) {
     this.#plan = plan;
-    this.#state = beginAllReduce(plan, 0);
+    this.#machine = new AllReduce(plan, 0);
   }
 
   /** The step that is not committed yet. */
   get step(): number {
-    return this.#state.step;
+    return this.#machine.step;
+  }
+
+  get numBuckets(): number {
+    return this.#plan.buckets.length;
   }
 
   /** Why it is not committed. */
   get waiting(): string | null {
-    return waiting(this.#plan, this.#state);
+    return waiting(this.#plan, this.#machine);
   }
 
   ready(step: number, bucket: number): Work[] {
-    return this.#take({ type: 'ready', step, bucket });
+    return this.#works(step, this.#machine.take({ type: 'ready', step, bucket }));
   }
 
-  receive(arrival: Arrival): Work[] {
-    return this.#take(arrival);
+  receive(from: number, message: Message): Work[] {
+    const { step } = this;
+    const before = message.step > step ? this.#machine.take({ type: 'ahead', from }) : [];
+    const event = { ...message, from };
+    this.#machine.check(event);
+    return this.#works(step, [...before, ...this.#machine.take(event)]);
   }
 
-  #take(event: AllReduceEvent): Work[] {
-    const { state, effects } = allReduce(this.#plan, this.#state, event);
-    this.#state = state;
-    return effects.map((effect) => this.#work(effect));
+  /** A frame has left. */
+  sent(to: number, step: number): Work[] {
+    return this.#works(step, this.#machine.take({ type: 'sent', to, step }));
   }
 
-  #work(effect: AllReduceEffect): Work {
-    const { rank, nodesByRank } = this.#plan;
+  #works(step: number, effects: readonly AllReduceEffect[]): Work[] {
+    return effects.flatMap((effect) => this.#worksOf(step, effect));
+  }
+
+  #worksOf(step: number, effect: AllReduceEffect): Work[] {
     switch (effect.type) {
       case 'send-partial':
-        return { type: 'send', send: effect, payloadBytes: this.#chunkBytes(effect.bucket, effect.to) };
-      case 'send-reduced':
-        return { type: 'send', send: effect, payloadBytes: this.#chunkBytes(effect.bucket, rank) };
-      case 'sum': {
-        const numAdditions = nodesByRank.reduce((sum, nodes) => sum + nodes.length, 0) - 1;
-        const { bucket } = effect;
-        return { type: 'sum', bucket, numBytes: numAdditions * this.#chunkBytes(bucket, rank) };
-      }
-      case 'apply': {
-        const { bucket } = effect;
-        return { type: 'apply', bucket, numBytes: (this.#plan.buckets[bucket]?.trainableElements ?? 0) * floatBytes };
-      }
+        return sends({ ...place(effect), type: 'partial', step, node: effect.node.id }, effect);
+      case 'send-result':
+        return sends({ ...place(effect), type: 'result', step, node: 0 }, effect);
+      case 'sum':
+        return [this.#sum(effect.bucket, effect.chunk)];
       case 'commit':
-        return effect;
+        return [...this.#update(), effect];
     }
   }
 
-  #chunkBytes(bucket: number, rank: number): number {
-    return (this.#plan.buckets[bucket]?.chunks[rank]?.elements ?? 0) * floatBytes;
+  #sum({ index: bucket }: RoutedBucket, { index: chunk, elements, route }: Chunk): Work {
+    return { type: 'sum', bucket, chunk, numBytes: route.partialsFrom.size * elements * floatBytes };
+  }
+
+  /** The optimizer, and before it the sums of what was exchanged. */
+  #update(): Work[] {
+    const { buckets } = this.#plan;
+    const sums = buckets.flatMap((bucket) =>
+      bucket.chunks.filter(({ owner }) => owner === null).map((chunk) => this.#sum(bucket, chunk)),
+    );
+    const elements = buckets.reduce((sum, { trainableElements }) => sum + trainableElements, 0);
+    return [...sums, { type: 'apply', numBytes: elements * floatBytes }];
   }
 }
 
+interface Place {
+  readonly bucket: RoutedBucket;
+  readonly chunk: Chunk;
+}
+
+function place({ bucket, chunk }: Place): { bucket: number; chunk: number } {
+  return { bucket: bucket.index, chunk: chunk.index };
+}
+
+function sends(message: Message, { to, chunk }: Place & { readonly to: readonly number[] }): Work[] {
+  return to.map((rank) => ({ type: 'send', to: rank, message, payloadBytes: chunk.elements * floatBytes }));
+}
+
+function leavesOf({ id, children }: TreeNode): number[] {
+  return children ? children.flatMap((child) => leavesOf(child)) : [id];
+}
+
 /** Parameters of 16 MiB at most, all trainable, and nothing else. */
-export function flatLayout(numBytes: number): Layout {
+function flatLayout(numBytes: number): Layout {
   const numElements = numBytes / floatBytes;
   const most = 2 ** 22;
   const parameters = Array.from({ length: Math.ceil(numElements / most) }, (_, i) => ({

@@ -1,77 +1,113 @@
 /**
  * What an all-reduce costs by arithmetic alone, to hold the simulation against. It knows neither the machine nor the
- * plan: N workers on H hosts of G, B bytes in K buckets, each rank with an equal chunk.
+ * plan: N workers on H hosts of G, B bytes in buckets, each rank with an equal chunk of a bucket.
  */
+import { defaultHopBytes } from '../../src/collective/routes.js';
 import type { Network } from './network.js';
 import { frameOverheadBytes } from './simulation.js';
 
 export interface Payload {
   readonly numWorkers: number;
   readonly numBytes: number;
-  readonly numBuckets: number;
+  readonly bucketBytes: number;
 }
 
 export interface Prediction {
-  /** The largest of the three, and the latency that no work hides. */
   readonly seconds: number;
   readonly cardSeconds: number;
   readonly threadSeconds: number;
   readonly busSeconds: number;
+  /** Of the optimizer, and of sums that everyone makes for itself: after all else. */
+  readonly updateSeconds: number;
   /** Each card, in each direction, without headers. */
   readonly cardBytes: number;
   /** Each worker sends so many, and receives as many. */
   readonly numFrames: number;
 }
 
-/** What one worker sends to each kind of peer: chunks and frames, in both halves together. */
+/** What one worker sends in a bucket, in all hops together. */
 interface Traffic {
   readonly framesLocal: number;
   readonly framesRemote: number;
   readonly bytesLocal: number;
   readonly bytesRemote: number;
-  /** Bytes that its additions write. */
+  /** What additions write before the last hop, and after it. */
   readonly bytesSummed: number;
+  readonly bytesSummedAtEnd: number;
   readonly hops: number;
 }
 
 /**
- * The direct route: everyone sends everyone a chunk of B/N twice, as a partial and as a sum. Time is
- * max(card, thread, memory) + 2 · max(0, latency − (N−2) · frame): while a thread is busy with N−1 frames, the first of
+ * wake + max(card, thread, memory) + hops · (latency − (frames of a hop − 1) · frame + wake) + update, where the third term
+ * counts if the latency is longer than what it is reduced by: while a thread is busy with the frames of a hop, the first of
  * them arrive.
  */
 export function predictFlat(network: Network, payload: Payload): Prediction {
-  const { numWorkers, numBytes, numBuckets } = payload;
-  const onHost = Math.min(network.workersPerHost, numWorkers);
-  const local = onHost - 1;
-  const remote = numWorkers - onHost;
-  const chunk = numBytes / numWorkers;
-  return predict(network, payload, {
-    framesLocal: 2 * numBuckets * local,
-    framesRemote: 2 * numBuckets * remote,
-    bytesLocal: 2 * chunk * local,
-    bytesRemote: 2 * chunk * remote,
-    bytesSummed: chunk * (numWorkers - 1),
-    hops: 2,
-  });
+  const total = bucketSizes(payload)
+    .map((numBytes) => trafficOf(network, payload.numWorkers, numBytes))
+    .reduce(add);
+  return predict(network, payload, total);
+}
+
+/** The buckets, all but the last of one size. */
+function bucketSizes({ numBytes, bucketBytes }: Payload): number[] {
+  const numBuckets = Math.ceil(numBytes / bucketBytes);
+  return Array.from({ length: numBuckets }, (_, i) => Math.min(bucketBytes, numBytes - i * bucketBytes));
+}
+
+/** The direct route sends everyone a chunk of B/N, twice; an exchange sends everyone B, once. */
+function trafficOf({ workersPerHost }: Network, numWorkers: number, numBytes: number): Traffic {
+  const peers = numWorkers - 1;
+  const local = Math.min(workersPerHost, numWorkers) - 1;
+  const remote = peers - local;
+  const isExchanged = peers * numBytes - 2 * peers * (numBytes / numWorkers) <= defaultHopBytes;
+  const hops = isExchanged ? 1 : 2;
+  const chunk = isExchanged ? numBytes : numBytes / numWorkers;
+  return {
+    framesLocal: hops * local,
+    framesRemote: hops * remote,
+    bytesLocal: hops * local * chunk,
+    bytesRemote: hops * remote * chunk,
+    bytesSummed: isExchanged ? 0 : peers * chunk,
+    bytesSummedAtEnd: isExchanged ? peers * chunk : 0,
+    hops,
+  };
+}
+
+function add(a: Traffic, b: Traffic): Traffic {
+  return {
+    framesLocal: a.framesLocal + b.framesLocal,
+    framesRemote: a.framesRemote + b.framesRemote,
+    bytesLocal: a.bytesLocal + b.bytesLocal,
+    bytesRemote: a.bytesRemote + b.bytesRemote,
+    bytesSummed: a.bytesSummed + b.bytesSummed,
+    bytesSummedAtEnd: a.bytesSummedAtEnd + b.bytesSummedAtEnd,
+    hops: Math.max(a.hops, b.hops),
+  };
 }
 
 function predict(network: Network, { numWorkers, numBytes }: Payload, traffic: Traffic): Prediction {
   const { workersPerHost, coresPerHost, costs } = network;
-  const { framesLocal, framesRemote, bytesLocal, bytesRemote, bytesSummed, hops } = traffic;
+  const { framesLocal, framesRemote, bytesLocal, bytesRemote, hops } = traffic;
   const onHost = Math.min(workersPerHost, numWorkers);
+  const threadsPerCore = Math.max(1, onHost / coresPerHost);
   const numFrames = framesLocal + framesRemote;
-  const cardBytes = onHost * bytesRemote;
+  const copiedLocal = network.localPayload === 'copied' ? bytesLocal : 0;
   const wire = (frames: number, bytes: number): number => onHost * (bytes + frames * frameOverheadBytes);
   const cardSeconds = wire(framesRemote, bytesRemote) / network.cardBytesPerSecond;
-  const busSeconds = wire(framesLocal, bytesLocal) / network.busBytesPerSecond;
-  const work =
-    2 * numFrames * costs.frameSeconds +
-    2 * (bytesLocal + bytesRemote) * costs.byteSeconds +
-    bytesSummed * costs.sumByteSeconds +
-    numBytes * costs.applyByteSeconds;
-  const threadSeconds = work * Math.max(1, onHost / coresPerHost);
+  const busSeconds = wire(framesLocal, copiedLocal) / network.busBytesPerSecond;
+  const threadSeconds =
+    threadsPerCore *
+    (2 * numFrames * costs.frameSeconds +
+      2 * (copiedLocal + bytesRemote) * costs.byteSeconds +
+      traffic.bytesSummed * costs.sumByteSeconds);
+  const updateSeconds =
+    threadsPerCore * (traffic.bytesSummedAtEnd * costs.sumByteSeconds + numBytes * costs.applyByteSeconds);
   const latency = framesRemote > 0 ? network.latencySeconds : network.localLatencySeconds;
   const hidden = Math.max(0, numFrames / hops - 1) * costs.frameSeconds;
-  const seconds = Math.max(cardSeconds, threadSeconds, busSeconds) + hops * Math.max(0, latency - hidden);
-  return { seconds, cardSeconds, threadSeconds, busSeconds, cardBytes, numFrames };
+  const waitedSeconds = hops * (latency > hidden ? latency - hidden + costs.wakeSeconds : 0);
+  const transferSeconds = Math.max(cardSeconds, threadSeconds, busSeconds);
+  const seconds = costs.wakeSeconds + transferSeconds + waitedSeconds + updateSeconds;
+  const cardBytes = onHost * bytesRemote;
+  return { seconds, cardSeconds, threadSeconds, busSeconds, updateSeconds, cardBytes, numFrames };
 }

@@ -17,13 +17,13 @@ export class Host {
     this.freeCores = network.coresPerHost;
   }
 
-  /** A frame goes out through the card; when its first byte does. */
-  sendOut(now: number, numBytes: number): number {
+  /** A frame goes out through the card; when its first byte does, and when its last one has. */
+  sendOut(now: number, numBytes: number): { start: number; end: number } {
     const seconds = numBytes / this.#network.cardBytesPerSecond;
     const start = Math.max(now, this.#outFreeAt);
     this.#outFreeAt = start + seconds;
     this.cardSeconds += seconds;
-    return start;
+    return { start, end: this.#outFreeAt };
   }
 
   /** A frame's first byte is at the card; when the last one has come in. */

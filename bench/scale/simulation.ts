@@ -11,7 +11,7 @@
  */
 import { assert } from '../../src/errors.js';
 import { frameHeaderBytes } from '../../src/protocol/frame.js';
-import type { Collective, Member, Send, Work } from './collective.js';
+import { Member, type Collective, type Message, type Work } from './collective.js';
 import { EventQueue } from './event-queue.js';
 import { Host } from './host.js';
 import type { Network } from './network.js';
@@ -46,8 +46,7 @@ export interface Observer {
 export interface Frame {
   readonly from: number;
   readonly to: number;
-  readonly step: number;
-  readonly send: Send;
+  readonly message: Message;
   readonly payloadBytes: number;
 }
 
@@ -76,24 +75,26 @@ export function simulate(options: SimulationOptions): SimulationResult {
 class Flight implements Frame {
   readonly from: number;
   readonly to: number;
-  readonly step: number;
-  readonly send: Send;
+  readonly message: Message;
   readonly payloadBytes: number;
+  /** Payload that is copied: none of what is mapped. */
+  readonly copiedBytes: number;
   /** How many its sender has sent before it. */
   readonly number: number;
   stage: 'leaves' | 'at-card' | 'arrives' = 'leaves';
+  readonly left: Left = { stage: 'left', flight: this };
 
-  constructor(from: number, to: number, step: number, send: Send, payloadBytes: number, number: number) {
-    this.from = from;
-    this.to = to;
-    this.step = step;
-    this.send = send;
-    this.payloadBytes = payloadBytes;
+  constructor(frame: Frame, { copiedBytes, number }: { readonly copiedBytes: number; readonly number: number }) {
+    this.from = frame.from;
+    this.to = frame.to;
+    this.message = frame.message;
+    this.payloadBytes = frame.payloadBytes;
+    this.copiedBytes = copiedBytes;
     this.number = number;
   }
 
   get numBytes(): number {
-    return this.payloadBytes + frameOverheadBytes;
+    return this.copiedBytes + frameOverheadBytes;
   }
 }
 
@@ -103,7 +104,19 @@ interface Ready {
   readonly bucket: number;
 }
 
-type Job = Ready | Flight;
+/** What is left to do once the last frame has left. */
+interface Finish {
+  readonly stage: 'finish';
+  readonly works: readonly Work[];
+}
+
+type Job = Ready | Flight | Finish;
+
+/** A frame has left its sender's memory. */
+interface Left {
+  readonly stage: 'left';
+  readonly flight: Flight;
+}
 
 /** A worker: its machine, and the queue of its comm thread. */
 class Worker {
@@ -114,6 +127,8 @@ class Worker {
   readonly idle: WorkerEvent = { stage: 'idle', worker: this };
   /** Has a job, or waits for a core to begin one. */
   isBusy = false;
+  /** Has had nothing to do. */
+  isAsleep = true;
   numSteps = 0;
   framesSent = 0;
   framesReceived = 0;
@@ -152,8 +167,10 @@ interface WorkerEvent {
   readonly worker: Worker;
 }
 
+type Event = Flight | Left | WorkerEvent;
+
 /** At one time, what ends comes before what begins. */
-const orderOfStage = { idle: 0, computed: 1, leaves: 2, 'at-card': 3, arrives: 4 } as const;
+const orderOfStage = { idle: 0, computed: 1, left: 2, leaves: 3, 'at-card': 4, arrives: 5 } as const;
 
 class Simulation {
   readonly #options: SimulationOptions;
@@ -163,7 +180,7 @@ class Simulation {
   readonly #hosts: readonly Host[];
   /** By host, workers that have a job and no core; the longest waiting first. */
   readonly #waiting = new Map<Host, Worker[]>();
-  readonly #events = new EventQueue<Flight | WorkerEvent>();
+  readonly #events = new EventQueue<Event>();
   readonly #normal: () => number;
   #now = 0;
   #lastCommit = 0;
@@ -182,7 +199,7 @@ class Simulation {
     const numWorkers = mirrored ? network.workersPerHost : collective.numWorkers;
     this.#workers = Array.from(
       { length: numWorkers },
-      (_, rank) => new Worker(rank, this.#host(this.#hostOf(rank)), collective.member(rank)),
+      (_, rank) => new Worker(rank, this.#host(this.#hostOf(rank)), new Member(collective.planOf(rank))),
     );
   }
 
@@ -197,13 +214,16 @@ class Simulation {
     return this.#result();
   }
 
-  #on(event: Flight | WorkerEvent): void {
+  #on(event: Event): void {
     switch (event.stage) {
       case 'computed':
         this.#onComputed(event.worker);
         break;
       case 'idle':
         this.#onIdle(event.worker);
+        break;
+      case 'left':
+        this.#onLeft(event.flight);
         break;
       case 'leaves':
         this.#onLeaving(event);
@@ -226,8 +246,7 @@ class Simulation {
   }
 
   #onComputed(worker: Worker): void {
-    const { numBuckets } = this.#options.collective;
-    for (let bucket = 0; bucket < numBuckets; bucket++) {
+    for (let bucket = 0; bucket < worker.member.numBuckets; bucket++) {
       this.#assign(worker, { stage: 'ready', step: worker.numSteps, bucket });
     }
   }
@@ -244,6 +263,7 @@ class Simulation {
     const waiting = this.#waiting.get(host) ?? [];
     host.freeCores += 1;
     worker.isBusy = worker.hasJobs;
+    worker.isAsleep = !worker.isBusy;
     if (worker.isBusy) waiting.push(worker);
     const next = waiting.shift();
     if (next) this.#begin(next);
@@ -256,22 +276,23 @@ class Simulation {
       return;
     }
     worker.host.freeCores -= 1;
-    const seconds = this.#perform(worker, worker.take());
+    const wakeSeconds = worker.isAsleep ? this.#options.network.costs.wakeSeconds : 0;
+    const seconds = this.#perform(worker, worker.take(), wakeSeconds);
+    worker.isAsleep = false;
     worker.busySeconds += seconds;
     this.#events.push(this.#now + seconds, this.#order(orderOfStage.idle, 0, worker.rank), worker.idle);
   }
 
-  /** How long a job takes; what it sends leaves meanwhile. */
-  #perform(worker: Worker, job: Job): number {
+  /** How long a job takes, what comes before it included; what it sends leaves meanwhile. */
+  #perform(worker: Worker, job: Job, secondsBefore: number): number {
     const { observer, network } = this.#options;
-    const { step } = worker.member;
-    const works = job.stage === 'ready' ? worker.member.ready(job.step, job.bucket) : this.#receive(worker, job);
-    let seconds = job.stage === 'ready' ? 0 : this.#frameSeconds(job.payloadBytes);
-    for (const work of works) {
-      observer?.onWork?.(worker.rank, step, work);
+    let seconds = secondsBefore + (job.stage === 'arrives' ? this.#frameSeconds(job.copiedBytes) : 0);
+    for (const work of this.#worksOf(worker, job)) {
+      observer?.onWork?.(worker.rank, worker.numSteps, work);
       if (work.type === 'send') {
-        seconds += this.#frameSeconds(work.payloadBytes);
-        this.#send(worker, step, work.send, work.payloadBytes, this.#now + seconds);
+        const flight = this.#flight(worker, { ...work, from: worker.rank });
+        seconds += this.#frameSeconds(flight.copiedBytes);
+        this.#schedule(flight, 'leaves', this.#now + seconds);
       } else if (work.type === 'sum') seconds += work.numBytes * network.costs.sumByteSeconds;
       else if (work.type === 'apply') seconds += work.numBytes * network.costs.applyByteSeconds;
       else this.#commit(worker, this.#now + seconds);
@@ -279,19 +300,31 @@ class Simulation {
     return seconds;
   }
 
-  #receive(worker: Worker, flight: Flight): readonly Work[] {
+  #worksOf(worker: Worker, job: Job): readonly Work[] {
+    if (job.stage === 'finish') return job.works;
+    if (job.stage === 'ready') return worker.member.ready(job.step, job.bucket);
     worker.framesReceived += 1;
-    this.#options.observer?.onReceived?.(flight);
-    const { from, step, send } = flight;
-    return worker.member.receive(this.#options.collective.arrival(send, step, from, this.#senderSeen(flight)));
+    return this.#receive(worker, job);
   }
 
-  #send(worker: Worker, step: number, send: Send, payloadBytes: number, time: number): void {
-    const flight = new Flight(worker.rank, send.to, step, send, payloadBytes, worker.framesSent);
+  #receive(worker: Worker, flight: Flight): readonly Work[] {
+    this.#options.observer?.onReceived?.(flight);
+    const { from, message } = flight;
+    if (!this.#mirrored) return worker.member.receive(from, message);
+    // Between ranks that are as many lower as bring the receiver to the first host.
+    const { numWorkers } = this.#options.collective;
+    const shift = flight.to - worker.rank;
+    const twin = this.#options.collective.lowered(message, from, shift);
+    return worker.member.receive((from - shift + numWorkers) % numWorkers, twin);
+  }
+
+  #flight(worker: Worker, frame: Frame): Flight {
+    const isMapped = this.#options.network.localPayload === 'mapped' && this.#hostsFurther(frame) === 0;
+    const flight = new Flight(frame, { copiedBytes: isMapped ? 0 : frame.payloadBytes, number: worker.framesSent });
     worker.framesSent += 1;
-    worker.payloadBytesSent += payloadBytes;
+    worker.payloadBytesSent += frame.payloadBytes;
     this.#options.observer?.onSent?.(flight);
-    this.#schedule(flight, 'leaves', time);
+    return flight;
   }
 
   #commit(worker: Worker, time: number): void {
@@ -304,19 +337,38 @@ class Simulation {
     const { latencySeconds, localLatencySeconds } = this.#options.network;
     const sender = this.#worker(flight.from);
     if (this.#hostsFurther(flight) === 0) {
-      this.#schedule(flight, 'arrives', sender.host.copy(this.#now, flight.numBytes) + localLatencySeconds);
+      const copied = sender.host.copy(this.#now, flight.numBytes);
+      this.#scheduleLeft(flight, copied);
+      this.#schedule(flight, 'arrives', copied + localLatencySeconds);
       return;
     }
     sender.host.payloadBytesOut += flight.payloadBytes;
     this.#receivingHost(flight).payloadBytesIn += flight.payloadBytes;
-    this.#schedule(flight, 'at-card', sender.host.sendOut(this.#now, flight.numBytes) + latencySeconds);
+    const { start, end } = sender.host.sendOut(this.#now, flight.numBytes);
+    this.#scheduleLeft(flight, end);
+    this.#schedule(flight, 'at-card', start + latencySeconds);
+  }
+
+  /** The thread hears of it when the frame has left, at no cost; it may have waited for just that. */
+  #onLeft({ from, to, message }: Flight): void {
+    const sender = this.#worker(from);
+    const works = sender.member.sent(to, message.step);
+    if (works.length > 0) this.#assign(sender, { stage: 'finish', works });
+  }
+
+  #scheduleLeft(flight: Flight, time: number): void {
+    this.#events.push(time, this.#orderOf(flight, 'left'), flight.left);
   }
 
   #schedule(flight: Flight, stage: Flight['stage'], time: number): void {
     flight.stage = stage;
+    this.#events.push(time, this.#orderOf(flight, stage), flight);
+  }
+
+  #orderOf(flight: Flight, stage: Flight['stage'] | 'left'): number {
     const { workersPerHost } = this.#options.network;
     const place = this.#hostsFurther(flight) * workersPerHost + (flight.from % workersPerHost);
-    this.#events.push(time, this.#order(orderOfStage[stage], flight.number, place), flight);
+    return this.#order(orderOfStage[stage], flight.number, place);
   }
 
   /** Orders the events of one time by what is the same seen from any host. Exact for 65,536 workers and 2^34 frames. */
@@ -331,14 +383,6 @@ class Simulation {
   /** From the sender's host to the receiver's, around the ring of hosts. */
   #hostsFurther({ from, to }: Frame): number {
     return (this.#hostOf(to) - this.#hostOf(from) + this.#numHosts) % this.#numHosts;
-  }
-
-  /** The sender in the eyes of the receiver: where one host stands for all, the twin that is as far before it. */
-  #senderSeen(frame: Frame): number {
-    if (!this.#mirrored) return frame.from;
-    const { workersPerHost } = this.#options.network;
-    const host = (this.#numHosts - this.#hostsFurther(frame)) % this.#numHosts;
-    return host * workersPerHost + (frame.from % workersPerHost);
   }
 
   #receiver({ to }: Frame): Worker {
@@ -381,8 +425,8 @@ class Simulation {
     };
   }
 
-  #frameSeconds(payloadBytes: number): number {
+  #frameSeconds(numBytes: number): number {
     const { frameSeconds, byteSeconds } = this.#options.network.costs;
-    return frameSeconds + payloadBytes * byteSeconds;
+    return frameSeconds + numBytes * byteSeconds;
   }
 }
