@@ -137,10 +137,10 @@ function onReady(
   return formGeneration(config, state, ready);
 }
 
-/** Ranks in the order of the workers' ids, slots by rank. */
+/** Ranks by host, then in the order of the workers' ids; slots by rank. So the slots of a host are neighbours. */
 function formGeneration(config: MembershipConfig, state: MembershipState, ready: readonly Member[]): Step {
   const slots = assignSlots(config.slots, ready.length);
-  const ordered = ready.toSorted((a, b) => (a.workerId < b.workerId ? -1 : 1));
+  const ordered = groupByHost(ready.toSorted((a, b) => (a.workerId < b.workerId ? -1 : 1)));
   const roster = ordered.flatMap(({ workerId, host, addresses }, rank): RosterEntry[] => {
     const range = slots[rank];
     return range && addresses ? [{ workerId, rank, host, ...range, addresses }] : [];
@@ -150,6 +150,16 @@ function formGeneration(config: MembershipConfig, state: MembershipState, ready:
     state: { ...state, phase: 'connecting', generation, roster },
     effects: [{ type: 'form-generation', generation, roster }],
   };
+}
+
+/** Hosts in the order of their first worker. */
+function groupByHost(members: readonly Member[]): Member[] {
+  const hosts = new Map<string, Member[]>();
+  for (const member of members) {
+    const hostId = member.addresses?.hostId ?? '';
+    hosts.set(hostId, [...(hosts.get(hostId) ?? []), member]);
+  }
+  return [...hosts.values()].flat();
 }
 
 function onConnected(

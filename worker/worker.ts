@@ -131,7 +131,8 @@ async function enterGeneration(entry: {
     layout,
     bucketBytes: defaultBucketBytes,
   };
-  const memory = FlatMemory.create(layout, planRegions({ layout, plan: planGeneration(own), optimizer }));
+  const allReduce = planGeneration(own);
+  const memory = FlatMemory.create(layout, planRegions({ layout, plan: allReduce, optimizer }));
   await fillState(prepared, memory);
   prepared.step.bindWeights(weightViews(prepared, memory));
   const words = makeStepWords(firstStep);
@@ -140,6 +141,8 @@ async function enterGeneration(entry: {
   link.send({ type: 'connected', generation: generation.generation });
   await inbox.next('start');
   const { log } = options;
+  const { hosts } = allReduce;
+  if (hosts) log.info(`gradients are summed on each host first: ${hosts.numHosts} hosts of ${hosts.perHost} workers`);
   return new Training({ prepared, self, memory, words: new StepWords(words), inbox, brake, send, log });
 }
 

@@ -46,6 +46,8 @@ export type AllReduceEffect =
   | (Place & { readonly type: 'send-partial'; readonly to: readonly number[]; readonly node: TreeNode })
   /** Sum the chunk, which this rank owns: the result is for all. */
   | (Place & { readonly type: 'sum' })
+  /** Sum what this rank has of the chunk to the partials that it sends on. */
+  | (Place & { readonly type: 'combine' })
   | (Place & { readonly type: 'send-result'; readonly to: readonly number[] })
   /** Apply every bucket, and go on to the next step. */
   | { readonly type: 'commit'; readonly step: number };
@@ -55,7 +57,7 @@ export interface ChunkProgress {
   arrived: Set<number>;
   /** Those of the next step that have come already. */
   early: Set<number>;
-  /** All partials are here; where this rank owns the chunk, its result is too. */
+  /** All partials that come to this rank are here, and are summed where somebody waits for their sum. */
   summed: boolean;
   /** The sum, or what it takes to make it, is here. */
   done: boolean;
@@ -152,6 +154,7 @@ export class AllReduce {
     const { chunk, progress, isReady } = this.#at(event.bucket, event.chunk);
     if (step !== this.#step || !isReady) this.#refuse(`rank ${from} sent a result of step ${step}`);
     if (chunk.route.resultFrom !== from) this.#refuse(`rank ${from} sent a result of chunk ${chunk.index}`);
+    if (chunk.route.isRelay && !progress.summed) this.#refuse(`rank ${from} sent a result without our partial`);
     if (progress.done) this.#refuse(`the result of chunk ${chunk.index} from rank ${from} came twice`);
   }
 
@@ -167,7 +170,7 @@ export class AllReduce {
     for (const [turn] of chunks.entries()) {
       // The next rank's chunk first, as in `partialsTo`.
       const chunk = chunks[(turn + this.#plan.rank + 1) % chunks.length];
-      if (chunk) this.#sendPartials({ bucket, chunk }, effects);
+      if (chunk && !chunk.route.isRelay) this.#sendPartials({ bucket, chunk }, effects);
     }
     for (const { index: chunk } of chunks) this.#sumIfComplete(this.#at(index, chunk), effects);
   }
@@ -184,9 +187,14 @@ export class AllReduce {
 
   #sumIfComplete(at: Located, effects: AllReduceEffect[]): void {
     const { chunk, progress } = at;
-    const { partialsFrom, resultFrom } = chunk.route;
-    if (resultFrom !== null || !at.isReady || progress.arrived.size < partialsFrom.size) return;
+    const { partialsFrom, resultFrom, isRelay } = chunk.route;
+    if ((resultFrom !== null && !isRelay) || !at.isReady || progress.arrived.size < partialsFrom.size) return;
     progress.summed = true;
+    if (isRelay) {
+      effects.push({ type: 'combine', bucket: at.bucket, chunk });
+      this.#sendPartials(at, effects);
+      return;
+    }
     if (chunk.owner !== null) effects.push({ type: 'sum', bucket: at.bucket, chunk });
     this.#finish(at, effects);
   }

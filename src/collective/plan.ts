@@ -1,7 +1,8 @@
 /** The plan of a generation's all-reduce: every worker makes it from what all of them know, and all plans fit together. */
 import { divide, planBuckets, type Bucket, type SegmentExtent } from './buckets.js';
 import type { SlotRange } from './assignment.js';
-import { directRoute, exchangeRoute, isExchanged, type Route } from './routes.js';
+import { Hosts } from './hosts.js';
+import { directRoute, exchangeRoute, isExchanged, twoLevelRoute, type Route, type RouteSetting } from './routes.js';
 import { coveringNodes, reductionTree, type TreeNode } from './tree.js';
 
 /** The part of a bucket that is summed in one place. */
@@ -32,7 +33,14 @@ export interface AllReducePlan {
   readonly slots: readonly number[];
   /** The fewest tree nodes that hold these slots. */
   readonly ownNodes: readonly TreeNode[];
+  /** Where large buckets go over two levels. */
+  readonly hosts: Hosts | null;
   readonly buckets: readonly RoutedBucket[];
+}
+
+export interface PlacedWorker extends SlotRange {
+  /** Equal for workers of one host. */
+  readonly hostId: string;
 }
 
 export interface AllReduceOptions {
@@ -41,7 +49,7 @@ export interface AllReduceOptions {
   /** Slots of the run. */
   readonly slots: number;
   /** By rank. */
-  readonly workers: readonly SlotRange[];
+  readonly workers: readonly PlacedWorker[];
   readonly segments: readonly SegmentExtent[];
   readonly bucketBytes: number;
   /** How many bytes more a worker may send to save a hop. @default 384 KiB */
@@ -54,7 +62,8 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
   const nodesByRank = workers.map(({ firstSlot, endSlot }) => coveringNodes(tree, firstSlot, endSlot));
   const setting = { rank, nodesByRank };
   const exchange = exchangeRoute(setting);
-  const direct = workers.map((_, owner) => directRoute(setting, owner));
+  const hosts = Hosts.of(workers.map(({ hostId }) => hostId));
+  const owned = ownedRoutes(setting, workers, hosts, tree);
   return {
     generation,
     rank,
@@ -62,11 +71,27 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
     tree,
     slots: slotsOf(workers[rank]),
     ownNodes: nodesByRank[rank] ?? [],
+    hosts,
     buckets: planBuckets(segments, bucketBytes).map((bucket) => {
       const isWhole = isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
-      return { ...bucket, chunks: isWhole ? [wholeChunk(bucket, exchange)] : ownedChunks(bucket, direct) };
+      return { ...bucket, chunks: isWhole ? [wholeChunk(bucket, exchange)] : ownedChunks(bucket, owned) };
     }),
   };
+}
+
+/** By owner: over two levels where the hosts make them. */
+function ownedRoutes(
+  setting: RouteSetting,
+  workers: readonly PlacedWorker[],
+  hosts: Hosts | null,
+  tree: TreeNode,
+): Route[] {
+  if (!hosts) return workers.map((_, owner) => directRoute(setting, owner));
+  const nodesByHost = Array.from({ length: hosts.numHosts }, (_, host) => {
+    const slots = hosts.ranksOf(host).flatMap((rank) => slotsOf(workers[rank]));
+    return coveringNodes(tree, Math.min(...slots), Math.max(...slots) + 1);
+  });
+  return workers.map((_, owner) => twoLevelRoute(setting, hosts, nodesByHost, owner));
 }
 
 function wholeChunk({ offset, elements }: Bucket, route: Route): Chunk {

@@ -2,8 +2,12 @@
  * The ways that partials and results take between ranks. A chunk has one of these:
  *
  *   direct     everyone sends its partials to the chunk's owner, which sums and sends the result to all: 2 hops
+ *   two-level  workers of one host send theirs to the one of them that has the owner's place in its host; that one sums
+ *              the host's and sends them to the owner; the result comes back the same way: 4 hops, and each network card
+ *              carries each gradient once
  *   exchange   everyone sends its partials to everyone, and each sums for itself: 1 hop, and more bytes
  */
+import type { Hosts } from './hosts.js';
 import type { TreeNode } from './tree.js';
 
 /** What one rank takes in and passes on of a chunk. */
@@ -14,6 +18,8 @@ export interface Route {
   readonly partialsTo: readonly number[];
   /** The tree nodes whose partials it sends. */
   readonly nodes: readonly TreeNode[];
+  /** Whether these are sums with what it takes in, so that they are sent when that is here. */
+  readonly isRelay: boolean;
   /** Who sends it the result; null: it sums. */
   readonly resultFrom: number | null;
   /** To whom it sends the result. */
@@ -46,18 +52,52 @@ export function exchangeRoute(setting: RouteSetting): Route {
     partialsFrom: senders(setting, othersOf(setting)),
     partialsTo: othersOf(setting),
     nodes: ownNodes(setting),
+    isRelay: false,
     resultFrom: null,
     resultTo: [],
   };
 }
 
 export function directRoute(setting: RouteSetting, owner: number): Route {
-  if (owner !== setting.rank) {
-    const nodes = ownNodes(setting);
-    return { partialsFrom: new Map(), partialsTo: [owner], nodes, resultFrom: owner, resultTo: [] };
-  }
+  if (owner !== setting.rank) return leafRoute(setting, owner);
   const others = othersOf(setting);
-  return { partialsFrom: senders(setting, others), partialsTo: [], nodes: [], resultFrom: null, resultTo: others };
+  return ownerRoute(senders(setting, others), others);
+}
+
+/** @param nodesByHost the fewest tree nodes that hold the slots of each host's workers */
+export function twoLevelRoute(
+  setting: RouteSetting,
+  hosts: Hosts,
+  nodesByHost: readonly (readonly TreeNode[])[],
+  owner: number,
+): Route {
+  const { rank } = setting;
+  const relays = hosts.ranksLike(owner);
+  const ownRelay = relays[hosts.hostOf(rank)] ?? owner;
+  if (rank !== ownRelay) return leafRoute(setting, ownRelay);
+  const neighbours = hosts.neighboursOf(rank);
+  const fromNeighbours = senders(setting, neighbours);
+  if (rank !== owner) {
+    const nodes = nodesByHost[hosts.hostOf(rank)] ?? [];
+    const route = { partialsFrom: fromNeighbours, partialsTo: [owner], nodes, isRelay: true };
+    return { ...route, resultFrom: owner, resultTo: neighbours };
+  }
+  const others = relays.filter((relay) => relay !== owner);
+  const fromHosts = others.flatMap((relay) =>
+    (nodesByHost[hosts.hostOf(relay)] ?? []).map(({ id }) => [id, relay] as const),
+  );
+  // Other hosts first: they have further to go.
+  return ownerRoute(new Map([...fromNeighbours, ...fromHosts]), [...others, ...neighbours]);
+}
+
+/** Sends its own partials to one rank, and takes the result from it. */
+function leafRoute(setting: RouteSetting, to: number): Route {
+  const nodes = ownNodes(setting);
+  return { partialsFrom: new Map(), partialsTo: [to], nodes, isRelay: false, resultFrom: to, resultTo: [] };
+}
+
+function ownerRoute(partialsFrom: ReadonlyMap<number, number>, resultTo: readonly number[]): Route {
+  return { partialsFrom, partialsTo: [], nodes: [], isRelay: false, resultFrom: null, resultTo };
 }
 
 function senders({ nodesByRank }: RouteSetting, ranks: readonly number[]): ReadonlyMap<number, number> {

@@ -40,6 +40,21 @@ describe('the all-reduce', () => {
     );
   });
 
+  it.each([
+    { numHosts: 2, perHost: 2 },
+    { numHosts: 2, perHost: 4 },
+    { numHosts: 4, perHost: 2 },
+    { numHosts: 3, perHost: 3 },
+  ])('gives them over two levels: $numHosts hosts of $perHost workers', ({ numHosts, perHost }) => {
+    fc.assert(
+      fc.property(worlds, fc.constantFrom(-1, 300), fc.nat(7), ({ seed, ...options }, hopBytes, moreSlots) => {
+        const numWorkers = numHosts * perHost;
+        expectSameBits({ ...options, numSlots: numWorkers + moreSlots, numWorkers, perHost, hopBytes }, seed, 3);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   it('gives them for sums of several blocks', () => {
     for (const hopBytes of [-1, 2 ** 30]) {
       expectSameBits({ sizes: [40_000], numSlots: 5, numWorkers: 3, bucketBytes: 1 << 20, hopBytes }, 7, 2);

@@ -48,6 +48,8 @@ export interface WorldOptions {
   readonly numSlots: number;
   readonly numWorkers: number;
   readonly bucketBytes: number;
+  /** Workers on each host. @default all on one */
+  readonly perHost?: number;
   /** -1: no bucket is exchanged. */
   readonly hopBytes?: number;
 }
@@ -61,7 +63,7 @@ export class World {
   readonly #links = new Map<string, Link>();
 
   constructor(options: WorldOptions) {
-    const { sizes, numSlots, numWorkers, bucketBytes, hopBytes } = options;
+    const { sizes, numSlots, numWorkers, perHost = numWorkers, bucketBytes, hopBytes } = options;
     this.#numSlots = numSlots;
     const parameters = sizes.map((size, i) => ({
       name: `p${i}`,
@@ -71,7 +73,9 @@ export class World {
     }));
     this.layout = planLayout(parameters, 2, { maxSegmentElements: Math.max(256, ...sizes.map((size) => size + 16)) });
     const { segments } = this.layout;
-    const workers = assignSlots(numSlots, numWorkers);
+    const workers = assignSlots(numSlots, numWorkers).map((range, rank) => {
+      return { ...range, hostId: `host ${Math.floor(rank / perHost)}` };
+    });
     this.workers = workers.map((_, rank) => {
       const plan = planAllReduce({ generation: 7, rank, slots: numSlots, workers, segments, bucketBytes, hopBytes });
       const memory = FlatMemory.create(this.layout, planRegions({ layout: this.layout, plan, optimizer }));

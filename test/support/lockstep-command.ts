@@ -2,7 +2,7 @@
  * The `lockstep` command as a process of its own, built from these sources: what it prints, line by line, and how it ends.
  * Every wait ends when the process does, so that a test that waits for what never comes says what came instead.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -26,6 +26,15 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The compiled command. @default the one of this checkout */
   readonly entry?: string;
+  /** What the process takes for its host's name (a UTS namespace), where `canNameHosts`. @default this host's */
+  readonly hostName?: string;
+}
+
+const underHostName = ['--user', '--map-root-user', '--uts', 'sh', '-c', 'hostname "$0" && exec "$@"'];
+
+/** Whether this user may start processes under another host name. */
+export function canNameHosts(): boolean {
+  return spawnSync('unshare', [...underHostName, 'another-host', 'true']).status === 0;
 }
 
 export class LockstepProcess {
@@ -41,7 +50,9 @@ export class LockstepProcess {
   private constructor(args: readonly string[], options: StartOptions) {
     this.#args = args;
     const { CUDA_VISIBLE_DEVICES = '' } = process.env; // the CPU, unless somebody says otherwise
-    this.#child = spawn(process.execPath, [options.entry ?? entry, ...args], {
+    const naming = options.hostName === undefined ? [] : ['unshare', ...underHostName, options.hostName];
+    const [command = '', ...rest] = [...naming, process.execPath, options.entry ?? entry, ...args];
+    this.#child = spawn(command, rest, {
       cwd: options.cwd,
       env: { ...process.env, CUDA_VISIBLE_DEVICES, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],

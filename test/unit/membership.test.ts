@@ -87,6 +87,19 @@ describe('a run', () => {
     ]);
   });
 
+  it('gives the workers of one host neighbouring ranks and slots', () => {
+    const play = new Play({ numWorkers: 4 }).hello('a', 'b', 'c', 'd');
+    for (const [workerId, hostId] of Object.entries({ d: 'y', c: 'x', b: 'y', a: 'x' })) {
+      play.take({ type: 'ready', workerId, device: 'cpu', addresses: { ...addresses, hostId }, facts });
+    }
+    expect(play.state.roster.map(({ workerId, rank, firstSlot }) => [workerId, rank, firstSlot])).toEqual([
+      ['a', 0, 0],
+      ['c', 1, 1],
+      ['b', 2, 2],
+      ['d', 3, 3],
+    ]);
+  });
+
   it('starts once every worker is connected to its peers', () => {
     const play = new Play().hello('a', 'b').ready('a', 'b').connected('b');
     expect(play.types).toEqual([]);

@@ -2,17 +2,25 @@ import { describe, expect, it } from 'vitest';
 import { assignSlots } from '../../src/collective/assignment.js';
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 
+interface Setting {
+  readonly bytes: number;
+  readonly numWorkers: number;
+  readonly numSlots?: number;
+  /** A letter for the host of each rank. */
+  readonly hosts?: string;
+}
+
 /** The plans of all ranks for one bucket of so many bytes. */
-function plansOf(options: { bytes: number; numWorkers: number; numSlots?: number }): AllReducePlan[] {
-  const { bytes, numWorkers, numSlots = numWorkers } = options;
-  const workers = assignSlots(numSlots, numWorkers);
+function plansOf(options: Setting): AllReducePlan[] {
+  const { bytes, numWorkers, numSlots = numWorkers, hosts = 'a'.repeat(numWorkers) } = options;
+  const workers = assignSlots(numSlots, numWorkers).map((range, rank) => ({ ...range, hostId: hosts[rank] ?? '' }));
   const segments = [{ reducedElements: bytes / 4, trainableElements: bytes / 4 }];
   return workers.map((_, rank) =>
     planAllReduce({ generation: 1, rank, slots: numSlots, workers, segments, bucketBytes: bytes }),
   );
 }
 
-function isExchanged(options: { bytes: number; numWorkers: number; numSlots?: number }): boolean {
+function isExchanged(options: Setting): boolean {
   return plansOf(options).every(({ buckets }) => buckets.every(({ chunks }) => chunks[0]?.owner === null));
 }
 
@@ -46,6 +54,8 @@ describe('the routes of all ranks', () => {
     { numWorkers: 5, numSlots: 7, bytes: 4 * MiB },
     { numWorkers: 4, numSlots: 4, bytes: 64 * KiB },
     { numWorkers: 3, numSlots: 3, bytes: 4 * MiB },
+    { numWorkers: 4, numSlots: 4, bytes: 4 * MiB, hosts: 'aabb' },
+    { numWorkers: 6, numSlots: 11, bytes: 4 * MiB, hosts: 'aabbcc' },
   ])('fit together: $numWorkers workers, $numSlots slots, $bytes bytes', (options) => {
     const plans = plansOf(options);
     const routes = plans.map(({ buckets }) => buckets.flatMap(({ chunks }) => chunks.map(({ route }) => route)));
@@ -61,5 +71,39 @@ describe('the routes of all ranks', () => {
       routes.flat().reduce((n, r) => n + of(r), 0);
     expect(count(({ partialsFrom }) => partialsFrom.size)).toBe(count((r) => r.partialsTo.length * r.nodes.length));
     expect(count(({ resultFrom }) => (resultFrom === null ? 0 : 1))).toBe(count(({ resultTo }) => resultTo.length));
+  });
+});
+
+describe('over hosts', () => {
+  /** Bytes that each rank sends to other hosts. */
+  function networkBytes(options: Setting & { readonly hosts: string }): number[] {
+    const { hosts } = options;
+    return plansOf(options).map(({ rank, buckets }) =>
+      buckets
+        .flatMap(({ chunks }) => chunks)
+        .reduce((sum, { elements, route: { partialsTo, nodes, resultTo } }) => {
+          const isAway = (to: number): boolean => hosts[to] !== hosts[rank];
+          return (
+            sum + elements * 4 * (partialsTo.filter(isAway).length * nodes.length + resultTo.filter(isAway).length)
+          );
+        }, 0),
+    );
+  }
+
+  it.each(['aabb', 'aaaabbbb', 'aabbccdd'])(
+    '%s: the network carries each gradient once to and once from a host',
+    (hosts) => {
+      const numHosts = new Set(hosts).size;
+      const perHost = hosts.length / numHosts;
+      const found = networkBytes({ bytes: 8 * MiB, numWorkers: hosts.length, hosts });
+      for (const bytes of found) expect(bytes).toBe((2 * (numHosts - 1) * 8 * MiB) / numHosts / perHost);
+    },
+  );
+
+  it.each(['aaab', 'abab', 'abcd', 'aaaa'])('%s: there is one level, and everyone sends to all owners', (hosts) => {
+    for (const { rank, buckets } of plansOf({ bytes: 4 * MiB, numWorkers: 4, hosts })) {
+      const targets = buckets.flatMap(({ chunks }) => chunks.flatMap(({ route }) => route.partialsTo));
+      expect(targets.toSorted()).toEqual([0, 1, 2, 3].filter((other) => other !== rank));
+    }
   });
 });

@@ -140,7 +140,9 @@ export function planGeneration(
   setup: Pick<GenerationSetup, 'generation' | 'rank' | 'slots' | 'layout' | 'bucketBytes'>,
 ): AllReducePlan {
   const { generation, rank, slots, layout, bucketBytes } = setup;
-  const { workers } = generation;
+  const workers = generation.workers.map(({ firstSlot, endSlot, addresses }) => {
+    return { firstSlot, endSlot, hostId: addresses.hostId };
+  });
   return planAllReduce({
     generation: generation.generation,
     rank,

@@ -4,8 +4,8 @@ import { sumTree } from '../../src/collective/tree-sum.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
 import type { FlatMemory } from '../../src/state/memory.js';
-import { blockElements, INBOX, outboxRegion, placeInbox, resultRegion, SCRATCH, slotRegion } from './regions.js';
-import type { Inbox } from './regions.js';
+import { INBOX, outboxRegion, placeInbox, placeRelay, RELAY, resultRegion, SCRATCH, slotRegion } from './regions.js';
+import { blockElements, type PartialPlaces } from './regions.js';
 
 const floatBytes = 4;
 
@@ -18,7 +18,8 @@ export interface Range {
 export class Partials {
   readonly #plan: AllReducePlan;
   readonly #memory: FlatMemory;
-  readonly #inbox: Inbox;
+  readonly #inbox: PartialPlaces;
+  readonly #relay: PartialPlaces;
   readonly #ownSlots: ReadonlySet<number>;
   readonly #outbox: ReadonlySet<number>;
   readonly #depth: number;
@@ -27,6 +28,7 @@ export class Partials {
     this.#plan = plan;
     this.#memory = memory;
     this.#inbox = placeInbox(plan, memory.layout.segments.length);
+    this.#relay = placeRelay(plan, memory.layout.segments.length);
     this.#ownSlots = new Set(plan.slots);
     this.#outbox = new Set(plan.worldSize > 1 ? plan.ownNodes.flatMap(({ id, children }) => (children ? id : [])) : []);
     this.#depth = depthOf(plan.tree);
@@ -39,9 +41,12 @@ export class Partials {
     return this.#address(INBOX, segment, place.offset + (step % 2) * place.oddOffset);
   }
 
-  /** Address of an own partial that peers are sent. */
-  ownAddress({ segment }: RoutedBucket, { offset }: Range, node: TreeNode): number {
-    return this.#address(node.children ? outboxRegion(node) : slotRegion(node.firstSlot), segment, offset);
+  /** Address of a partial that this worker sends: of its own, or of what it sends on. */
+  sentAddress({ index, segment }: RoutedBucket, chunk: Chunk, node: TreeNode): number {
+    if (!chunk.route.isRelay) return this.#ownAddress(segment, chunk.offset, node);
+    const place = this.#relay.places[index]?.[chunk.index]?.get(node.id);
+    assert(place, `there is no room for tree node ${node.id} of chunk ${chunk.index}, bucket ${index}, to be sent on`);
+    return this.#address(RELAY, segment, place.offset);
   }
 
   /** Address of a result. */
@@ -53,7 +58,7 @@ export class Partials {
   fillOutbox(bucket: RoutedBucket): void {
     for (const node of this.#plan.ownNodes) {
       if (!this.#outbox.has(node.id)) continue;
-      const start = this.ownAddress(bucket, bucket, node);
+      const start = this.#ownAddress(bucket.segment, bucket.offset, node);
       this.#sumBlocks(bucket, bucket, {
         node,
         destination: (done) => start + done,
@@ -69,10 +74,18 @@ export class Partials {
     this.eachSum(bucket, chunk, step, { destination: (done) => start + done });
   }
 
+  /** The sums of a chunk that are sent on. */
+  combine(bucket: RoutedBucket, chunk: Chunk, step: number): void {
+    for (const node of chunk.route.nodes) {
+      const start = this.sentAddress(bucket, chunk, node);
+      this.eachSum(bucket, chunk, step, { node, destination: (done) => start + done });
+    }
+  }
+
   /**
-   * Sums a chunk over all slots block by block.
+   * Sums a chunk block by block.
    *
-   * @param options destination: the address of the block's sum, from the bytes that are done; without it a block is summed
+   * @param options node: the root of what is summed; all slots, by default. destination: the address of the block's sum, from the bytes that are done; without it a block is summed
    * in scratch memory, or is a partial in place. consume: is told where it lies
    */
   eachSum(
@@ -80,6 +93,7 @@ export class Partials {
     chunk: Chunk,
     step: number,
     options: {
+      readonly node?: TreeNode;
       readonly destination?: (doneBytes: number) => number;
       readonly consume?: (address: number, block: Range) => void;
     },
@@ -88,7 +102,7 @@ export class Partials {
     const scratch = this.#scratch(segment, 2 * this.#depth);
     const inbox = this.#inbox.places[bucket.index]?.[chunk.index];
     this.#sumBlocks(bucket, chunk, {
-      node: this.#plan.tree,
+      node: options.node ?? this.#plan.tree,
       destination: options.destination ?? (() => scratch),
       ...(options.consume && { consume: options.consume }),
       addressOf: (node, offset) => {
@@ -133,6 +147,10 @@ export class Partials {
   #copy(segment: number, source: number, destination: number, elements: number): void {
     const numBytes = elements * floatBytes;
     this.#memory.bytes(segment, destination, numBytes).set(this.#memory.bytes(segment, source, numBytes));
+  }
+
+  #ownAddress(segment: number, offset: number, node: TreeNode): number {
+    return this.#address(node.children ? outboxRegion(node) : slotRegion(node.firstSlot), segment, offset);
   }
 
   #scratch(segment: number, index: number): number {

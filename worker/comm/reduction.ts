@@ -130,12 +130,15 @@ export class Reduction {
     switch (effect.type) {
       case 'send-partial': {
         const { to, bucket, chunk, node } = effect;
-        const address = this.#partials.ownAddress(bucket, chunk, node);
+        const address = this.#partials.sentAddress(bucket, chunk, node);
         this.#send(to, { kind: 'partial', step, node: node.id }, bucket, chunk, address);
         break;
       }
       case 'sum':
         this.#partials.sum(effect.bucket, effect.chunk, step);
+        break;
+      case 'combine':
+        this.#partials.combine(effect.bucket, effect.chunk, step);
         break;
       case 'send-result': {
         const { to, bucket, chunk } = effect;

@@ -5,13 +5,14 @@
  *   slot:S                the partial of each slot that this worker holds; results overwrite those of the first one
  *   outbox:N              the sum of neighbouring own slots, for the peers
  *   inbox                 what peers send of the chunks that this worker sums
+ *   relay                 what this worker sends on for its host
  *   scratch               two blocks for each level of the tree, and one for their sum
  *   checksums             the state of one checksum for each rank: what comes from it, and for this rank what it sends
  *
  * A result takes the place of our own partial of the same chunk: with the result here, nobody needs that partial again.
  */
 import { hasRoomForEarly } from '../../src/collective/all-reduce.js';
-import type { AllReducePlan } from '../../src/collective/plan.js';
+import type { AllReducePlan, Chunk } from '../../src/collective/plan.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
 import { checksumStateBytes } from '../../src/kernels/kernels.js';
@@ -24,6 +25,7 @@ import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
 export const blockElements = 16_384;
 
 export const INBOX = 'inbox';
+export const RELAY = 'relay';
 export const SCRATCH = 'scratch';
 export const CHECKSUMS = 'checksums';
 const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
@@ -56,6 +58,7 @@ export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionP
     ...plan.slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
     ...outbox.map((node) => ({ name: outboxRegion(node), elements: reduced })),
     { name: INBOX, elements: placeInbox(plan, numSegments).elements },
+    { name: RELAY, elements: placeRelay(plan, numSegments).elements },
     { name: SCRATCH, elements: scratch },
     { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
   ];
@@ -65,28 +68,42 @@ function numScratchBlocks({ tree }: AllReducePlan): number {
   return 2 * depthOf(tree) + 1;
 }
 
-/** Where partials of a chunk lie that peers send. */
-export interface InboxPlace {
-  /** In elements from the inbox's start in its segment. */
+/** Where a partial of a chunk lies. */
+export interface PartialPlace {
+  /** In elements from the region's start in its segment. */
   readonly offset: number;
   /** How much further those of odd steps lie. */
   readonly oddOffset: number;
 }
 
-export interface Inbox {
+export interface PartialPlaces {
   /** By bucket, chunk and tree node. */
-  readonly places: readonly (readonly ReadonlyMap<number, InboxPlace>[])[];
-  /** Length in each segment. */
+  readonly places: readonly (readonly ReadonlyMap<number, PartialPlace>[])[];
+  /** Length of the region in each segment. */
   readonly elements: readonly number[];
 }
 
-/** Lays out what comes in, one after the other. */
-export function placeInbox(plan: AllReducePlan, numSegments: number): Inbox {
+/** Lays out what comes in. */
+export function placeInbox(plan: AllReducePlan, numSegments: number): PartialPlaces {
+  return placePartials(plan, numSegments, ({ route }) => [...route.partialsFrom.keys()]);
+}
+
+/** Lays out what is sent on. */
+export function placeRelay(plan: AllReducePlan, numSegments: number): PartialPlaces {
+  return placePartials(plan, numSegments, ({ route }) => (route.isRelay ? route.nodes.map(({ id }) => id) : []));
+}
+
+/** One after the other. */
+function placePartials(
+  plan: AllReducePlan,
+  numSegments: number,
+  nodesOf: (chunk: Chunk) => readonly number[],
+): PartialPlaces {
   const elements = new Array<number>(numSegments).fill(0);
   const places = plan.buckets.map(({ segment, chunks }) =>
     chunks.map((chunk) => {
       const hasTwo = hasRoomForEarly(plan, chunk);
-      const entries = [...chunk.route.partialsFrom.keys()].map((node) => {
+      const entries = nodesOf(chunk).map((node) => {
         const offset = elements[segment] ?? 0;
         elements[segment] = offset + (hasTwo ? 2 : 1) * chunk.elements;
         return [node, { offset, oddOffset: hasTwo ? chunk.elements : 0 }] as const;
