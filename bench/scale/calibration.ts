@@ -79,7 +79,13 @@ export function calibrate(network: Network, bucketBytes: number, measurements: r
 function comparison(network: Network, bucketBytes: number, measurement: Measurement): Comparison {
   const { workers, bytes, microseconds } = measurement;
   const host = { ...network, workersPerHost: workers };
-  const collective = new Collective({ numWorkers: workers, workersPerHost: workers, numBytes: bytes, bucketBytes });
+  const collective = new Collective({
+    levels: 'two-level',
+    numWorkers: workers,
+    workersPerHost: workers,
+    numBytes: bytes,
+    bucketBytes,
+  });
   const simulatedMicroseconds = simulate({ collective, network: host }).stepSeconds * 1e6;
   return { ...measurement, simulatedMicroseconds, error: simulatedMicroseconds / microseconds - 1 };
 }

@@ -4,9 +4,8 @@
  */
 import { AllReduce, type AllReduceEffect } from '../../src/collective/all-reduce.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
-import type { TreeNode } from '../../src/collective/tree.js';
+import { coveringNodes, type TreeNode } from '../../src/collective/tree.js';
 import { waiting } from '../../src/collective/waiting.js';
-import { assert } from '../../src/errors.js';
 import type { Generation } from '../../src/protocol/messages.js';
 import { planLayout, type Layout } from '../../src/state/layout.js';
 import { planGeneration } from '../../worker/comm/generation-run.js';
@@ -26,8 +25,8 @@ export interface Message {
 /** One thing that a comm thread does. */
 export type Work =
   | { readonly type: 'send'; readonly to: number; readonly message: Message; readonly payloadBytes: number }
-  /** Additions; `numBytes` is what they write. */
-  | { readonly type: 'sum'; readonly bucket: number; readonly chunk: number; readonly numBytes: number }
+  /** Additions, of a whole sum or of what a host sends on; `numBytes` is what they write. */
+  | { readonly type: 'sum' | 'combine'; readonly bucket: number; readonly chunk: number; readonly numBytes: number }
   | { readonly type: 'apply'; readonly numBytes: number }
   | { readonly type: 'commit'; readonly step: number };
 
@@ -37,6 +36,8 @@ export interface CollectiveOptions {
   /** Bytes of gradients; a multiple of 4. */
   readonly numBytes: number;
   readonly bucketBytes: number;
+  /** Flat: the plan takes each worker for a host of its own. */
+  readonly levels: 'flat' | 'two-level';
 }
 
 /** One generation: each worker holds one slot. */
@@ -45,17 +46,18 @@ export class Collective {
   readonly layout: Layout;
   /** Rank 0's. */
   readonly plan: AllReducePlan;
-  /** The tree's leaf of each rank's slot. */
-  readonly leaves: readonly number[];
+  readonly #leaves: readonly number[];
+  /** By host, the nodes of its workers' slots. */
+  readonly #nodesByHost: readonly (readonly number[])[];
   readonly #options: CollectiveOptions;
   readonly #generation: Generation;
   /** By bucket and owner, the chunk's index; -1 where a rank owns none. */
   readonly #chunkOf: readonly Int32Array[];
 
   constructor(options: CollectiveOptions) {
-    const { numWorkers, workersPerHost, numBytes } = options;
+    const { numWorkers, workersPerHost, numBytes, levels } = options;
     const workers = Array.from({ length: numWorkers }, (_, rank) => {
-      const host = `host${Math.floor(rank / workersPerHost)}`;
+      const host = `host${levels === 'flat' ? rank : Math.floor(rank / workersPerHost)}`;
       const addresses = { hostId: host, unixPath: null, tcp: [] };
       return { workerId: `w${rank}`, rank, host, firstSlot: rank, endSlot: rank + 1, addresses };
     });
@@ -64,7 +66,11 @@ export class Collective {
     this.numWorkers = numWorkers;
     this.layout = flatLayout(numBytes);
     this.plan = this.planOf(0);
-    this.leaves = leavesOf(this.plan.tree);
+    const { tree } = this.plan;
+    this.#leaves = leavesOf(tree);
+    this.#nodesByHost = Array.from({ length: Math.ceil(numWorkers / workersPerHost) }, (_, host) =>
+      coveringNodes(tree, host * workersPerHost, (host + 1) * workersPerHost).map(({ id }) => id),
+    );
     this.#chunkOf = this.plan.buckets.map(({ chunks }) => {
       const indexes = new Int32Array(numWorkers).fill(-1);
       for (const { owner, index } of chunks) if (owner !== null) indexes[owner] = index;
@@ -81,6 +87,7 @@ export class Collective {
   get isSymmetric(): boolean {
     const { numWorkers, workersPerHost } = this.#options;
     if (numWorkers % workersPerHost !== 0) return false;
+    if (this.#nodesByHost.some(({ length }) => length !== this.#nodesByHost[0]?.length)) return false;
     return this.plan.buckets.every(({ chunks }, bucket) => {
       const sizes = Array.from(this.#chunkOf[bucket] ?? [], (index) => chunks[index]?.elements ?? 0);
       return sizes.every((size, owner) => size === sizes[owner % workersPerHost]);
@@ -93,9 +100,16 @@ export class Collective {
     const lower = (rank: number): number => (rank - shift + this.numWorkers) % this.numWorkers;
     const owner = this.plan.buckets[bucket]?.chunks[index]?.owner ?? null;
     const chunk = owner === null ? index : (this.#chunkOf[bucket]?.[lower(owner)] ?? -1);
-    if (type === 'result') return { ...message, chunk };
-    assert(message.node === this.leaves[sender], `rank ${sender} sends the partial of its own slot`);
-    return { ...message, chunk, node: this.leaves[lower(sender)] ?? -1 };
+    const node = type === 'result' ? message.node : this.#twinNode(message.node, sender, lower(sender));
+    return { ...message, chunk, node };
+  }
+
+  /** The node that one rank sends as another sends `node`: its own, or one of its host's. */
+  #twinNode(node: number, sender: number, twin: number): number {
+    if (node === this.#leaves[sender]) return this.#leaves[twin] ?? -1;
+    const { workersPerHost } = this.#options;
+    const index = this.#nodesByHost[Math.floor(sender / workersPerHost)]?.indexOf(node) ?? -1;
+    return this.#nodesByHost[Math.floor(twin / workersPerHost)]?.[index] ?? -1;
   }
 }
 
@@ -151,21 +165,27 @@ export class Member {
       case 'send-result':
         return sends({ ...place(effect), type: 'result', step, node: 0 }, effect);
       case 'sum':
-        return [this.#sum(effect.bucket, effect.chunk)];
+      case 'combine':
+        return [this.#sum(effect.type, effect)];
       case 'commit':
         return [...this.#update(), effect];
     }
   }
 
-  #sum({ index: bucket }: RoutedBucket, { index: chunk, elements, route }: Chunk): Work {
-    return { type: 'sum', bucket, chunk, numBytes: route.partialsFrom.size * elements * floatBytes };
+  /** One addition less than there are partials for each that comes out. */
+  #sum(type: 'sum' | 'combine', { bucket, chunk }: Place): Work {
+    const { elements, route } = chunk;
+    const numIn = this.#plan.ownNodes.length + route.partialsFrom.size;
+    const numOut = type === 'sum' ? 1 : route.nodes.length;
+    const numBytes = (numIn - numOut) * elements * floatBytes;
+    return { type, bucket: bucket.index, chunk: chunk.index, numBytes };
   }
 
   /** The optimizer, and before it the sums of what was exchanged. */
   #update(): Work[] {
     const { buckets } = this.#plan;
     const sums = buckets.flatMap((bucket) =>
-      bucket.chunks.filter(({ owner }) => owner === null).map((chunk) => this.#sum(bucket, chunk)),
+      bucket.chunks.filter(({ owner }) => owner === null).map((chunk) => this.#sum('sum', { bucket, chunk })),
     );
     const elements = buckets.reduce((sum, { trainableElements }) => sum + trainableElements, 0);
     return [...sums, { type: 'apply', numBytes: elements * floatBytes }];

@@ -7,6 +7,7 @@ import type { Network } from './network.js';
 import { frameOverheadBytes } from './simulation.js';
 
 export interface Payload {
+  readonly levels: 'flat' | 'two-level';
   readonly numWorkers: number;
   readonly numBytes: number;
   readonly bucketBytes: number;
@@ -42,11 +43,11 @@ interface Traffic {
  * counts if the latency is longer than what it is reduced by: while a thread is busy with the frames of a hop, the first of
  * them arrive.
  */
-export function predictFlat(network: Network, payload: Payload): Prediction {
+export function predict(network: Network, payload: Payload): Prediction {
   const total = bucketSizes(payload)
-    .map((numBytes) => trafficOf(network, payload.numWorkers, numBytes))
+    .map((numBytes) => trafficOf(network, payload, numBytes))
     .reduce(add);
-  return predict(network, payload, total);
+  return timeOf(network, payload, total);
 }
 
 /** The buckets, all but the last of one size. */
@@ -55,22 +56,36 @@ function bucketSizes({ numBytes, bucketBytes }: Payload): number[] {
   return Array.from({ length: numBuckets }, (_, i) => Math.min(bucketBytes, numBytes - i * bucketBytes));
 }
 
-/** The direct route sends everyone a chunk of B/N, twice; an exchange sends everyone B, once. */
-function trafficOf({ workersPerHost }: Network, numWorkers: number, numBytes: number): Traffic {
-  const peers = numWorkers - 1;
-  const local = Math.min(workersPerHost, numWorkers) - 1;
-  const remote = peers - local;
-  const isExchanged = peers * numBytes - 2 * peers * (numBytes / numWorkers) <= defaultHopBytes;
-  const hops = isExchanged ? 1 : 2;
-  const chunk = isExchanged ? numBytes : numBytes / numWorkers;
+function trafficOf({ workersPerHost }: Network, { numWorkers, levels }: Payload, numBytes: number): Traffic {
+  const numOnHost = Math.min(workersPerHost, numWorkers);
+  const numPeers = numWorkers - 1;
+  const local = numOnHost - 1;
+  const remote = numPeers - local;
+  const chunk = numBytes / numWorkers;
+  // Exchanged where that sends few bytes more than the direct route: everyone sends everyone all, once.
+  if (numPeers * numBytes - 2 * numPeers * chunk <= defaultHopBytes) {
+    return { ...frames(local, remote, numBytes), bytesSummed: 0, bytesSummedAtEnd: numPeers * numBytes, hops: 1 };
+  }
+  const sums = { bytesSummed: numPeers * chunk, bytesSummedAtEnd: 0 };
+  // Direct: a chunk for everyone, twice. Each route sends as many results as partials.
+  if (levels === 'flat' || numOnHost === 1 || remote === 0) {
+    return { ...frames(2 * local, 2 * remote, chunk), ...sums, hops: 2 };
+  }
+  // Two levels: inside the host all chunks but those of one's own place in it, across hosts those of that place.
+  const numHosts = numWorkers / numOnHost;
+  return { ...frames(2 * (numWorkers - numHosts), 2 * (numHosts - 1), chunk), ...sums, hops: 4 };
+}
+
+function frames(
+  local: number,
+  remote: number,
+  numBytes: number,
+): Omit<Traffic, 'bytesSummed' | 'bytesSummedAtEnd' | 'hops'> {
   return {
-    framesLocal: hops * local,
-    framesRemote: hops * remote,
-    bytesLocal: hops * local * chunk,
-    bytesRemote: hops * remote * chunk,
-    bytesSummed: isExchanged ? 0 : peers * chunk,
-    bytesSummedAtEnd: isExchanged ? peers * chunk : 0,
-    hops,
+    framesLocal: local,
+    framesRemote: remote,
+    bytesLocal: local * numBytes,
+    bytesRemote: remote * numBytes,
   };
 }
 
@@ -86,7 +101,7 @@ function add(a: Traffic, b: Traffic): Traffic {
   };
 }
 
-function predict(network: Network, { numWorkers, numBytes }: Payload, traffic: Traffic): Prediction {
+function timeOf(network: Network, { numWorkers, numBytes }: Payload, traffic: Traffic): Prediction {
   const { workersPerHost, coresPerHost, costs } = network;
   const { framesLocal, framesRemote, bytesLocal, bytesRemote, hops } = traffic;
   const onHost = Math.min(workersPerHost, numWorkers);

@@ -7,6 +7,7 @@ export interface MemoryUse {
   readonly parameters: number;
   readonly moments: number;
   readonly gradients: number;
+  /** What comes from peers, and what is sent on. */
   readonly inboxes: number;
   readonly other: number;
   readonly total: number;
@@ -30,5 +31,5 @@ function kindOf(region: string): Exclude<keyof MemoryUse, 'total'> {
   if (region === 'parameters') return region;
   if (region.startsWith('moment')) return 'moments';
   if (region.startsWith('slot:')) return 'gradients';
-  return region.startsWith('inbox') ? 'inboxes' : 'other';
+  return region === 'inbox' || region === 'relay' ? 'inboxes' : 'other';
 }

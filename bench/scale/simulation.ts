@@ -293,7 +293,8 @@ class Simulation {
         const flight = this.#flight(worker, { ...work, from: worker.rank });
         seconds += this.#frameSeconds(flight.copiedBytes);
         this.#schedule(flight, 'leaves', this.#now + seconds);
-      } else if (work.type === 'sum') seconds += work.numBytes * network.costs.sumByteSeconds;
+      } else if (work.type === 'sum' || work.type === 'combine')
+        seconds += work.numBytes * network.costs.sumByteSeconds;
       else if (work.type === 'apply') seconds += work.numBytes * network.costs.applyByteSeconds;
       else this.#commit(worker, this.#now + seconds);
     }

@@ -1,19 +1,17 @@
 /** Points of the curves: one all-reduce for each number of workers and size. */
-import { Collective } from './collective.js';
-import { predictFlat } from './formula.js';
+import { Collective, type CollectiveOptions } from './collective.js';
+import { predict } from './formula.js';
 import { memoryOf, type MemoryUse } from './memory.js';
 import type { Network } from './network.js';
 import { normalNumbers } from './random.js';
 import { simulate } from './simulation.js';
 
-export interface Setting {
+export interface Setting extends Omit<CollectiveOptions, 'workersPerHost'> {
   readonly network: Network;
-  readonly numWorkers: number;
-  readonly numBytes: number;
-  readonly bucketBytes: number;
 }
 
 export interface Point {
+  readonly levels: Setting['levels'];
   readonly workers: number;
   readonly bytes: number;
   readonly bucketBytes: number;
@@ -30,11 +28,13 @@ export interface Point {
   readonly memory: MemoryUse;
 }
 
-export function measurePoint({ network, numWorkers, numBytes, bucketBytes }: Setting): Point {
-  const collective = new Collective({ numWorkers, workersPerHost: network.workersPerHost, numBytes, bucketBytes });
+export function measurePoint({ network, ...setting }: Setting): Point {
+  const { levels, numWorkers, numBytes, bucketBytes } = setting;
+  const collective = new Collective({ ...setting, workersPerHost: network.workersPerHost });
   const result = simulate({ collective, network });
-  const { seconds } = predictFlat(network, { numWorkers, numBytes, bucketBytes });
+  const { seconds } = predict(network, setting);
   return {
+    levels,
     workers: numWorkers,
     bytes: numBytes,
     bucketBytes,

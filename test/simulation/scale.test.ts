@@ -5,8 +5,9 @@
 import { describe, expect, it } from 'vitest';
 import { calibrate, readMeasurements } from '../../bench/scale/calibration.js';
 import { Collective, type Work } from '../../bench/scale/collective.js';
+import type { TreeNode } from '../../src/collective/tree.js';
 import { EventQueue } from '../../bench/scale/event-queue.js';
-import { predictFlat } from '../../bench/scale/formula.js';
+import { predict } from '../../bench/scale/formula.js';
 import { memoryOf } from '../../bench/scale/memory.js';
 import { defaultNetwork, type Network, type ThreadCosts } from '../../bench/scale/network.js';
 import { uniformNumbers } from '../../bench/scale/random.js';
@@ -21,19 +22,24 @@ interface Case {
   readonly numWorkers: number;
   readonly numBytes?: number;
   readonly bucketBytes?: number;
+  readonly levels?: 'flat' | 'two-level';
   readonly network?: Partial<Network>;
 }
 
 function run(
-  { numWorkers, numBytes = MiB, bucketBytes = 4 * MiB, network }: Case,
+  { numWorkers, numBytes = MiB, bucketBytes = 4 * MiB, levels = 'two-level', network }: Case,
   options: Partial<SimulationOptions> = {},
 ) {
   const whole = { ...defaultNetwork, ...network };
   const { workersPerHost } = whole;
-  const collective = new Collective({ numWorkers, workersPerHost, numBytes, bucketBytes });
+  const collective = new Collective({ numWorkers, workersPerHost, numBytes, bucketBytes, levels });
   const result = simulate({ collective, network: whole, ...options });
-  const predicted = predictFlat(whole, { numWorkers, numBytes, bucketBytes });
+  const predicted = predict(whole, { numWorkers, numBytes, bucketBytes, levels });
   return { result, predicted, collective };
+}
+
+function nodesOf(node: TreeNode): TreeNode[] {
+  return [node, ...(node.children ?? []).flatMap(nodesOf)];
 }
 
 /** Follows what each worker holds: how often each slot came for each of its sums, and which sums it has. */
@@ -43,11 +49,15 @@ class Ledger implements Observer {
   readonly #slots = new Map<string, number[]>();
   /** Likewise: the sum is here. */
   readonly #sums = new Set<string>();
+  /** Likewise: the host's part of it is. */
+  readonly #combined = new Set<string>();
+  readonly #nodes: ReadonlyMap<number, TreeNode>;
   /** By worker. */
   readonly #commits = new Map<number, number>();
 
   constructor(collective: Collective) {
     this.#collective = collective;
+    this.#nodes = new Map(nodesOf(collective.plan.tree).map((node) => [node.id, node]));
   }
 
   get commits(): number[] {
@@ -55,7 +65,7 @@ class Ledger implements Observer {
   }
 
   onReceived({ from, to, message }: Frame): void {
-    const { type, step, bucket, chunk, node } = message;
+    const { type, step, bucket, chunk } = message;
     const here = `${to} ${step} ${bucket} ${chunk}`;
     if (type === 'result') {
       expect(this.#sums.has(`${from} ${step} ${bucket} ${chunk}`)).toBe(true);
@@ -63,18 +73,25 @@ class Ledger implements Observer {
       this.#sums.add(here);
       return;
     }
-    const slot = this.#collective.leaves.indexOf(node);
-    expect(slot).toBe(from);
+    const node = this.#nodes.get(message.node);
+    expect(node).toBeDefined();
+    if (!node) return;
+    const isOwn = node.children === null && node.firstSlot === from;
+    expect(isOwn || this.#combined.has(`${from} ${step} ${bucket} ${chunk}`)).toBe(true);
     const slots = this.#slotsOf(here);
-    slots[slot] = (slots[slot] ?? 0) + 1;
+    for (let slot = node.firstSlot; slot < node.endSlot; slot++) slots[slot] = (slots[slot] ?? 0) + 1;
   }
 
   onWork(rank: number, step: number, work: Work): void {
-    if (work.type === 'sum') {
+    if (work.type === 'sum' || work.type === 'combine') {
       const here = `${rank} ${step} ${work.bucket} ${work.chunk}`;
-      const slots = this.#slotsOf(here);
-      expect(slots.map((count, slot) => (slot === rank ? count + 1 : count))).toEqual(slots.map(() => 1));
-      this.#sums.add(here);
+      const own = this.#slotsOf(here).map((count, slot) => (slot === rank ? count + 1 : count));
+      const host = Math.floor(rank / defaultNetwork.workersPerHost);
+      const wanted = own.map((_, slot) =>
+        work.type === 'sum' || Math.floor(slot / defaultNetwork.workersPerHost) === host ? 1 : 0,
+      );
+      expect(own).toEqual(wanted);
+      (work.type === 'sum' ? this.#sums : this.#combined).add(here);
     }
     if (work.type === 'apply') {
       const chunks = this.#collective.plan.buckets.flatMap((bucket) =>
@@ -98,6 +115,7 @@ describe('a simulated all-reduce', () => {
     ['that exchange all', { numWorkers: 5, numBytes: 65_536 }],
     ['that exchange the last bucket', { numWorkers: 6, numBytes: 2 * MiB + 4096, bucketBytes: MiB }],
     ['of chunks of several sizes, some empty', { numWorkers: 13, numBytes: 64 * 101, bucketBytes: 64 * 30 }],
+    ['over two levels whose hosts are several nodes of the tree', { numWorkers: 24, bucketBytes: MiB / 2 }],
     ['on hosts with fewer cores than workers', { numWorkers: 24, numBytes: MiB, network: { coresPerHost: 3 } }],
     ['with no latency', { numWorkers: 9, network: { latencySeconds: 0, localLatencySeconds: 0, costs: free } }],
   ])('sums every partial exactly once, in workers %s, step after step', (_, workers) => {
@@ -107,17 +125,21 @@ describe('a simulated all-reduce', () => {
     expect(ledger.commits).toEqual(new Array(workers.numWorkers).fill(3));
   });
 
-  // By hand: 8 workers each send 8 others 1/16 of 1 MiB twice, and so on.
+  // By hand. Flat: 8 workers each send 8 others 1/16 of 1 MiB, twice. Two levels: 2 (H - 1) / H of 1 MiB for H hosts.
   it.each([
-    [8, 8, 0],
-    [16, 8, 8 * MiB],
-    [64, 8, 14 * MiB],
-    [8, 2, 3 * MiB],
-    [8, 1, 1.75 * MiB],
-  ])(
-    'of 1 MiB in %i workers, %i to a host, takes just the bytes per card of the formula',
-    (numWorkers, workersPerHost, bytes) => {
-      const { result, predicted } = run({ numWorkers, bucketBytes: MiB / 4, network: { workersPerHost } });
+    ['flat', 8, 8, 0],
+    ['flat', 16, 8, 8 * MiB],
+    ['flat', 64, 8, 14 * MiB],
+    ['flat', 8, 2, (3 * 2 * MiB) / 2],
+    ['two-level', 8, 8, 0],
+    ['two-level', 16, 8, MiB],
+    ['two-level', 64, 8, 1.75 * MiB],
+    ['two-level', 8, 2, 1.5 * MiB],
+    ['two-level', 8, 1, 1.75 * MiB],
+  ] as const)(
+    '%s takes just the bytes per card of the formula: 1 MiB, %i workers, %i to a host',
+    (levels, numWorkers, workersPerHost, bytes) => {
+      const { result, predicted } = run({ levels, numWorkers, bucketBytes: MiB / 2, network: { workersPerHost } });
       expect(predicted.cardBytes).toBe(bytes);
       expect(result.cardBytesOut).toBe(bytes);
       expect(result.cardBytesIn).toBe(bytes);
@@ -125,16 +147,20 @@ describe('a simulated all-reduce', () => {
     },
   );
 
-  it.each([16, 64, 128])(
-    'is within 2 % of the formula where the cards are the limit, with %i workers',
-    (numWorkers) => {
-      const network = { busBytesPerSecond: endless, costs: free };
-      const { result, predicted } = run({ numWorkers, numBytes: 16 * MiB, network });
-      expect(predicted.seconds).toBeGreaterThan(100 * defaultNetwork.latencySeconds);
-      expect(Math.abs(result.stepSeconds / predicted.seconds - 1)).toBeLessThan(0.02);
-      expect(result.cardBusy).toBeGreaterThan(0.98);
-    },
-  );
+  it.each([
+    [16, 'flat'],
+    [64, 'flat'],
+    [128, 'flat'],
+    [16, 'two-level'],
+    [64, 'two-level'],
+    [128, 'two-level'],
+  ] as const)('is near the formula where the cards are the limit: %i workers, %s', (numWorkers, levels) => {
+    const network = { busBytesPerSecond: endless, costs: free };
+    const { result, predicted } = run({ levels, numWorkers, numBytes: 64 * MiB, network });
+    expect(predicted.seconds).toBeGreaterThan(100 * defaultNetwork.latencySeconds);
+    expect(Math.abs(result.stepSeconds / predicted.seconds - 1)).toBeLessThan(0.02);
+    expect(result.cardBusy).toBeGreaterThan(0.98);
+  });
 
   it.each([2, 4, 8, 16, 64])(
     'is within 1 % of the formula where latency and frames are the limit, with %i workers',
@@ -157,8 +183,14 @@ describe('a simulated all-reduce', () => {
     expect(run({ numWorkers, numBytes: 3 * MiB, network }).result.stepSeconds).toBeCloseTo(seconds, 9);
   });
 
-  it.each([2, 8, 32])('is within 5 % of the formula where the threads are the limit, with %i workers', (numWorkers) => {
-    const { result, predicted } = run({ numWorkers, numBytes: 16 * MiB });
+  it.each([
+    [2, 'flat'],
+    [8, 'flat'],
+    [32, 'flat'],
+    [32, 'two-level'],
+    [128, 'two-level'],
+  ] as const)('is near the formula where the threads are the limit: %i workers, %s', (numWorkers, levels) => {
+    const { result, predicted } = run({ levels, numWorkers, numBytes: 16 * MiB });
     expect(predicted.threadSeconds).toBeGreaterThan(predicted.cardSeconds);
     expect(Math.abs(result.stepSeconds / predicted.seconds - 1)).toBeLessThan(0.05);
   });
@@ -185,10 +217,12 @@ describe('a simulated all-reduce', () => {
     'is the same when one host stands for all: %i workers, %i to a host, %i cores',
     (numWorkers, workersPerHost, coresPerHost) => {
       const network = { workersPerHost, coresPerHost };
-      const workers = { numWorkers, numBytes: 64 * 4 * 3 * 64, bucketBytes: 64 * 3 * 64, network };
       const options = { numSteps: 3, computeSeconds: 1e-4 };
-      const [mirrored, whole] = [true, false].map((mirrored) => run(workers, { ...options, mirrored }).result);
-      expect(mirrored).toEqual(whole);
+      for (const levels of ['flat', 'two-level'] as const) {
+        const workers = { levels, numWorkers, numBytes: 12 * 4096 * 16, bucketBytes: 12 * 4096 * 8, network };
+        const [mirrored, whole] = [true, false].map((mirrored) => run(workers, { ...options, mirrored }).result);
+        expect(mirrored).toEqual(whole);
+      }
     },
   );
 
@@ -209,7 +243,13 @@ describe('a simulated all-reduce', () => {
 describe('the memory of a worker', () => {
   it('is that of the region plan, and hardly grows with the workers', () => {
     const memory = [16, 256].map((numWorkers) => {
-      const collective = new Collective({ numWorkers, workersPerHost: 8, numBytes: 64 * MiB, bucketBytes: 4 * MiB });
+      const collective = new Collective({
+        numWorkers,
+        workersPerHost: 8,
+        numBytes: 64 * MiB,
+        bucketBytes: 4 * MiB,
+        levels: 'two-level',
+      });
       return memoryOf(collective);
     });
     for (const { parameters, moments, gradients } of memory) {
