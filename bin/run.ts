@@ -197,10 +197,11 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
     ...checkpoint.sampler,
     threads: checkpoint.job['threads'],
     loss: checkpoint.job['loss'],
+    wire: checkpoint.job['wire'] ?? 'float32', // older checkpoints do not say it
     optimizer: checkpoint.optimizer,
   };
   const is = plainJob(now);
-  const keys = ['seed', 'slots', 'threads', 'batchSize', 'shuffle', 'lastBatch', 'loss', 'optimizer'] as const;
+  const keys = ['seed', 'slots', 'threads', 'batchSize', 'shuffle', 'lastBatch', 'loss', 'wire', 'optimizer'] as const;
   const changed = keys.filter((key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]));
   if (changed.length === 0) return;
   const differences = changed.map((key) => `${key} was ${JSON.stringify(was[key])} and is ${JSON.stringify(is[key])}`);

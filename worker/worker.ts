@@ -123,13 +123,14 @@ async function enterGeneration(entry: {
   const self = workers.find(({ workerId }) => workerId === options.workerId);
   assert(self, `worker ${options.workerId} is not in its generation`);
   const { plan, layout, loaded, firstStep } = prepared;
-  const { optimizer } = loaded.job;
+  const { optimizer, wire } = loaded.job;
   const own = {
     generation: { generation: generation.generation, workers },
     rank: self.rank,
     slots: plan.slots,
     layout,
     bucketBytes: defaultBucketBytes,
+    wire,
   };
   const allReduce = planGeneration(own);
   const memory = FlatMemory.create(layout, planRegions({ layout, plan: allReduce, optimizer }));

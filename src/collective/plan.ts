@@ -3,6 +3,7 @@ import { divide, planBuckets, type Bucket, type SegmentExtent } from './buckets.
 import type { SlotRange } from './assignment.js';
 import { Hosts } from './hosts.js';
 import { directRoute, exchangeRoute, isExchanged, twoLevelRoute, type Route, type RouteSetting } from './routes.js';
+import type { WireFormat } from './wire.js';
 import { coveringNodes, reductionTree, type TreeNode } from './tree.js';
 
 /** The part of a bucket that is summed in one place. */
@@ -33,6 +34,9 @@ export interface AllReducePlan {
   readonly slots: readonly number[];
   /** The fewest tree nodes that hold these slots. */
   readonly ownNodes: readonly TreeNode[];
+  /** Ids of the tree nodes of one slot. */
+  readonly leaves: ReadonlySet<number>;
+  readonly wire: WireFormat;
   /** Where large buckets go over two levels. */
   readonly hosts: Hosts | null;
   readonly buckets: readonly RoutedBucket[];
@@ -52,15 +56,17 @@ export interface AllReduceOptions {
   readonly workers: readonly PlacedWorker[];
   readonly segments: readonly SegmentExtent[];
   readonly bucketBytes: number;
+  /** @default 'float32' */
+  readonly wire?: WireFormat | undefined;
   /** How many bytes more a worker may send to save a hop. @default 384 KiB */
   readonly hopBytes?: number | undefined;
 }
 
 export function planAllReduce(options: AllReduceOptions): AllReducePlan {
-  const { generation, rank, workers, segments, bucketBytes, hopBytes } = options;
+  const { generation, rank, workers, segments, bucketBytes, hopBytes, wire = 'float32' } = options;
   const tree = reductionTree(options.slots);
   const nodesByRank = workers.map(({ firstSlot, endSlot }) => coveringNodes(tree, firstSlot, endSlot));
-  const setting = { rank, nodesByRank };
+  const setting = { rank, nodesByRank, wire };
   const exchange = exchangeRoute(setting);
   const hosts = Hosts.of(workers.map(({ hostId }) => hostId));
   const owned = ownedRoutes(setting, workers, hosts, tree);
@@ -71,6 +77,10 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
     tree,
     slots: slotsOf(workers[rank]),
     ownNodes: nodesByRank[rank] ?? [],
+    leaves: new Set(
+      slotsOf({ firstSlot: 0, endSlot: options.slots }).flatMap((slot) => idsOf(coveringNodes(tree, slot, slot + 1))),
+    ),
+    wire,
     hosts,
     buckets: planBuckets(segments, bucketBytes).map((bucket) => {
       const isWhole = isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
@@ -112,4 +122,8 @@ function ownedChunks({ offset, elements }: Bucket, routesByOwner: readonly Route
 function slotsOf(range: SlotRange | undefined): number[] {
   const { firstSlot, endSlot } = range ?? { firstSlot: 0, endSlot: 0 };
   return Array.from({ length: endSlot - firstSlot }, (_, i) => firstSlot + i);
+}
+
+function idsOf(nodes: readonly TreeNode[]): number[] {
+  return nodes.map(({ id }) => id);
 }

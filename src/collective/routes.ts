@@ -9,6 +9,7 @@
  */
 import type { Hosts } from './hosts.js';
 import type { TreeNode } from './tree.js';
+import type { WireFormat } from './wire.js';
 
 /** What one rank takes in and passes on of a chunk. */
 export interface Route {
@@ -31,20 +32,24 @@ export interface RouteSetting {
   readonly rank: number;
   /** The fewest tree nodes that hold each rank's slots, by rank. */
   readonly nodesByRank: readonly (readonly TreeNode[])[];
+  readonly wire: WireFormat;
 }
 
 /** As many bytes as one hop less is worth: about what a link of 10 GB/s carries while a process is woken. */
 export const defaultHopBytes = 384 * 1024;
 
 /**
- * Whether a bucket of `bytes` is exchanged: where that makes the busiest worker send at most `hopBytes` more than the
- * direct way. With two workers of one tree node each it is the same bytes, so any bucket is; with 8 a bucket of 64 KiB is.
+ * Whether a bucket of `bytes`, as float32, is exchanged: where that makes the busiest worker send at most `hopBytes` more
+ * than the direct way. With two workers of one tree node each it is the same bytes, so any bucket is; with 8 a bucket of
+ * 64 KiB is.
  */
-export function isExchanged({ nodesByRank }: RouteSetting, bytes: number, hopBytes = defaultHopBytes): boolean {
+export function isExchanged({ nodesByRank, wire }: RouteSetting, bytes: number, hopBytes = defaultHopBytes): boolean {
   const worldSize = nodesByRank.length;
-  const mostNodes = Math.max(...nodesByRank.map((nodes) => nodes.length));
-  const direct = ((worldSize - 1) / worldSize) * (mostNodes + 1) * bytes;
-  return (worldSize - 1) * mostNodes * bytes - direct <= hopBytes;
+  const half = wire === 'bfloat16' ? 0.5 : 1;
+  const partials = nodesByRank.map((nodes) => nodes.reduce((sum, { children }) => sum + (children ? 1 : half), 0));
+  const exchanged = (worldSize - 1) * Math.max(...partials);
+  const direct = ((worldSize - 1) / worldSize) * (Math.max(...partials) + half);
+  return (exchanged - direct) * bytes <= hopBytes;
 }
 
 export function exchangeRoute(setting: RouteSetting): Route {

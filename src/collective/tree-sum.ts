@@ -3,8 +3,11 @@ import { assert } from '../errors.js';
 import type { TreeNode } from './tree.js';
 
 export interface TreeSumOptions {
-  /** Byte address of a node's partial where there is one, or undefined: then its children are summed. */
-  readonly addressOf: (node: TreeNode) => number | undefined;
+  /**
+   * Byte address of a node's partial where there is one, or undefined: then its children are summed. A partial that is not
+   * float32 yet may be written to `spare`.
+   */
+  readonly addressOf: (node: TreeNode, spare: number) => number | undefined;
   /** Byte address of the result. It may be that of a partial: it is written last. */
   readonly destination: number;
   /** Byte address of scratch area `index`, of `numElements` floats. There are two for each level of the tree. */
@@ -22,7 +25,7 @@ export function sumTree(node: TreeNode, options: TreeSumOptions): number {
 }
 
 function sumInto(node: TreeNode, destination: number, level: number, options: TreeSumOptions): number {
-  const present = options.addressOf(node);
+  const present = options.addressOf(node, destination);
   if (present !== undefined) return present;
   assert(node.children, `the partial of slot ${node.firstSlot} is missing`);
   const left = sumInto(node.children[0], options.scratch(2 * level), level + 1, options);

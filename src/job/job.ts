@@ -4,6 +4,7 @@
  */
 import type { LayersModel, Tensor } from '@tensorflow/tfjs';
 import { z } from 'zod';
+import { wireFormats, type WireFormat } from '../collective/wire.js';
 import { LockstepError } from '../errors.js';
 import { optimizerSchema } from '../optimizer/config.js';
 import type { DataSource, Dataset } from './dataset.js';
@@ -54,6 +55,7 @@ export const jobSchema = z.strictObject({
   slots: z.int().positive().max(4096).optional(),
   threads: z.int().positive().max(1024).optional(),
   compile: z.boolean().default(true),
+  wire: z.enum(wireFormats).default('float32'),
   initialWeights: z.string().min(1).optional(),
   checkpointEverySteps: z.int().positive().optional(),
   checkpointsKept: z.int().positive().default(3),
@@ -99,6 +101,8 @@ export interface JobDefinition {
   readonly threads?: number;
   /** Runs each step as one TensorFlow graph where that gives the same bits; `false`: op by op. @default true */
   readonly compile?: boolean;
+  /** How gradients travel; `bfloat16`: half the bytes, rounded alike for any number of workers. @default 'float32' */
+  readonly wire?: WireFormat;
   /** A safetensors file with the first weights, by parameter name, relative to the job file. */
   readonly initialWeights?: string;
   /** Checkpoints inside an epoch too. @default only at each epoch's end */

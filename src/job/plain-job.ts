@@ -22,6 +22,7 @@ export function plainJob(job: Job): PlainJob {
     slots: job.slots ?? null,
     threads: job.threads ?? null,
     compile: job.compile,
+    wire: job.wire,
     initialWeights: job.initialWeights ?? null,
     checkpointEverySteps: job.checkpointEverySteps ?? null,
     checkpointsKept: job.checkpointsKept,

@@ -76,6 +76,12 @@ export interface Kernels {
    * piece. It leaves `state` as it is.
    */
   readonly checksumEnd: (state: number, address: number, totalBytes: number) => number;
+  /** Rounds to what bfloat16 can hold, in place: to the nearest, ties to even. A NaN stays one, and is quiet. */
+  readonly roundBfloat16: (address: number, n: number) => void;
+  /** `dst`, `n` bfloat16 elements, is `src`, rounded as above. `dst` may be `src`, and must not overlap it otherwise. */
+  readonly packBfloat16: (dst: number, src: number, n: number) => void;
+  /** `dst`, `n` float32 elements, is the bfloat16 at `src`. They must not overlap. */
+  readonly unpackBfloat16: (dst: number, src: number, n: number) => void;
   /** Whether no element is an infinity or NaN. */
   readonly allFinite: (address: number, n: number) => boolean;
 }
@@ -91,6 +97,9 @@ interface Exports {
   readonly checksumBegin: (state: number) => void;
   readonly checksumUpdate: (state: number, address: number, numBytes: number) => void;
   readonly checksumEnd: (state: number, address: number, totalBytes: number) => number;
+  readonly roundBfloat16: (address: number, n: number) => void;
+  readonly packBfloat16: (dst: number, src: number, n: number) => void;
+  readonly unpackBfloat16: (dst: number, src: number, n: number) => void;
   readonly allFinite: (address: number, n: number) => number;
 }
 
@@ -123,6 +132,9 @@ export function instantiateKernels(memory: WebAssembly.Memory): Kernels {
     checksumBegin: wasm.checksumBegin,
     checksumUpdate: wasm.checksumUpdate,
     checksumEnd: (state, address, totalBytes) => wasm.checksumEnd(state, address, totalBytes) >>> 0,
+    roundBfloat16: wasm.roundBfloat16,
+    packBfloat16: wasm.packBfloat16,
+    unpackBfloat16: wasm.unpackBfloat16,
     allFinite: (address, n) => wasm.allFinite(address, n) === 1,
   };
 }

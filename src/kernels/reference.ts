@@ -68,6 +68,19 @@ export function sgd({ parameters, gradient, moment1 }: SgdArrays, coefficients: 
   }
 }
 
+/** The bfloat16 of each element, as the upper half of a float32: to the nearest, ties to even; a NaN stays one. */
+export function packBfloat16(array: Float32Array): Uint16Array {
+  const words = new Uint32Array(array.buffer, array.byteOffset, array.length);
+  return Uint16Array.from(words, (word, i) => {
+    if (Number.isNaN(array[i])) return (word >>> 16) | 0x40;
+    return (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+  });
+}
+
+export function unpackBfloat16(halves: Uint16Array): Float32Array {
+  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+}
+
 /** Whether no element is an infinity or NaN. */
 export function allFinite(array: Float32Array): boolean {
   return array.every(Number.isFinite);

@@ -1,6 +1,7 @@
 /** The collective that workers run, over a virtual network: test/simulation/world.ts. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { WireFormat } from '../../src/collective/wire.js';
 import type { LockstepError } from '../../src/errors.js';
 import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
 import { chooser, World, type WorldOptions } from './world.js';
@@ -16,11 +17,20 @@ const worlds = fc.record({
 function expectSameBits(options: WorldOptions, seed: number, numSteps: number): void {
   const world = new World(options);
   world.run(numSteps, chooser(seed));
-  const expected = new Uint32Array(world.expected(numSteps).buffer);
+  const expected = world.expected(numSteps);
   for (const worker of world.workers) {
     expect(worker.committed).toBe(numSteps);
-    expect(new Uint32Array(world.parameters(worker).buffer)).toEqual(expected);
+    expect(differences(world.parameters(worker), expected)).toEqual([]);
   }
+}
+
+/** The first places where the bits differ, with both values. */
+function differences(found: Float32Array, expected: Float32Array): unknown[] {
+  const listed: unknown[] = [];
+  for (let i = 0; i < expected.length && listed.length < 5; i++) {
+    if (!Object.is(found[i], expected[i])) listed.push({ element: i, found: found[i], expected: expected[i] });
+  }
+  return listed;
 }
 
 /** One bucket for two workers. */
@@ -55,9 +65,36 @@ describe('the all-reduce', () => {
     );
   });
 
+  it.each([
+    { way: 'exchange', hopBytes: 2 ** 30 },
+    { way: 'direct', hopBytes: -1 },
+    { way: 'two levels', hopBytes: -1, perHost: 2 },
+  ])('gives them with bfloat16 on the wire, for any workers; $way', ({ hopBytes, perHost }) => {
+    fc.assert(
+      fc.property(worlds, ({ workers, seed, ...options }) => {
+        const setting = perHost === undefined ? {} : { perHost, numSlots: 4 + (workers % 4) };
+        const numWorkers = perHost === undefined ? 1 + (workers % options.numSlots) : 4;
+        expectSameBits({ ...options, ...setting, numWorkers, hopBytes, wire: 'bfloat16' }, seed, 3);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('sends half the bytes of a slot and of a result with bfloat16 on the wire', () => {
+    const frameBytes = (wire: WireFormat): number => {
+      // 64 trainable elements, and a line of loss and metric
+      const world = new World({ ...small, wire });
+      world.workers[1]?.reduction.onReady(0);
+      return world.firstFrame(1, 0).length - frameHeaderBytes;
+    };
+    expect([frameBytes('float32'), frameBytes('bfloat16')]).toEqual([64 * 4 + 64, 64 * 2 + 64]);
+  });
+
   it('gives them for sums of several blocks', () => {
     for (const hopBytes of [-1, 2 ** 30]) {
-      expectSameBits({ sizes: [40_000], numSlots: 5, numWorkers: 3, bucketBytes: 1 << 20, hopBytes }, 7, 2);
+      const options = { sizes: [40_000], numSlots: 5, numWorkers: 3, bucketBytes: 1 << 20, hopBytes };
+      expectSameBits(options, 7, 2);
+      expectSameBits({ ...options, wire: 'bfloat16' }, 7, 2);
     }
   });
 

@@ -6,6 +6,8 @@ import { expect } from 'vitest';
 import { assignSlots } from '../../src/collective/assignment.js';
 import { planAllReduce } from '../../src/collective/plan.js';
 import { reductionTree, type TreeNode } from '../../src/collective/tree.js';
+import type { WireFormat } from '../../src/collective/wire.js';
+import { packBfloat16, unpackBfloat16 } from '../../src/kernels/reference.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
@@ -52,6 +54,7 @@ export interface WorldOptions {
   readonly perHost?: number;
   /** -1: no bucket is exchanged. */
   readonly hopBytes?: number;
+  readonly wire?: WireFormat;
 }
 
 export type Choose = (choices: number) => number;
@@ -60,11 +63,13 @@ export class World {
   readonly workers: readonly SimulatedWorker[];
   readonly layout;
   readonly #numSlots: number;
+  readonly #wire: WireFormat;
   readonly #links = new Map<string, Link>();
 
   constructor(options: WorldOptions) {
-    const { sizes, numSlots, numWorkers, perHost = numWorkers, bucketBytes, hopBytes } = options;
+    const { sizes, numSlots, numWorkers, perHost = numWorkers, bucketBytes, hopBytes, wire = 'float32' } = options;
     this.#numSlots = numSlots;
+    this.#wire = wire;
     const parameters = sizes.map((size, i) => ({
       name: `p${i}`,
       shape: [size],
@@ -77,7 +82,16 @@ export class World {
       return { ...range, hostId: `host ${Math.floor(rank / perHost)}` };
     });
     this.workers = workers.map((_, rank) => {
-      const plan = planAllReduce({ generation: 7, rank, slots: numSlots, workers, segments, bucketBytes, hopBytes });
+      const plan = planAllReduce({
+        generation: 7,
+        rank,
+        slots: numSlots,
+        workers,
+        segments,
+        bucketBytes,
+        wire,
+        hopBytes,
+      });
       const memory = FlatMemory.create(this.layout, planRegions({ layout: this.layout, plan, optimizer }));
       const worker: SimulatedWorker = {
         rank,
@@ -122,7 +136,11 @@ export class World {
     for (const [segment, { elements, reducedElements, trainableElements }] of this.layout.segments.entries()) {
       for (let step = 0; step < numSteps; step++) {
         for (let i = 0; i < reducedElements; i++) {
-          const sum = naiveSum(reductionTree(this.#numSlots), (slot) => gradient(step, slot, segment, i));
+          const isRounded = this.#wire === 'bfloat16' && i < trainableElements;
+          const rounded = isRounded ? nearestBfloat16 : (value: number): number => value;
+          const sum = rounded(
+            naiveSum(reductionTree(this.#numSlots), (slot) => rounded(gradient(step, slot, segment, i))),
+          );
           const update = Math.fround((values[base + i] ?? 0) - Math.fround(0.5 * sum));
           values[base + i] = i < trainableElements ? update : sum;
         }
@@ -221,6 +239,10 @@ function gradient(step: number, slot: number, segment: number, i: number): numbe
 function naiveSum(node: TreeNode, leaf: (slot: number) => number): number {
   if (!node.children) return leaf(node.firstSlot);
   return Math.fround(naiveSum(node.children[0], leaf) + naiveSum(node.children[1], leaf));
+}
+
+function nearestBfloat16(value: number): number {
+  return unpackBfloat16(packBfloat16(Float32Array.of(value)))[0] ?? NaN;
 }
 
 /** A small generator for the order of events; any will do. */

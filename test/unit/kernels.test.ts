@@ -168,6 +168,38 @@ describe('a kernel has the bits of its plain twin, for any values, length and al
     );
   });
 
+  it.each([
+    { dst: 'elsewhere', at: 2 * ARRAY_BYTES },
+    { dst: 'in place', at: 0 },
+  ])('packBfloat16, $dst', ({ at }) => {
+    fc.assert(
+      fc.property(anyArrays, anyShift, ([array], shift) => {
+        inMemory([array], shift, ([address]) => {
+          kernels.packBfloat16(address + at, address, array.length);
+          const packed = new Uint16Array(memory.buffer.slice(address + at, address + at + 2 * array.length));
+          expect(packed).toEqual(reference.packBfloat16(array));
+        });
+      }),
+    );
+  });
+
+  it('unpackBfloat16 and roundBfloat16', () => {
+    fc.assert(
+      fc.property(anyArrays, anyShift, ([array], shift) => {
+        const halves = reference.packBfloat16(array);
+        const expected = bits(reference.unpackBfloat16(halves));
+        const { results, withinArrays } = inMemory([array, array], shift, ([address, other], n = array.length) => {
+          kernels.roundBfloat16(address, n);
+          new Uint8Array(memory.buffer, 3 * ARRAY_BYTES, 2 * n).set(new Uint8Array(halves.buffer));
+          kernels.unpackBfloat16(other, 3 * ARRAY_BYTES, n);
+          new Float32Array(memory.buffer, 3 * ARRAY_BYTES, n).fill(GAP);
+        });
+        expect(results.map(bits)).toEqual([expected, expected]);
+        expect(withinArrays).toBe(true);
+      }),
+    );
+  });
+
   it('allFinite', () => {
     fc.assert(
       fc.property(anyArrays, anyShift, ([array], shift) => {
@@ -220,6 +252,26 @@ describe('kernels', () => {
     }
     array.fill(Math.fround(-3.4e38));
     expect(kernels.allFinite(0, n)).toBe(true);
+  });
+
+  it('round to bfloat16 as IEEE 754 has it', () => {
+    // float32 bits → bfloat16 bits: exact, below and above half, ties to even and to the even above, overflow, NaN, -0.
+    const cases = [
+      [0x3f800000, 0x3f80],
+      [0x3f807fff, 0x3f80],
+      [0x3f808001, 0x3f81],
+      [0x3f808000, 0x3f80],
+      [0x3f818000, 0x3f82],
+      [0x7f7fffff, 0x7f80],
+      [0x7f800001, 0x7fc0],
+      [0xffffffff, 0xffff],
+      [0x80000000, 0x8000],
+      [0x00000001, 0x0000],
+    ] as const;
+    new Uint32Array(memory.buffer, 0, cases.length).set(cases.map(([word]) => word));
+    kernels.packBfloat16(1024, 0, cases.length);
+    const found = [...new Uint16Array(memory.buffer, 1024, cases.length)];
+    expect(found.map((half) => half.toString(16))).toEqual(cases.map(([, half]) => half.toString(16)));
   });
 
   it('flush a moment that has decayed to a denormal', () => {

@@ -1,4 +1,5 @@
 /** What the compute thread (the process's main thread) and the comm thread say to one another outside of steps. */
+import type { WireFormat } from '../../src/collective/wire.js';
 import type { ErrorCode, LockstepError } from '../../src/errors.js';
 import { isErrorCode, LockstepError as LockstepErrorClass } from '../../src/errors.js';
 import type { LogFields, LogLevel } from '../../src/log.js';
@@ -32,6 +33,7 @@ export interface GenerationSetup {
   readonly words: SharedStepWords;
   readonly optimizer: OptimizerConfig;
   readonly bucketBytes: number;
+  readonly wire: WireFormat;
   /** The first step, counted from 0. */
   readonly step: number;
 }

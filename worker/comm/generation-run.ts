@@ -137,9 +137,9 @@ export class GenerationRun implements PeerAcceptor {
 
 /** The plan of a generation's all-reduce, from what all its workers know. */
 export function planGeneration(
-  setup: Pick<GenerationSetup, 'generation' | 'rank' | 'slots' | 'layout' | 'bucketBytes'>,
+  setup: Pick<GenerationSetup, 'generation' | 'rank' | 'slots' | 'layout' | 'bucketBytes' | 'wire'>,
 ): AllReducePlan {
-  const { generation, rank, slots, layout, bucketBytes } = setup;
+  const { generation, rank, slots, layout, bucketBytes, wire } = setup;
   const workers = generation.workers.map(({ firstSlot, endSlot, addresses }) => {
     return { firstSlot, endSlot, hostId: addresses.hostId };
   });
@@ -150,5 +150,6 @@ export function planGeneration(
     workers,
     segments: layout.segments,
     bucketBytes,
+    wire,
   });
 }

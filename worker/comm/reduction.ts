@@ -3,7 +3,8 @@
  * applies the optimizer. It decides nothing itself.
  */
 import { AllReduce, type AllReduceEffect, type AllReduceEvent } from '../../src/collective/all-reduce.js';
-import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import type { AllReducePlan, RoutedBucket } from '../../src/collective/plan.js';
+import { partialPayload, payloadBytes, resultPayload, type Payload } from '../../src/collective/wire.js';
 import { waiting } from '../../src/collective/waiting.js';
 import { assert, LockstepError } from '../../src/errors.js';
 import { checksumOf, checksumStateBytes } from '../../src/kernels/kernels.js';
@@ -11,10 +12,9 @@ import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { CHECKSUMS } from './regions.js';
-import { Partials } from './partials.js';
+import { Places } from './places.js';
+import { Sums } from './sums.js';
 import { Update } from './update.js';
-
-const floatBytes = 4;
 
 /**
  * Sends one bulk frame to a rank. `onSent` is called, later, when the payload has left this process's memory; never, if it
@@ -40,15 +40,17 @@ export interface ReductionOptions {
 export class Reduction {
   readonly #options: ReductionOptions;
   readonly #machine: AllReduce;
-  readonly #partials: Partials;
+  readonly #places: Places;
+  readonly #sums: Sums;
   readonly #update: Update;
 
   constructor(options: ReductionOptions) {
     const { plan, memory, optimizer, step } = options;
     this.#options = options;
     this.#machine = new AllReduce(plan, step);
-    this.#partials = new Partials(plan, memory);
-    this.#update = new Update({ plan, memory, optimizer, partials: this.#partials });
+    this.#places = new Places(plan, memory);
+    this.#sums = new Sums(plan, memory, this.#places);
+    this.#update = new Update({ plan, memory, optimizer, places: this.#places, sums: this.#sums });
   }
 
   /** The step that is not committed yet, counted from 0. */
@@ -69,7 +71,7 @@ export class Reduction {
   /** Those of one bucket are; the buckets of a step come in any order. */
   onBucketReady(step: number, index: number): void {
     const bucket = this.#options.plan.buckets[index];
-    if (bucket) this.#partials.fillOutbox(bucket);
+    if (bucket) this.#sums.prepare(bucket);
     this.#take({ type: 'ready', step, bucket: index });
   }
 
@@ -107,12 +109,13 @@ export class Reduction {
     const bucket = plan.buckets[header.bucket];
     const chunk = bucket?.chunks[header.chunk];
     assert(bucket && chunk, 'the machine refuses what there is not');
-    const expected = chunk.elements * floatBytes;
+    const isPartial = header.kind === 'partial';
+    const payload = isPartial ? partialPayload(plan, bucket, chunk, header.node) : resultPayload(plan, bucket, chunk);
+    const expected = payloadBytes(payload);
     if (header.payloadBytes !== expected) throw wrongLength(header, header.payloadBytes, expected);
-    const address =
-      header.kind === 'partial'
-        ? this.#partials.inboxAddress(bucket, chunk, header.node, header.step)
-        : this.#partials.resultAddress(bucket, chunk);
+    const inbox = (): number | undefined => this.#places.inbox(bucket, chunk, header.node, header.step);
+    const address = isPartial ? inbox() : this.#places.result(bucket, chunk);
+    assert(address !== undefined, 'the machine refuses what is not sent to this rank');
     return { segment: bucket.segment, address };
   }
 
@@ -130,19 +133,22 @@ export class Reduction {
     switch (effect.type) {
       case 'send-partial': {
         const { to, bucket, chunk, node } = effect;
-        const address = this.#partials.sentAddress(bucket, chunk, node);
-        this.#send(to, { kind: 'partial', step, node: node.id }, bucket, chunk, address);
+        const payload = partialPayload(this.#options.plan, bucket, chunk, node.id);
+        const address = this.#sums.toSend(bucket, chunk, node);
+        this.#send(to, bucket, { kind: 'partial', step, chunk: chunk.index, node: node.id }, { address, payload });
         break;
       }
       case 'sum':
-        this.#partials.sum(effect.bucket, effect.chunk, step);
+        this.#sums.sum(effect.bucket, effect.chunk, step);
         break;
       case 'combine':
-        this.#partials.combine(effect.bucket, effect.chunk, step);
+        this.#sums.combine(effect.bucket, effect.chunk, step);
         break;
       case 'send-result': {
         const { to, bucket, chunk } = effect;
-        this.#send(to, { kind: 'result', step, node: 0 }, bucket, chunk, this.#partials.resultAddress(bucket, chunk));
+        const payload = resultPayload(this.#options.plan, bucket, chunk);
+        const address = this.#places.result(bucket, chunk);
+        this.#send(to, bucket, { kind: 'result', step, chunk: chunk.index, node: 0 }, { address, payload });
         break;
       }
       case 'commit':
@@ -155,17 +161,16 @@ export class Reduction {
   /** To several ranks alike, so that the checksum is worked out once. */
   #send(
     to: readonly number[],
-    what: Pick<FrameHeader, 'kind' | 'step' | 'node'>,
-    { index: bucket, segment }: RoutedBucket,
-    { index: chunk, elements }: Chunk,
-    address: number,
+    { index, segment }: RoutedBucket,
+    what: Pick<FrameHeader, 'kind' | 'step' | 'chunk' | 'node'>,
+    content: { readonly address: number; readonly payload: Payload },
   ): void {
     const { memory, plan, send } = this.#options;
-    const payloadBytes = elements * floatBytes;
-    const checksum = this.#checksum(segment, plan.rank, address, payloadBytes);
+    const numBytes = payloadBytes(content.payload);
+    const checksum = this.#checksum(segment, plan.rank, content.address, numBytes);
     const { generation } = plan;
-    const header = encodeFrameHeader({ ...what, generation, bucket, chunk, payloadBytes, checksum });
-    const payload = memory.bytes(segment, address, payloadBytes);
+    const header = encodeFrameHeader({ ...what, generation, bucket: index, payloadBytes: numBytes, checksum });
+    const payload = memory.bytes(segment, content.address, numBytes);
     for (const rank of to) {
       send(rank, header, payload, () => {
         this.#take({ type: 'sent', to: rank, step: what.step });

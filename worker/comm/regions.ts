@@ -6,19 +6,21 @@
  *   outbox:N              the sum of neighbouring own slots, for the peers
  *   inbox                 what peers send of the chunks that this worker sums
  *   relay                 what this worker sends on for its host
+ *   packed                slots' partials as bfloat16, as they are sent
  *   scratch               two blocks for each level of the tree, and one for their sum
  *   checksums             the state of one checksum for each rank: what comes from it, and for this rank what it sends
  *
  * A result takes the place of our own partial of the same chunk: with the result here, nobody needs that partial again.
  */
 import { hasRoomForEarly } from '../../src/collective/all-reduce.js';
-import type { AllReducePlan, Chunk } from '../../src/collective/plan.js';
-import { depthOf, type TreeNode } from '../../src/collective/tree.js';
+import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import { partialPayload, payloadBytes } from '../../src/collective/wire.js';
+import { depthOf } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
 import { checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions } from '../../src/optimizer/optimizer.js';
-import type { Layout } from '../../src/state/layout.js';
+import { alignElements, type Layout } from '../../src/state/layout.js';
 import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
 
 /** Sums are made block by block, so that what is between stays in the processor's cache: 64 KiB each. */
@@ -26,11 +28,12 @@ export const blockElements = 16_384;
 
 export const INBOX = 'inbox';
 export const RELAY = 'relay';
+export const PACKED = 'packed';
 export const SCRATCH = 'scratch';
 export const CHECKSUMS = 'checksums';
 const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
 export const slotRegion = (slot: number): string => `slot:${slot}`;
-export const outboxRegion = (node: TreeNode): string => `outbox:${node.id}`;
+export const outboxRegion = (nodeId: number): string => `outbox:${nodeId}`;
 
 /** Where results lie until the commit, at their own offsets. */
 export function resultRegion({ slots }: AllReducePlan): string {
@@ -56,9 +59,10 @@ export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionP
     { name: PARAMETERS, elements: whole },
     ...momentRegions(optimizer).map((name) => ({ name, elements: trainable })),
     ...plan.slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
-    ...outbox.map((node) => ({ name: outboxRegion(node), elements: reduced })),
+    ...outbox.map((node) => ({ name: outboxRegion(node.id), elements: reduced })),
     { name: INBOX, elements: placeInbox(plan, numSegments).elements },
     { name: RELAY, elements: placeRelay(plan, numSegments).elements },
+    { name: PACKED, elements: placePacked(plan, numSegments).elements },
     { name: SCRATCH, elements: scratch },
     { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
   ];
@@ -83,30 +87,48 @@ export interface PartialPlaces {
   readonly elements: readonly number[];
 }
 
-/** Lays out what comes in. */
+/** Lays out what comes in, as it travels. */
 export function placeInbox(plan: AllReducePlan, numSegments: number): PartialPlaces {
-  return placePartials(plan, numSegments, ({ route }) => [...route.partialsFrom.keys()]);
+  const sizeOf = (bucket: RoutedBucket, chunk: Chunk, node: number): number =>
+    payloadBytes(partialPayload(plan, bucket, chunk, node)) / Float32Array.BYTES_PER_ELEMENT;
+  return placePartials(plan, numSegments, { nodesOf: ({ route }) => [...route.partialsFrom.keys()], sizeOf });
 }
 
-/** Lays out what is sent on. */
+/** Lays out what is sent on, as float32. */
 export function placeRelay(plan: AllReducePlan, numSegments: number): PartialPlaces {
-  return placePartials(plan, numSegments, ({ route }) => (route.isRelay ? route.nodes.map(({ id }) => id) : []));
+  const nodesOf = ({ route }: Chunk): number[] => (route.isRelay ? route.nodes.map(({ id }) => id) : []);
+  return placePartials(plan, numSegments, { nodesOf, sizeOf: (_, { elements }) => elements });
+}
+
+/** Lays out what is packed before it is sent. */
+export function placePacked(plan: AllReducePlan, numSegments: number): PartialPlaces {
+  const nodesOf = ({ route: { partialsTo, nodes } }: Chunk): number[] =>
+    partialsTo.length > 0 ? nodes.flatMap(({ id }) => (plan.leaves.has(id) ? id : [])) : [];
+  const sizeOf = (bucket: RoutedBucket, chunk: Chunk, node: number): number => {
+    const payload = partialPayload(plan, bucket, chunk, node);
+    return payload.halves > 0 ? payloadBytes(payload) / Float32Array.BYTES_PER_ELEMENT : 0;
+  };
+  return placePartials(plan, numSegments, { nodesOf, sizeOf });
 }
 
 /** One after the other. */
 function placePartials(
   plan: AllReducePlan,
   numSegments: number,
-  nodesOf: (chunk: Chunk) => readonly number[],
+  what: {
+    readonly nodesOf: (chunk: Chunk) => readonly number[];
+    readonly sizeOf: (bucket: RoutedBucket, chunk: Chunk, node: number) => number;
+  },
 ): PartialPlaces {
   const elements = new Array<number>(numSegments).fill(0);
-  const places = plan.buckets.map(({ segment, chunks }) =>
-    chunks.map((chunk) => {
+  const places = plan.buckets.map((bucket) =>
+    bucket.chunks.map((chunk) => {
       const hasTwo = hasRoomForEarly(plan, chunk);
-      const entries = nodesOf(chunk).map((node) => {
-        const offset = elements[segment] ?? 0;
-        elements[segment] = offset + (hasTwo ? 2 : 1) * chunk.elements;
-        return [node, { offset, oddOffset: hasTwo ? chunk.elements : 0 }] as const;
+      const entries = what.nodesOf(chunk).map((node) => {
+        const size = alignElements(what.sizeOf(bucket, chunk, node));
+        const offset = elements[bucket.segment] ?? 0;
+        elements[bucket.segment] = offset + (hasTwo ? 2 : 1) * size;
+        return [node, { offset, oddOffset: hasTwo ? size : 0 }] as const;
       });
       return new Map(entries);
     }),

@@ -1,17 +1,18 @@
 /** What a commit changes: the optimizer on what is trainable; averages and scalars are assigned. */
 import type { AllReducePlan, RoutedBucket } from '../../src/collective/plan.js';
+import { trainableIn } from '../../src/collective/wire.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { applyOptimizer, momentRegions } from '../../src/optimizer/optimizer.js';
 import { PARAMETERS, type FlatMemory } from '../../src/state/memory.js';
-import type { Partials, Range } from './partials.js';
-
-const floatBytes = 4;
+import { floatBytes, type Places, type Range } from './places.js';
+import type { Sums } from './sums.js';
 
 export interface UpdateOptions {
   readonly plan: AllReducePlan;
   readonly memory: FlatMemory;
   readonly optimizer: OptimizerConfig;
-  readonly partials: Partials;
+  readonly places: Places;
+  readonly sums: Sums;
 }
 
 export class Update {
@@ -21,34 +22,29 @@ export class Update {
     this.#options = options;
   }
 
-  /** Applies every bucket. Where this rank sums for itself, it does so here, while the sum is in the processor's cache. */
+  /** Applies every bucket, block by block: so what is summed or unpacked here is still in the processor's cache. */
   apply(step: number): void {
-    const { plan, partials } = this.#options;
+    const { plan, sums } = this.#options;
     for (const bucket of plan.buckets) {
       for (const chunk of bucket.chunks) {
-        if (chunk.owner === null) {
-          const consume = (sum: number, block: Range): void => {
-            this.#applyRange(bucket, block, sum, step);
-          };
-          partials.eachSum(bucket, chunk, step, { consume });
-        } else this.#applyRange(bucket, chunk, partials.resultAddress(bucket, chunk), step);
+        sums.eachResult(bucket, chunk, step, (result, block) => {
+          this.#applyBlock(bucket, block, result, step);
+        });
       }
     }
   }
 
-  #applyRange(bucket: RoutedBucket, { offset, elements }: Range, gradient: number, step: number): void {
-    const { memory, optimizer } = this.#options;
+  #applyBlock(bucket: RoutedBucket, block: Range, gradient: number, step: number): void {
+    const { memory, optimizer, places } = this.#options;
     const { segment } = bucket;
-    const at = (region: string): number => memory.address(region, segment) + offset * floatBytes;
-    const trainable = Math.min(elements, Math.max(0, bucket.offset + bucket.trainableElements - offset));
-    if (trainable > 0) {
+    const at = (region: string): number => places.address(region, segment, block.offset);
+    if (trainableIn(bucket, block) > 0) {
       const moments = Object.fromEntries(momentRegions(optimizer).map((region) => [region, at(region)]));
       const addresses = { parameters: at(PARAMETERS), gradient, ...moments };
-      applyOptimizer(optimizer, step + 1, memory.kernels(segment), addresses, trainable);
+      applyOptimizer(optimizer, step + 1, memory.kernels(segment), addresses, block.elements);
+      return;
     }
-    if (trainable === elements) return;
-    const skipped = trainable * floatBytes;
-    const numBytes = elements * floatBytes - skipped;
-    memory.bytes(segment, at(PARAMETERS) + skipped, numBytes).set(memory.bytes(segment, gradient + skipped, numBytes));
+    const numBytes = block.elements * floatBytes;
+    memory.bytes(segment, at(PARAMETERS), numBytes).set(memory.bytes(segment, gradient, numBytes));
   }
 }

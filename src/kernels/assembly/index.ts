@@ -4,6 +4,7 @@
 // has static data: the memory is the caller's alone.
 
 export { adam } from './adam';
+export { packBfloat16, roundBfloat16, unpackBfloat16 } from './bfloat16';
 export { checksumBegin, checksumEnd, checksumUpdate } from './checksum';
 export { add, allFinite, scale } from './elementwise';
 export { momentum, nesterov, sgd } from './sgd';

@@ -1,0 +1,90 @@
+/** Where the partials and results of a generation lie in memory: byte addresses for the kernels of their segment. */
+import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import type { TreeNode } from '../../src/collective/tree.js';
+import { assert } from '../../src/errors.js';
+import type { FlatMemory } from '../../src/state/memory.js';
+import {
+  INBOX,
+  outboxRegion,
+  PACKED,
+  placeInbox,
+  placePacked,
+  placeRelay,
+  RELAY,
+  resultRegion,
+  slotRegion,
+  type PartialPlaces,
+} from './regions.js';
+
+export const floatBytes = 4;
+
+/** A range of a bucket's segment, in elements. */
+export interface Range {
+  readonly offset: number;
+  readonly elements: number;
+}
+
+export class Places {
+  readonly #plan: AllReducePlan;
+  readonly #memory: FlatMemory;
+  readonly #inbox: PartialPlaces;
+  readonly #relay: PartialPlaces;
+  readonly #packed: PartialPlaces;
+  readonly #ownSlots: ReadonlySet<number>;
+  readonly #outbox: ReadonlySet<number>;
+
+  constructor(plan: AllReducePlan, memory: FlatMemory) {
+    const numSegments = memory.layout.segments.length;
+    this.#plan = plan;
+    this.#memory = memory;
+    this.#inbox = placeInbox(plan, numSegments);
+    this.#relay = placeRelay(plan, numSegments);
+    this.#packed = placePacked(plan, numSegments);
+    this.#ownSlots = new Set(plan.slots);
+    this.#outbox = new Set(plan.worldSize > 1 ? plan.ownNodes.flatMap(({ id, children }) => (children ? id : [])) : []);
+  }
+
+  /** What a peer sends of a chunk at this step; undefined where no peer sends it. */
+  inbox({ index, segment }: RoutedBucket, chunk: Chunk, node: number, step: number): number | undefined {
+    const place = this.#inbox.places[index]?.[chunk.index]?.get(node);
+    return place && this.address(INBOX, segment, place.offset + (step % 2) * place.oddOffset);
+  }
+
+  /** What this worker sends on of a chunk. */
+  relay({ index, segment }: RoutedBucket, chunk: Chunk, node: number): number {
+    return this.#placed(RELAY, segment, this.#relay.places[index]?.[chunk.index]?.get(node));
+  }
+
+  /** What this worker sends of a chunk as bfloat16. */
+  packed({ index, segment }: RoutedBucket, chunk: Chunk, node: number): number {
+    return this.#placed(PACKED, segment, this.#packed.places[index]?.[chunk.index]?.get(node));
+  }
+
+  result({ segment }: RoutedBucket, { offset }: Range): number {
+    return this.address(resultRegion(this.#plan), segment, offset);
+  }
+
+  /** The partial of an own slot, or the sum of own neighbouring ones, from `offset` on; undefined where it is neither. */
+  own({ id, firstSlot, children }: TreeNode, segment: number, offset: number): number | undefined {
+    if (this.#outbox.has(id)) return this.address(outboxRegion(id), segment, offset);
+    const isOwnSlot = children === null && this.#ownSlots.has(firstSlot);
+    return isOwnSlot ? this.address(slotRegion(firstSlot), segment, offset) : undefined;
+  }
+
+  /** A partial that this worker sends, as float32: of its own, or what it sends on. */
+  sent(bucket: RoutedBucket, chunk: Chunk, node: TreeNode): number {
+    if (chunk.route.isRelay) return this.relay(bucket, chunk, node.id);
+    const address = this.own(node, bucket.segment, chunk.offset);
+    assert(address !== undefined, `tree node ${node.id} is not this worker's`);
+    return address;
+  }
+
+  address(region: string, segment: number, offset: number): number {
+    return this.#memory.address(region, segment) + offset * floatBytes;
+  }
+
+  #placed(region: string, segment: number, place: { readonly offset: number } | undefined): number {
+    assert(place, `region ${region} has no room for a partial that is to be sent`);
+    return this.address(region, segment, place.offset);
+  }
+}
