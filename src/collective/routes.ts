@@ -91,11 +91,12 @@ export function twoLevelRoute(
     const route = { partialsFrom: fromNeighbours, partialsTo: [owner], nodes, isRelay: true };
     return { ...route, resultFrom: owner, resultTo: neighbours };
   }
-  const others = relays.filter((relay) => relay !== owner);
+  const host = hosts.hostOf(owner);
+  const others = [...relays.slice(host + 1), ...relays.slice(0, host)];
   const fromHosts = others.flatMap((relay) =>
     (nodesByHost[hosts.hostOf(relay)] ?? []).map(({ id }) => [id, relay] as const),
   );
-  // Other hosts first: they have further to go.
+  // Other hosts first: they have further to go. The next one first, as everywhere.
   return ownerRoute(new Map([...fromNeighbours, ...fromHosts]), [...others, ...neighbours]);
 }
 
