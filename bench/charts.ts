@@ -34,7 +34,7 @@ const config = {
   font,
   background: 'white',
   axis: { labelFontSize: 11, titleFontSize: 12, titleFontWeight: 'normal', gridColor: '#e6e6e6', domainColor: '#888' },
-  legend: { labelFontSize: 12, title: null, symbolStrokeWidth: 3 },
+  legend: { labelFontSize: 12, labelLimit: 300, title: null, symbolStrokeWidth: 3 },
   title: { fontSize: 13, fontWeight: 'bold', anchor: 'start' },
   view: { stroke: null },
 } as const;
