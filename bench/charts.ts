@@ -5,7 +5,7 @@ import { formatSize } from '../bin/byte-size.js';
 import type { Result } from './result.js';
 import { median } from './statistics.js';
 import type { Row, Sample } from './suite.js';
-import { busbwOf, loopbackFigure, sizes } from './suites/all-reduce.js';
+import { busbwOf, localSide, loopbackFigure, sizes, tcpSide } from './suites/all-reduce.js';
 import { stepTimePrefix } from './suites/step-time.js';
 
 export interface Chart {
@@ -34,13 +34,16 @@ const config = {
   font,
   background: 'white',
   axis: { labelFontSize: 11, titleFontSize: 12, titleFontWeight: 'normal', gridColor: '#e6e6e6', domainColor: '#888' },
-  legend: { labelFontSize: 12, title: null, symbolStrokeWidth: 3 },
+  legend: { labelFontSize: 12, labelLimit: 300, title: null, symbolStrokeWidth: 3 },
   title: { fontSize: 13, fontWeight: 'bold', anchor: 'start' },
   view: { stroke: null },
 } as const;
 
 /** Ours stands out; peers are grey. */
-const colours = { domain: ['Lockstep', 'Gloo'], range: ['#0b6e99', '#9a9a9a'] };
+const colours = {
+  domain: ['Lockstep', 'Lockstep over TCP', 'Gloo over TCP'],
+  range: ['#0b6e99', '#7ab8d6', '#9a9a9a'],
+};
 
 async function draw(spec: TopLevelSpec): Promise<string> {
   const view = new View(parse(compile({ padding: 12, config, ...spec }).spec), { renderer: 'none' });
@@ -110,7 +113,7 @@ function allReduceChart(samples: readonly Sample[]): ChartPlan | null {
 }
 
 function busbwValues(samples: readonly Sample[], workers: number): { who: string; bytes: number; busbw: number }[] {
-  const sides = { Lockstep: 'lockstep', Gloo: 'gloo' };
+  const sides = { Lockstep: localSide, 'Lockstep over TCP': tcpSide, 'Gloo over TCP': 'gloo' };
   return Object.entries(sides).flatMap(([who, side]) =>
     sizes.flatMap((bytes) => {
       const busbw = medianOf(samples, `all-reduce-${workers}`, side, busbwOf(bytes));

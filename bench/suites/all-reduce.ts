@@ -26,54 +26,52 @@ export function allReduceSuites(context: Context): Suite[] {
   return [suiteOf(2, context), suiteOf(4, context)];
 }
 
+/** Between workers of one host, as a run has it: through memory that they share, where the engine can. */
+export const localSide = 'lockstep';
+/** As between hosts, and as Gloo and iperf3 here: through loopback TCP. */
+export const tcpSide = 'lockstep over TCP';
+
 function suiteOf(numWorkers: number, context: Context): Suite {
-  const sides = [oursSide(numWorkers), glooSide(numWorkers, context)];
-  const busbw = comparedSizes.map((bytes) => ({
-    ...beside('gloo', busbwOf(bytes), busbwOf(bytes)),
-    name: `all-reduce, ${numWorkers} workers, ${formatSize(bytes)}`,
-    target: numWorkers === 2 ? 1.2 : 1,
-  }));
+  const sides = [oursSide(localSide, numWorkers), oursSide(tcpSide, numWorkers), glooSide(numWorkers, context)];
+  const rows = comparedSizes.flatMap((bytes): RowPlan[] => {
+    const name = `all-reduce, ${numWorkers} workers, ${formatSize(bytes)}`;
+    const figure = busbwOf(bytes);
+    return [
+      { ...beside(localSide, 'gloo', figure), name, target: numWorkers === 2 ? 1.2 : 1 },
+      { ...beside(tcpSide, 'gloo', figure), name: `${name}, TCP on both sides`, target: null },
+    ];
+  });
   const name = `all-reduce-${numWorkers}`;
-  if (numWorkers !== 2) return { name, sides, rows: busbw };
-  return { name, sides: [...sides, loopbackSide(context)], rows: [...busbw, latencyRow, loopbackRow] };
+  if (numWorkers !== 2) return { name, sides, rows };
+  return { name, sides: [...sides, loopbackSide(context)], rows: [...rows, ...latencyRows, ...loopbackRows] };
 }
 
-const beside = (side: string, ours: string, theirs: string): Omit<RowPlan, 'name' | 'target'> => ({
+/** @param theirs the peer's figure, where it has another name */
+const beside = (ours: string, peer: string, figure: string, theirs = figure): Omit<RowPlan, 'name' | 'target'> => ({
   unit: 'GB/s',
-  ours: { side: 'lockstep', figure: ours },
-  peer: { side, figure: theirs },
+  ours: { side: ours, figure },
+  peer: { side: peer, figure: theirs },
   better: 'higher',
 });
 
-const latencyRow: RowPlan = {
-  ...beside('gloo', timeOf(256), timeOf(256)),
-  name: 'all-reduce, 2 workers, 256 B',
-  unit: 'µs',
-  better: 'lower',
-  target: 10,
-};
+const latency = { unit: 'µs', better: 'lower' } as const;
+const latencyName = 'all-reduce, 2 workers, 256 B';
+const latencyRows: readonly RowPlan[] = [
+  { ...beside(localSide, 'gloo', timeOf(256)), ...latency, name: latencyName, target: 10 },
+  { ...beside(tcpSide, 'gloo', timeOf(256)), ...latency, name: `${latencyName}, TCP on both sides`, target: null },
+];
 
-const loopbackRow: RowPlan = {
-  ...beside('iperf3', busbwOf(64 * mib), loopbackFigure),
-  name: 'all-reduce, 2 workers, 64 MiB, beside loopback both ways',
-  target: 0.85,
-};
+const loopbackName = 'all-reduce, 2 workers, 64 MiB, beside loopback both ways';
+const loopback = (ours: string) => beside(ours, 'iperf3', busbwOf(64 * mib), loopbackFigure);
+const loopbackRows: readonly RowPlan[] = [
+  { ...loopback(localSide), name: loopbackName, target: 0.85 },
+  { ...loopback(tcpSide), name: `${loopbackName}, TCP on both sides`, target: null },
+];
 
-function oursSide(numWorkers: number): Side {
-  const args = [
-    lockstepEntry,
-    'bench',
-    'allreduce',
-    '--json',
-    '--workers',
-    String(numWorkers),
-    '--sizes',
-    sizes.join(),
-  ];
-  return {
-    name: 'lockstep',
-    measure: async () => figuresOf(await jsonLines(lineSchema, process.execPath, args)),
-  };
+function oursSide(name: string, numWorkers: number): Side {
+  const which = ['--workers', String(numWorkers), '--sizes', sizes.join(), ...(name === tcpSide ? ['--tcp'] : [])];
+  const args = [lockstepEntry, 'bench', 'allreduce', '--json', ...which];
+  return { name, measure: async () => figuresOf(await jsonLines(lineSchema, process.execPath, args)) };
 }
 
 function glooSide(numWorkers: number, { python }: Context): Side {

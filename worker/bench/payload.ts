@@ -31,6 +31,10 @@ export function fillPayload(memory: FlatMemory, rank: number, round: number): vo
   }
 }
 
+export function clearPayload(memory: FlatMemory, rank: number): void {
+  for (const [segment] of memory.layout.segments.entries()) memory.view(slotRegion(rank), segment).fill(0);
+}
+
 /** @throws LockstepError ERR_INTERNAL where the reduced elements are not the sums over `numRanks` */
 export function checkSums(memory: FlatMemory, numRanks: number, round: number): void {
   for (const [segment, { reducedElements }] of memory.layout.segments.entries()) {
