@@ -40,13 +40,14 @@ export function encodeFrameHeader(header: FrameHeader): Uint8Array<ArrayBuffer> 
   view.setUint8(1, kinds.indexOf(header.kind) + 1);
   view.setUint16(2, header.inPlace ? 1 : 0, true);
   view.setUint32(4, header.generation, true);
-  view.setBigUint64(8, BigInt(header.step), true);
+  view.setUint32(8, header.step >>> 0, true);
+  view.setUint32(12, Math.floor(header.step / 2 ** 32), true);
   view.setUint32(16, header.bucket, true);
   view.setUint32(20, header.chunk, true);
   view.setUint32(24, header.node, true);
   view.setUint32(28, header.payloadBytes, true);
   view.setUint32(32, header.checksum, true);
-  view.setUint32(36, headerChecksum(bytes), true);
+  view.setUint32(36, headerChecksum(view), true);
   return bytes;
 }
 
@@ -67,7 +68,7 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader {
   if (version !== frameVersion) {
     throw new LockstepError('ERR_PROTOCOL', `A bulk frame of version ${version} came; expected ${frameVersion}.`);
   }
-  if (view.getUint32(36, true) !== headerChecksum(bytes)) {
+  if (view.getUint32(36, true) !== headerChecksum(view)) {
     throw new LockstepError('ERR_FRAME_CORRUPT', "A bulk frame's header does not match its checksum.");
   }
   const kind = kinds[view.getUint8(1) - 1];
@@ -76,7 +77,7 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader {
     kind,
     inPlace: view.getUint16(2, true) === 1,
     generation: view.getUint32(4, true),
-    step: Number(view.getBigUint64(8, true)),
+    step: view.getUint32(8, true) + view.getUint32(12, true) * 2 ** 32,
     bucket: view.getUint32(16, true),
     chunk: view.getUint32(20, true),
     node: view.getUint32(24, true),
@@ -86,8 +87,10 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader {
 }
 
 /** FNV-1a (Fowler, Noll, Vo) over the 36 bytes before the checksum. */
-function headerChecksum(bytes: Uint8Array): number {
+function headerChecksum(view: DataView): number {
   let hash = 0x811c9dc5;
-  for (const byte of bytes.subarray(0, frameHeaderBytes - 4)) hash = Math.imul(hash ^ byte, 0x01000193);
+  for (let offset = 0; offset < frameHeaderBytes - 4; offset++) {
+    hash = Math.imul(hash ^ view.getUint8(offset), 0x01000193);
+  }
   return hash >>> 0;
 }

@@ -289,7 +289,7 @@ function wrongLength({ bucket }: FrameHeader, found: number, expected: number): 
 function splitFrame(fragments: readonly Uint8Array[]): { header: FrameHeader; payload: readonly Uint8Array[] } {
   const [first, ...rest] = fragments;
   if (first?.byteLength === frameHeaderBytes) return { header: decodeFrameHeader(first), payload: rest };
-  const whole = Buffer.concat(fragments);
+  const whole = fragments.length === 1 && first ? first : Buffer.concat(fragments);
   const header = decodeFrameHeader(whole.subarray(0, frameHeaderBytes));
   return { header, payload: [whole.subarray(frameHeaderBytes)] };
 }
