@@ -5,6 +5,7 @@
 import { AllReduce, type AllReduceEffect } from '../../src/collective/all-reduce.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { coveringNodes, type TreeNode } from '../../src/collective/tree.js';
+import { partialPayload, payloadBytes, resultPayload } from '../../src/collective/wire.js';
 import { waiting } from '../../src/collective/waiting.js';
 import type { Generation } from '../../src/protocol/messages.js';
 import { planLayout, type Layout } from '../../src/state/layout.js';
@@ -80,7 +81,15 @@ export class Collective {
 
   planOf(rank: number): AllReducePlan {
     const { numWorkers, bucketBytes } = this.#options;
-    return planGeneration({ generation: this.#generation, rank, slots: numWorkers, layout: this.layout, bucketBytes });
+    const { layout } = this;
+    return planGeneration({
+      generation: this.#generation,
+      rank,
+      slots: numWorkers,
+      layout,
+      bucketBytes,
+      wire: 'float32',
+    });
   }
 
   /** Every host does the same as any other, so that one can stand for all. */
@@ -161,15 +170,22 @@ export class Member {
   #worksOf(step: number, effect: AllReduceEffect): Work[] {
     switch (effect.type) {
       case 'send-partial':
-        return sends({ ...place(effect), type: 'partial', step, node: effect.node.id }, effect);
+        return this.#sends(effect, 'partial', step, effect.node.id);
       case 'send-result':
-        return sends({ ...place(effect), type: 'result', step, node: 0 }, effect);
+        return this.#sends(effect, 'result', step, 0);
       case 'sum':
       case 'combine':
         return [this.#sum(effect.type, effect)];
       case 'commit':
         return [...this.#update(), effect];
     }
+  }
+
+  #sends({ bucket, chunk, to }: Sending, type: Message['type'], step: number, node: number): Work[] {
+    const message: Message = { type, step, bucket: bucket.index, chunk: chunk.index, node };
+    const payload =
+      type === 'partial' ? partialPayload(this.#plan, bucket, chunk, node) : resultPayload(this.#plan, bucket, chunk);
+    return to.map((rank) => ({ type: 'send', to: rank, message, payloadBytes: payloadBytes(payload) }));
   }
 
   /** One addition less than there are partials for each that comes out. */
@@ -197,12 +213,8 @@ interface Place {
   readonly chunk: Chunk;
 }
 
-function place({ bucket, chunk }: Place): { bucket: number; chunk: number } {
-  return { bucket: bucket.index, chunk: chunk.index };
-}
-
-function sends(message: Message, { to, chunk }: Place & { readonly to: readonly number[] }): Work[] {
-  return to.map((rank) => ({ type: 'send', to: rank, message, payloadBytes: chunk.elements * floatBytes }));
+interface Sending extends Place {
+  readonly to: readonly number[];
 }
 
 function leavesOf({ id, children }: TreeNode): number[] {

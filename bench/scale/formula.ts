@@ -7,7 +7,8 @@ import type { Network } from './network.js';
 import { frameOverheadBytes } from './simulation.js';
 
 export interface Payload {
-  readonly levels: 'flat' | 'two-level';
+  /** Batched: two levels, where a worker sends a host's other worker all chunks of its place in one frame. Not built. */
+  readonly levels: 'flat' | 'two-level' | 'batched';
   readonly numWorkers: number;
   readonly numBytes: number;
   readonly bucketBytes: number;
@@ -73,7 +74,9 @@ function trafficOf({ workersPerHost }: Network, { numWorkers, levels }: Payload,
   }
   // Two levels: inside the host all chunks but those of one's own place in it, across hosts those of that place.
   const numHosts = numWorkers / numOnHost;
-  return { ...frames(2 * (numWorkers - numHosts), 2 * (numHosts - 1), chunk), ...sums, hops: 4 };
+  const inside = numWorkers - numHosts;
+  const traffic = { ...frames(2 * inside, 2 * (numHosts - 1), chunk), ...sums, hops: 4 };
+  return levels === 'batched' ? { ...traffic, framesLocal: 2 * local } : traffic;
 }
 
 function frames(
