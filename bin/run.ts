@@ -14,6 +14,7 @@ import type { LoadedJob } from '../src/job/loaded-job.js';
 import { plainJob } from '../src/job/plain-job.js';
 import { requireRowForEachSlot } from '../src/job/sampler.js';
 import type { Log } from '../src/log.js';
+import type { OptimizerConfig } from '../src/optimizer/config.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Checkpoint } from '../src/state/checkpoint.js';
 import { lockstepVersion } from '../src/version.js';
@@ -198,9 +199,9 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
     threads: checkpoint.job['threads'],
     loss: checkpoint.job['loss'],
     wire: checkpoint.job['wire'] ?? 'float32', // older checkpoints do not say it
-    optimizer: checkpoint.optimizer,
+    optimizer: unsharded(checkpoint.optimizer),
   };
-  const is = plainJob(now);
+  const is = plainJob({ ...now, optimizer: unsharded(now.optimizer) });
   const keys = ['seed', 'slots', 'threads', 'batchSize', 'shuffle', 'lastBatch', 'loss', 'wire', 'optimizer'] as const;
   const changed = keys.filter((key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]));
   if (changed.length === 0) return;
@@ -210,6 +211,11 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
     `The job is not the one of the checkpoint: ${differences.join('; ')}. Set them back, or begin a new run with initialWeights.`,
     { details: { differences } },
   );
+}
+
+/** Who holds which moments changes no bits. */
+function unsharded(optimizer: OptimizerConfig): OptimizerConfig {
+  return { ...optimizer, sharded: false };
 }
 
 /** At once, since the process may be about to exit. */

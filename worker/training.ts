@@ -14,6 +14,7 @@ import { lockstepVersion } from '../src/version.js';
 import type { Brake } from './brake.js';
 import { checkpointPath, pruneCheckpoints } from './checkpoint/checkpoint-folder.js';
 import { writeCheckpoint } from './checkpoint/checkpoint-writer.js';
+import type { Sharding } from './checkpoint/tensors.js';
 import type { StepWords } from './comm/step-words.js';
 import { evaluate } from './evaluation.js';
 import { Gradients } from './gradients.js';
@@ -26,6 +27,8 @@ export interface TrainingOptions {
   /** This worker's place in the generation. */
   readonly self: RosterEntry;
   readonly memory: FlatMemory;
+  /** How moments are shared out; null: each worker holds them all. */
+  readonly sharding: Sharding | null;
   readonly words: StepWords;
   readonly inbox: Inbox;
   readonly brake: Brake;
@@ -108,7 +111,7 @@ export class Training {
   /** Rank 0 writes; the others meet it again in the next step. */
   async #checkpoint(): Promise<void> {
     this.#checkpointed = this.#numSteps;
-    const { prepared, self, memory, send, log } = this.#options;
+    const { prepared, self, memory, sharding, send, log } = this.#options;
     if (self.rank !== 0) return;
     const { plan, loaded, engine, schedule, data } = prepared;
     const { job } = loaded;
@@ -117,6 +120,7 @@ export class Training {
     await writeCheckpoint({
       path,
       memory,
+      sharding,
       facts: {
         runId: plan.runId,
         step: this.#numSteps,

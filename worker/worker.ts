@@ -5,6 +5,7 @@
 import { cpus, hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
+import { ownedRanges } from '../src/collective/shard.js';
 import type { LockstepError } from '../src/errors.js';
 import { assert, toLockstepError } from '../src/errors.js';
 import type { LoadJob } from '../src/job/loaded-job.js';
@@ -16,6 +17,7 @@ import { lockstepVersion } from '../src/version.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Brake } from './brake.js';
 import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
+import type { Sharding } from './checkpoint/tensors.js';
 import { CommLink } from './comm/comm-link.js';
 import { planGeneration } from './comm/generation-run.js';
 import { planRegions } from './comm/regions.js';
@@ -131,27 +133,39 @@ async function enterGeneration(entry: {
     layout,
     bucketBytes: defaultBucketBytes,
     wire,
+    optimizer,
   };
   const allReduce = planGeneration(own);
   const memory = FlatMemory.create(layout, planRegions({ layout, plan: allReduce, optimizer }));
-  await fillState(prepared, memory);
+  const sharding: Sharding | null = allReduce.isSharded
+    ? {
+        ranges: ownedRanges(allReduce),
+        buckets: allReduce.buckets,
+        gather: (region, bucket) => inbox.unlessFailed(link.gatherMoments(region, bucket)),
+      }
+    : null;
+  await fillState(prepared, memory, sharding);
   prepared.step.bindWeights(weightViews(prepared, memory));
   const words = makeStepWords(firstStep);
-  link.enter({ ...own, runId: plan.runId, memory: memory.share(), words, optimizer, step: firstStep });
+  link.enter({ ...own, runId: plan.runId, memory: memory.share(), words, step: firstStep });
   await inbox.unlessFailed(allConnected);
   link.send({ type: 'connected', generation: generation.generation });
   await inbox.next('start');
   const { log } = options;
   const { hosts } = allReduce;
   if (hosts) log.info(`gradients are summed on each host first: ${hosts.numHosts} hosts of ${hosts.perHost} workers`);
-  return new Training({ prepared, self, memory, words: new StepWords(words), inbox, brake, send, log });
+  return new Training({ prepared, self, memory, sharding, words: new StepWords(words), inbox, brake, send, log });
 }
 
 /** The weights that the run begins with: the checkpoint's, the job's file, or the model's own. */
-async function fillState({ plan, loaded, layout, step }: Prepared, memory: FlatMemory): Promise<void> {
+async function fillState(
+  { plan, loaded, layout, step }: Prepared,
+  memory: FlatMemory,
+  sharding: Sharding | null,
+): Promise<void> {
   const { initialWeights, optimizer } = loaded.job;
   if (plan.resumeFrom !== null) {
-    await readCheckpoint({ path: plan.resumeFrom, memory, optimizer });
+    await readCheckpoint({ path: plan.resumeFrom, memory, optimizer, sharding });
     return;
   }
   if (initialWeights !== undefined) {

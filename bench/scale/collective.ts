@@ -5,9 +5,10 @@
 import { AllReduce, type AllReduceEffect } from '../../src/collective/all-reduce.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { coveringNodes, type TreeNode } from '../../src/collective/tree.js';
-import { partialPayload, payloadBytes, resultPayload } from '../../src/collective/wire.js';
+import { partialPayload, payloadBytes, resultPayload, trainableIn } from '../../src/collective/payload.js';
 import { waiting } from '../../src/collective/waiting.js';
 import type { Generation } from '../../src/protocol/messages.js';
+import { adam, type OptimizerConfig } from '../../src/optimizer/config.js';
 import { planLayout, type Layout } from '../../src/state/layout.js';
 import { planGeneration } from '../../worker/comm/generation-run.js';
 
@@ -28,7 +29,10 @@ export type Work =
   | { readonly type: 'send'; readonly to: number; readonly message: Message; readonly payloadBytes: number }
   /** Additions, of a whole sum or of what a host sends on; `numBytes` is what they write. */
   | { readonly type: 'sum' | 'combine'; readonly bucket: number; readonly chunk: number; readonly numBytes: number }
-  | { readonly type: 'apply'; readonly numBytes: number }
+  /** The optimizer: of the chunk that this worker owns, before its result is sent; or of all, at the commit. */
+  | { readonly type: 'advance' | 'apply'; readonly numBytes: number }
+  /** Of new weights that owners made. */
+  | { readonly type: 'copy'; readonly numBytes: number }
   | { readonly type: 'commit'; readonly step: number };
 
 export interface CollectiveOptions {
@@ -39,12 +43,15 @@ export interface CollectiveOptions {
   readonly bucketBytes: number;
   /** Flat: the plan takes each worker for a host of its own. */
   readonly levels: 'flat' | 'two-level';
+  /** Moments are shared out: the owner of a chunk makes its new weights. @default false */
+  readonly isSharded?: boolean;
 }
 
 /** One generation: each worker holds one slot. */
 export class Collective {
   readonly numWorkers: number;
   readonly layout: Layout;
+  readonly optimizer: OptimizerConfig;
   /** Rank 0's. */
   readonly plan: AllReducePlan;
   readonly #leaves: readonly number[];
@@ -66,6 +73,7 @@ export class Collective {
     this.#generation = { generation: 1, workers };
     this.numWorkers = numWorkers;
     this.layout = flatLayout(numBytes);
+    this.optimizer = adam({ sharded: options.isSharded ?? false });
     this.plan = this.planOf(0);
     const { tree } = this.plan;
     this.#leaves = leavesOf(tree);
@@ -89,6 +97,7 @@ export class Collective {
       layout,
       bucketBytes,
       wire: 'float32',
+      optimizer: this.optimizer,
     });
   }
 
@@ -174,8 +183,9 @@ export class Member {
       case 'send-result':
         return this.#sends(effect, 'result', step, 0);
       case 'sum':
+        return [this.#sum('sum', effect), ...this.#advance(effect)];
       case 'combine':
-        return [this.#sum(effect.type, effect)];
+        return [this.#sum('combine', effect)];
       case 'commit':
         return [...this.#update(), effect];
     }
@@ -197,14 +207,19 @@ export class Member {
     return { type, bucket: bucket.index, chunk: chunk.index, numBytes };
   }
 
-  /** The optimizer, and before it the sums of what was exchanged. */
+  #advance({ bucket, chunk }: Place): Work[] {
+    if (!this.#plan.isSharded) return [];
+    return [{ type: 'advance', numBytes: trainableIn(bucket, chunk) * floatBytes }];
+  }
+
+  /** The optimizer, and before it the sums of what was exchanged. New weights that owners made are only copied. */
   #update(): Work[] {
     const { buckets } = this.#plan;
     const sums = buckets.flatMap((bucket) =>
       bucket.chunks.filter(({ owner }) => owner === null).map((chunk) => this.#sum('sum', { bucket, chunk })),
     );
     const elements = buckets.reduce((sum, { trainableElements }) => sum + trainableElements, 0);
-    return [...sums, { type: 'apply', numBytes: elements * floatBytes }];
+    return [...sums, { type: this.#plan.isSharded ? 'copy' : 'apply', numBytes: elements * floatBytes }];
   }
 }
 

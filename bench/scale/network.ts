@@ -32,7 +32,7 @@ export interface ThreadCosts {
   readonly frameSeconds: number;
   /** Each byte that it sends, and each that it receives: the kernel's copy, the checksum, the copy into place. */
   readonly byteSeconds: number;
-  /** Each byte of the result of adding two partials. */
+  /** Each byte of the result of adding two partials; likewise of copying new weights. */
   readonly sumByteSeconds: number;
   /** Each byte of parameters that the optimizer updates. */
   readonly applyByteSeconds: number;

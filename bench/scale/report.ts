@@ -77,7 +77,7 @@ export function renderPage(page: string, results: Results): string {
     calibration: results.calibration ? calibrationTable(results.calibration) : 'Not measured yet.',
     points: pointTable(shown(results.points)),
     'slow-card': pointTable(shown(results.slowCard)),
-    memory: memoryTable(shown(results.points).filter(({ way }) => way !== 'two-level-mapped')),
+    memory: memoryTable(shown(results.points).filter(({ way }) => way !== 'mapped')),
     further: pointTable(results.further),
     changes: changeTable(results.changes),
     stragglers: stragglerTable(results.stragglers),

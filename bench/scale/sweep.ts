@@ -7,10 +7,10 @@ import { normalNumbers } from './random.js';
 import { simulate } from './simulation.js';
 
 /**
- * Flat; over two levels; and over two levels with what passes between workers of one host read where it lies, instead of
- * copied through sockets.
+ * Each is a change of the one before: flat; over two levels; what passes between workers of one host is read where it lies,
+ * instead of copied through sockets; the optimizer's moments, and its work, are shared out.
  */
-export const ways = ['flat', 'two-level', 'two-level-mapped'] as const;
+export const ways = ['flat', 'two-level', 'mapped', 'sharded'] as const;
 export type Way = (typeof ways)[number];
 
 export interface Setting {
@@ -42,11 +42,12 @@ export interface Point {
 
 export function measurePoint({ network: base, way, numWorkers, numBytes, bucketBytes }: Setting): Point {
   const levels = way === 'flat' ? 'flat' : 'two-level';
-  const network: Network = { ...base, localPayload: way === 'two-level-mapped' ? 'mapped' : 'copied' };
+  const network: Network = { ...base, localPayload: way === 'mapped' || way === 'sharded' ? 'mapped' : 'copied' };
   const { workersPerHost } = network;
-  const collective = new Collective({ levels, numWorkers, workersPerHost, numBytes, bucketBytes });
+  const isSharded = way === 'sharded';
+  const collective = new Collective({ levels, isSharded, numWorkers, workersPerHost, numBytes, bucketBytes });
   const result = simulate({ collective, network });
-  const { seconds } = predict(network, { levels, numWorkers, numBytes, bucketBytes });
+  const { seconds } = predict(network, { levels, isSharded, numWorkers, numBytes, bucketBytes });
   return {
     way,
     workers: numWorkers,

@@ -37,6 +37,8 @@ export interface AllReducePlan {
   /** Ids of the tree nodes of one slot. */
   readonly leaves: ReadonlySet<number>;
   readonly wire: WireFormat;
+  /** Results are new weights: the owner of a chunk alone holds its moments, and takes the optimizer's step. */
+  readonly isSharded: boolean;
   /** Where large buckets go over two levels. */
   readonly hosts: Hosts | null;
   readonly buckets: readonly RoutedBucket[];
@@ -58,6 +60,8 @@ export interface AllReduceOptions {
   readonly bucketBytes: number;
   /** @default 'float32' */
   readonly wire?: WireFormat | undefined;
+  /** Whether moments are shared out; with one worker there is nobody to share with. @default false */
+  readonly sharded?: boolean | undefined;
   /** How many bytes more a worker may send to save a hop. @default 384 KiB */
   readonly hopBytes?: number | undefined;
 }
@@ -66,6 +70,7 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
   const { generation, rank, workers, segments, bucketBytes, hopBytes, wire = 'float32' } = options;
   const tree = reductionTree(options.slots);
   const nodesByRank = workers.map(({ firstSlot, endSlot }) => coveringNodes(tree, firstSlot, endSlot));
+  const isSharded = options.sharded === true && workers.length > 1;
   const setting = { rank, nodesByRank, wire };
   const exchange = exchangeRoute(setting);
   const hosts = Hosts.of(workers.map(({ hostId }) => hostId));
@@ -81,9 +86,11 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
       slotsOf({ firstSlot: 0, endSlot: options.slots }).flatMap((slot) => idsOf(coveringNodes(tree, slot, slot + 1))),
     ),
     wire,
+    isSharded,
     hosts,
     buckets: planBuckets(segments, bucketBytes).map((bucket) => {
-      const isWhole = isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
+      // Each needs an owner that holds its moments.
+      const isWhole = !isSharded && isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
       return { ...bucket, chunks: isWhole ? [wholeChunk(bucket, exchange)] : ownedChunks(bucket, owned) };
     }),
   };

@@ -7,6 +7,8 @@ import { z } from 'zod';
 const learningRate = z.number().positive();
 const beta = z.number().min(0).lt(1);
 const epsilon = z.number().positive();
+/** Whether each worker keeps the moments of a part of the parameters alone (ZeRO-1, arXiv:1910.02054). */
+const sharded = z.boolean().default(false);
 
 const adamSchema = z.strictObject({
   name: z.literal('adam'),
@@ -14,6 +16,7 @@ const adamSchema = z.strictObject({
   beta1: beta.default(0.9),
   beta2: beta.default(0.999),
   epsilon: epsilon.default(1e-7),
+  sharded,
 });
 
 const adamwSchema = z.strictObject({
@@ -27,6 +30,7 @@ const sgdSchema = z.strictObject({
   learningRate: learningRate.default(1e-2),
   momentum: beta.default(0),
   nesterov: z.boolean().default(false),
+  sharded,
 });
 
 export const optimizerSchema = z.discriminatedUnion('name', [adamSchema, adamwSchema, sgdSchema]);
@@ -39,10 +43,11 @@ export type SgdConfig = z.output<typeof sgdSchema>;
 /**
  * Adam (Kingma and Ba, 2015, arXiv:1412.6980): `p -= lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)`.
  *
- * @param options learningRate (default 1e-3), beta1 (0.9), beta2 (0.999), epsilon (1e-7, as Keras has it)
+ * @param options learningRate (default 1e-3), beta1 (0.9), beta2 (0.999), epsilon (1e-7, as Keras has it), sharded (false): each worker
+ *   keeps the moments of its part of the parameters alone; same bits
  */
 export function adam(options: Partial<Omit<AdamConfig, 'name'>> = {}): AdamConfig {
-  return { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, ...options, name: 'adam' };
+  return { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, sharded: false, ...options, name: 'adam' };
 }
 
 /**
@@ -59,8 +64,8 @@ export function adamw(options: Partial<Omit<AdamWConfig, 'name'>> = {}): AdamWCo
  * Stochastic gradient descent, as Keras has it: `v = momentum * v - lr * g; p += v`, and with Nesterov's correction
  * `p += momentum * v - lr * g`.
  *
- * @param options learningRate (default 1e-2), momentum (0), nesterov (false)
+ * @param options learningRate (default 1e-2), momentum (0), nesterov (false), sharded (false)
  */
 export function sgd(options: Partial<Omit<SgdConfig, 'name'>> = {}): SgdConfig {
-  return { learningRate: 1e-2, momentum: 0, nesterov: false, ...options, name: 'sgd' };
+  return { learningRate: 1e-2, momentum: 0, nesterov: false, sharded: false, ...options, name: 'sgd' };
 }

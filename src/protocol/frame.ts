@@ -3,13 +3,13 @@
  * are little-endian. A frame travels as one binary WebSocket message.
  *
  * offset  0  u8   frame version (2)
- *         1  u8   kind: 1 partial, 2 result
+ *         1  u8   kind: 1 partial, 2 result, 3 moment request, 4 moment
  *         2  u16  zero
  *         4  u32  generation
  *         8  u64  step
  *        16  u32  bucket
  *        20  u32  chunk: its place in the bucket
- *        24  u32  tree node of a partial; 0 for a result
+ *        24  u32  tree node of a partial; number of a moment (1, 2); 0 for a result
  *        28  u32  number of bytes that follow the header
  *        32  u32  checksum of those bytes (src/kernels)
  *        36  u32  checksum of the 36 bytes before
@@ -18,7 +18,7 @@ import { LockstepError } from '../errors.js';
 
 export const frameHeaderBytes = 40;
 const frameVersion = 2;
-const kinds = ['partial', 'result'] as const;
+const kinds = ['partial', 'result', 'moment-request', 'moment'] as const;
 
 export interface FrameHeader {
   readonly kind: (typeof kinds)[number];
@@ -68,7 +68,7 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader {
     throw new LockstepError('ERR_FRAME_CORRUPT', "A bulk frame's header does not match its checksum.");
   }
   const kind = kinds[view.getUint8(1) - 1];
-  if (!kind) throw new LockstepError('ERR_PROTOCOL', `A bulk frame of kind ${view.getUint8(1)} came; expected 1 or 2.`);
+  if (!kind) throw new LockstepError('ERR_PROTOCOL', `A bulk frame of kind ${view.getUint8(1)} came; expected 1 to 4.`);
   return {
     kind,
     generation: view.getUint32(4, true),

@@ -14,14 +14,16 @@ const worlds = fc.record({
   seed: fc.integer(),
 });
 
-function expectSameBits(options: WorldOptions, seed: number, numSteps: number): void {
+function expectSameBits(options: WorldOptions, seed: number, numSteps: number): World {
   const world = new World(options);
   world.run(numSteps, chooser(seed));
-  const expected = world.expected(numSteps);
+  const { parameters, moments } = world.expected(numSteps);
   for (const worker of world.workers) {
     expect(worker.committed).toBe(numSteps);
-    expect(differences(world.parameters(worker), expected)).toEqual([]);
+    expect(differences(world.parameters(worker), parameters)).toEqual([]);
+    if (!worker.plan.isSharded) expect(differences(world.moments(worker), moments)).toEqual([]);
   }
+  return world;
 }
 
 /** The first places where the bits differ, with both values. */
@@ -46,7 +48,7 @@ describe('the all-reduce', () => {
       fc.property(worlds, ({ workers, seed, ...options }) => {
         expectSameBits({ ...options, numWorkers: 1 + (workers % options.numSlots), hopBytes }, seed, 4);
       }),
-      { numRuns: 150 },
+      { numRuns: 100 },
     );
   });
 
@@ -61,7 +63,7 @@ describe('the all-reduce', () => {
         const numWorkers = numHosts * perHost;
         expectSameBits({ ...options, numSlots: numWorkers + moreSlots, numWorkers, perHost, hopBytes }, seed, 3);
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 
@@ -78,6 +80,33 @@ describe('the all-reduce', () => {
       }),
       { numRuns: 100 },
     );
+  });
+
+  it.each([
+    { hosts: 'one host', wire: 'float32' },
+    { hosts: 'one host', wire: 'bfloat16' },
+    { hosts: 'two hosts', perHost: 2, wire: 'float32' },
+  ] as const)('gives them with a sharded optimizer, on $hosts, $wire', async ({ wire, ...setting }) => {
+    const perHost = 'perHost' in setting ? { perHost: setting.perHost, numWorkers: 4 } : {};
+    await fc.assert(
+      fc.asyncProperty(worlds, async ({ workers, seed, numSlots: slots, ...options }) => {
+        const numSlots = Math.max(slots, perHost.numWorkers ?? 2);
+        const shared = { ...options, numSlots, numWorkers: 2 + (workers % (numSlots - 1)), ...perHost, wire };
+        const world = expectSameBits({ ...shared, sharded: true }, seed, 3);
+        expect(differences(await world.gatherMoments(chooser(seed)), world.expected(3).moments)).toEqual([]);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('leaves a worker of a sharded run its part of the moments, and a worker alone all of them', () => {
+    const numMoments = (numWorkers: number, sharded: boolean): number[] => {
+      const world = new World({ sizes: [640], numSlots: 4, numWorkers, bucketBytes: 4096, sharded });
+      return world.workers.map(({ memory }) => memory.view('moment1', 0).length);
+    };
+    expect(numMoments(4, true)).toEqual([160, 160, 160, 160]);
+    expect(numMoments(4, false)).toEqual([640, 640, 640, 640]);
+    expect(numMoments(1, true)).toEqual([640]);
   });
 
   it('sends half the bytes of a slot and of a result with bfloat16 on the wire', () => {

@@ -4,17 +4,18 @@
  */
 import { expect } from 'vitest';
 import { assignSlots } from '../../src/collective/assignment.js';
-import { planAllReduce } from '../../src/collective/plan.js';
-import { reductionTree, type TreeNode } from '../../src/collective/tree.js';
+import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
+import { reductionTree } from '../../src/collective/tree.js';
 import type { WireFormat } from '../../src/collective/wire.js';
-import { packBfloat16, unpackBfloat16 } from '../../src/kernels/reference.js';
+import { sgd as sgdOf } from '../../src/kernels/reference.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { Reduction } from '../../worker/comm/reduction.js';
 import { planRegions, slotRegion } from '../../worker/comm/regions.js';
+import { gradient, naiveSum, nearestBfloat16 } from './oracle.js';
 
-const optimizer = sgd({ learningRate: 0.5 });
+const coefficients = { learningRate: 0.5, momentum: 0.9 };
 
 interface Message {
   readonly from: number;
@@ -38,7 +39,7 @@ export interface SimulatedWorker {
   readonly slots: readonly number[];
   readonly memory: FlatMemory;
   readonly reduction: Reduction;
-  readonly numBuckets: number;
+  readonly plan: AllReducePlan;
   committed: number;
   /** Buckets of the current step that are not ready. */
   pending: number[];
@@ -55,6 +56,14 @@ export interface WorldOptions {
   /** -1: no bucket is exchanged. */
   readonly hopBytes?: number;
   readonly wire?: WireFormat;
+  /** @default false */
+  readonly sharded?: boolean;
+}
+
+/** The state after some steps, of all segments one after the other. */
+export interface State {
+  readonly parameters: Float32Array;
+  readonly moments: Float32Array;
 }
 
 export type Choose = (choices: number) => number;
@@ -67,7 +76,17 @@ export class World {
   readonly #links = new Map<string, Link>();
 
   constructor(options: WorldOptions) {
-    const { sizes, numSlots, numWorkers, perHost = numWorkers, bucketBytes, hopBytes, wire = 'float32' } = options;
+    const {
+      sizes,
+      numSlots,
+      numWorkers,
+      perHost = numWorkers,
+      bucketBytes,
+      hopBytes,
+      wire = 'float32',
+      sharded,
+    } = options;
+    const optimizer = sgd({ ...coefficients, sharded: sharded ?? false });
     this.#numSlots = numSlots;
     this.#wire = wire;
     const parameters = sizes.map((size, i) => ({
@@ -90,6 +109,7 @@ export class World {
         segments,
         bucketBytes,
         wire,
+        sharded,
         hopBytes,
       });
       const memory = FlatMemory.create(this.layout, planRegions({ layout: this.layout, plan, optimizer }));
@@ -97,7 +117,7 @@ export class World {
         rank,
         slots: plan.slots,
         memory,
-        numBuckets: plan.buckets.length,
+        plan,
         reduction: new Reduction({
           plan,
           memory,
@@ -128,32 +148,49 @@ export class World {
     }
   }
 
-  /** What each parameter is after `numSteps`, by the naive sum. */
-  expected(numSteps: number): Float32Array {
-    const length = this.layout.segments.reduce((sum, { elements }) => sum + elements, 0);
-    const values = new Float32Array(length);
-    let base = 0;
-    for (const [segment, { elements, reducedElements, trainableElements }] of this.layout.segments.entries()) {
+  /** What the state is after `numSteps`, by the naive sum and the plain optimizer. */
+  expected(numSteps: number): State {
+    const perSegment = this.layout.segments.map(({ elements, reducedElements, trainableElements }, segment) => {
+      const parameters = new Float32Array(elements);
+      const moments = new Float32Array(trainableElements);
       for (let step = 0; step < numSteps; step++) {
-        for (let i = 0; i < reducedElements; i++) {
-          const isRounded = this.#wire === 'bfloat16' && i < trainableElements;
-          const rounded = isRounded ? nearestBfloat16 : (value: number): number => value;
-          const sum = rounded(
-            naiveSum(reductionTree(this.#numSlots), (slot) => rounded(gradient(step, slot, segment, i))),
-          );
-          const update = Math.fround((values[base + i] ?? 0) - Math.fround(0.5 * sum));
-          values[base + i] = i < trainableElements ? update : sum;
-        }
+        const sums = Float32Array.from({ length: reducedElements }, (_, i) =>
+          this.#sum(step, segment, { i, isTrainable: i < trainableElements }),
+        );
+        sgdOf(
+          { parameters: parameters.subarray(0, trainableElements), gradient: sums, moment1: moments },
+          { ...coefficients, nesterov: false },
+        );
+        parameters.set(sums.subarray(trainableElements), trainableElements);
       }
-      base += elements;
+      return { parameters, moments };
+    });
+    return {
+      parameters: joined(perSegment.map(({ parameters }) => parameters)),
+      moments: joined(perSegment.map(({ moments }) => moments)),
+    };
+  }
+
+  /** The moments of one worker, which holds all of them. */
+  moments(worker: SimulatedWorker): Float32Array {
+    return joined(this.layout.segments.map((_, segment) => worker.memory.view('moment1', segment)));
+  }
+
+  /** The moments that rank 0 gathers, bucket by bucket, while frames travel by chance. */
+  async gatherMoments(choose: Choose): Promise<Float32Array> {
+    const [first] = this.workers;
+    const gathered: Float32Array[] = [];
+    for (const bucket of first?.plan.buckets ?? []) {
+      const arrived = first?.reduction.gatherMoments('moment1', bucket.index);
+      this.run(0, choose);
+      await arrived;
+      gathered.push(first?.memory.view('gathered', bucket.segment).slice(0, bucket.trainableElements) ?? joined([]));
     }
-    return values;
+    return joined(gathered);
   }
 
   parameters(worker: SimulatedWorker): Float32Array {
-    return Float32Array.from(
-      this.layout.segments.flatMap((_, segment) => [...worker.memory.view('parameters', segment)]),
-    );
+    return joined(this.layout.segments.map((_, segment) => worker.memory.view('parameters', segment)));
   }
 
   link(from: number, to: number): Link {
@@ -167,6 +204,12 @@ export class World {
   firstFrame(from: number, to: number): Uint8Array {
     const [message] = this.link(from, to).unsent;
     return message ? Buffer.concat([message.header, message.payload]) : new Uint8Array();
+  }
+
+  #sum(step: number, segment: number, { i, isTrainable }: { i: number; isTrainable: boolean }): number {
+    const rounded = this.#wire === 'bfloat16' && isTrainable ? nearestBfloat16 : (value: number): number => value;
+    const leaf = (slot: number): number => rounded(gradient(step, slot, segment, i));
+    return rounded(naiveSum(reductionTree(this.#numSlots), leaf));
   }
 
   /** Gradients are written when the step begins; buckets are told of in any order. */
@@ -220,7 +263,7 @@ export class World {
       }
     }
     worker.begun++;
-    worker.pending = Array.from({ length: worker.numBuckets }, (_, bucket) => bucket);
+    worker.pending = worker.plan.buckets.map(({ index }) => index);
   }
 }
 
@@ -229,20 +272,8 @@ function inPieces(bytes: Uint8Array): Uint8Array[] {
   return bytes.length % 3 === 0 ? [bytes] : [bytes.subarray(0, cut), bytes.subarray(cut)];
 }
 
-/** Values whose sum depends on the order of additions. */
-function gradient(step: number, slot: number, segment: number, i: number): number {
-  const mixed =
-    Math.imul((step + 1) * 73_856_093, 1) ^ ((slot + 1) * 19_349_663) ^ ((segment + 1) * 83_492_791) ^ (i * 2_654_435);
-  return Math.fround(((mixed >>> 0) % 100_003) * 10 ** (((slot * 5 + i) % 9) - 6));
-}
-
-function naiveSum(node: TreeNode, leaf: (slot: number) => number): number {
-  if (!node.children) return leaf(node.firstSlot);
-  return Math.fround(naiveSum(node.children[0], leaf) + naiveSum(node.children[1], leaf));
-}
-
-function nearestBfloat16(value: number): number {
-  return unpackBfloat16(packBfloat16(Float32Array.of(value)))[0] ?? NaN;
+function joined(arrays: readonly Float32Array[]): Float32Array {
+  return Float32Array.from(arrays.flatMap((array) => [...array]));
 }
 
 /** A small generator for the order of events; any will do. */

@@ -5,6 +5,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { assignSlots } from '../../src/collective/assignment.js';
+import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
+import { ownedRanges } from '../../src/collective/shard.js';
+import { assert } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import { adam, adamw, type OptimizerConfig, sgd } from '../../src/optimizer/config.js';
 import { momentRegions } from '../../src/optimizer/optimizer.js';
@@ -16,6 +20,8 @@ import type { ParameterSpec } from '../../src/state/parameter.js';
 import { checkpointPath, latestCheckpoint, pruneCheckpoints } from '../../worker/checkpoint/checkpoint-folder.js';
 import { readCheckpoint, readCheckpointHeader, readWeights } from '../../worker/checkpoint/checkpoint-reader.js';
 import { writeCheckpoint } from '../../worker/checkpoint/checkpoint-writer.js';
+import type { Sharding } from '../../worker/checkpoint/tensors.js';
+import { planRegions } from '../../worker/comm/regions.js';
 
 const model: ParameterSpec[] = [
   { name: 'dense/kernel', shape: [7, 5], trainable: true },
@@ -103,6 +109,69 @@ const failure = (code: string, ...messages: string[]): unknown =>
   });
 
 const escape = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
+describe('a checkpoint of shared moments', () => {
+  const sharded = adam({ sharded: true });
+  const numWorkers = 3;
+
+  interface Cut {
+    /** Elements. */
+    readonly segment: number;
+    readonly bucketBytes: number;
+  }
+
+  /** One worker's memory, and how moments are shared out with the others. */
+  function shareOf(rank: number, size: Cut): { memory: FlatMemory; plan: AllReducePlan } {
+    const layout = planLayout(model, 2, { maxSegmentElements: size.segment });
+    const workers = assignSlots(numWorkers, numWorkers).map((range) => ({ ...range, hostId: 'here' }));
+    const { segments } = layout;
+    const setting = {
+      generation: 1,
+      slots: numWorkers,
+      workers,
+      segments,
+      bucketBytes: size.bucketBytes,
+      sharded: true,
+    };
+    const plan = planAllReduce({ ...setting, rank });
+    return { memory: FlatMemory.create(layout, planRegions({ layout, plan, optimizer: sharded })), plan };
+  }
+
+  const sharding = (plan: AllReducePlan, gather: Sharding['gather'] = () => Promise.resolve()): Sharding => {
+    return { ranges: ownedRanges(plan), buckets: plan.buckets, gather };
+  };
+
+  it.each([
+    { cut: 'several parts of a parameter', segment: 48, bucketBytes: 128 },
+    { cut: 'several parameters in a part', segment: 512, bucketBytes: 4096 },
+  ])('leaves each worker its own part, and the parts make up the file again: $cut', async (size) => {
+    const memory = fill(createMemory(model, adam(), size.segment));
+    await write(memory);
+    const shares = Array.from({ length: numWorkers }, (_, rank) => shareOf(rank, size));
+    for (const { memory: own, plan } of shares) {
+      const path = checkpointPath(folder, 50);
+      await readCheckpoint({ path, memory: own, optimizer: sharded, sharding: sharding(plan) });
+    }
+    const [first] = shares;
+    assert(first, 'there are three');
+    const path = join(folder, 'again');
+    const gather: Sharding['gather'] = (region, index) => {
+      const bucket = first.plan.buckets[index];
+      assert(bucket, 'there is such a bucket');
+      for (const { memory: from, plan } of shares) {
+        for (const { bucket: of, segment, offset, elements, at } of ownedRanges(plan)) {
+          if (of !== index) continue;
+          const part = from.view(region, segment).subarray(at, at + elements);
+          first.memory.view('gathered', segment).set(part, offset - bucket.offset);
+        }
+      }
+      return Promise.resolve();
+    };
+    const facts50 = { ...facts, step: 50 };
+    await writeCheckpoint({ path, memory: first.memory, facts: facts50, sharding: sharding(first.plan, gather), log });
+    expect(await readFile(path)).toEqual(await readFile(checkpointPath(folder, 50)));
+  });
+});
 
 describe('a checkpoint', () => {
   it('gives back all parameters, moments and facts', async () => {

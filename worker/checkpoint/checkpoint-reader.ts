@@ -10,7 +10,7 @@ import { type Checkpoint, parseCheckpoint } from '../../src/state/checkpoint.js'
 import type { FlatMemory } from '../../src/state/memory.js';
 import { MOMENT_PREFIX } from '../../src/state/layout.js';
 import type { StoredTensor } from '../../src/state/safetensors.js';
-import { momentTensors, parameterTensors, type StateTensor } from './tensors.js';
+import { momentTensors, parameterTensors, type Sharding, type StateTensor } from './tensors.js';
 import { TensorFile } from './tensor-file.js';
 
 /** Differences that a message lists; the others are counted. */
@@ -34,7 +34,7 @@ export async function readCheckpointHeader(path: string): Promise<Checkpoint> {
 export async function verifyCheckpoint(path: string): Promise<Checkpoint> {
   await using file = await TensorFile.open(path);
   const checkpoint = parseCheckpoint(file.header.metadata, path);
-  await readDigested(file, checkpoint, (tensor, hash) => file.hashTensor(tensor, hash));
+  await readDigested(file, checkpoint, () => () => undefined);
   return checkpoint;
 }
 
@@ -44,24 +44,24 @@ export interface ReadCheckpointOptions {
   readonly memory: FlatMemory;
   /** The optimizer that is to continue; it must keep the same moments. */
   readonly optimizer: OptimizerConfig;
+  /** Where moments are shared out: this worker's are filled. @default it holds them all */
+  readonly sharding?: Sharding | null;
 }
 
 /** @throws LockstepError ERR_CHECKPOINT_INVALID; ERR_RESUME_MISMATCH if it belongs to another model or optimizer */
-export async function readCheckpoint({ path, memory, optimizer }: ReadCheckpointOptions): Promise<Checkpoint> {
+export async function readCheckpoint(options: ReadCheckpointOptions): Promise<Checkpoint> {
+  const { path, memory, optimizer, sharding = null } = options;
   await using file = await TensorFile.open(path);
   const checkpoint = parseCheckpoint(file.header.metadata, path);
   checkOptimizer(checkpoint.optimizer, optimizer, path);
   const targets = new Map(
-    [...parameterTensors(memory), ...momentTensors(memory, optimizer)].map((tensor) => [tensor.name, tensor]),
+    [...parameterTensors(memory), ...momentTensors(memory, optimizer, sharding)].map((tensor) => [tensor.name, tensor]),
   );
   const stored = file.header.tensors;
   const unknown = stored.filter(({ name }) => !targets.has(name)).map(({ name }) => `the model has no "${name}"`);
   const differences = [...differencesOf(stored, [...targets.values()]), ...unknown];
   refuse('ERR_RESUME_MISMATCH', differences, `Checkpoint ${path} does not fit this job's model`);
-  await readDigested(file, checkpoint, async (tensor, hash) => {
-    const target = targets.get(tensor.name);
-    if (target) await file.readTensor(tensor, target.bytes, hash);
-  });
+  await readDigested(file, checkpoint, ({ name }) => targets.get(name)?.fill ?? (() => undefined));
   return checkpoint;
 }
 
@@ -79,7 +79,7 @@ export async function readWeights(path: string, memory: FlatMemory): Promise<rea
   const unused: string[] = [];
   for (const tensor of file.header.tensors) {
     const target = targets.get(tensor.name);
-    if (target) await file.readTensor(tensor, target.bytes);
+    if (target) await file.readTensor(tensor, target.fill);
     else unused.push(tensor.name);
   }
   return unused;
@@ -89,12 +89,17 @@ export async function readWeights(path: string, memory: FlatMemory): Promise<rea
 async function readDigested(
   file: TensorFile,
   checkpoint: Checkpoint,
-  read: (tensor: StoredTensor, hash: Hash) => Promise<void>,
+  takerOf: (tensor: StoredTensor) => StateTensor['fill'],
 ): Promise<void> {
   const weights = createHash('sha256');
   const moments = createHash('sha256');
   for (const tensor of file.header.tensors) {
-    await read(tensor, tensor.name.startsWith(MOMENT_PREFIX) ? moments : weights);
+    const hash = tensor.name.startsWith(MOMENT_PREFIX) ? moments : weights;
+    const take = takerOf(tensor);
+    await file.readTensor(tensor, (at, piece) => {
+      hash.update(piece);
+      take(at, piece);
+    });
   }
   checkDigest(weights, checkpoint.weightsSha256, 'weights', file.path);
   checkDigest(moments, checkpoint.momentsSha256, 'moments', file.path);

@@ -10,7 +10,7 @@ import type { Log } from '../../src/log.js';
 import { CHECKPOINT_FORMAT, type CheckpointFacts, encodeCheckpoint } from '../../src/state/checkpoint.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { encodeHeader } from '../../src/state/safetensors.js';
-import { momentTensors, parameterTensors, type StateTensor } from './tensors.js';
+import { momentTensors, parameterTensors, type Sharding, type StateTensor } from './tensors.js';
 
 /** What is hashed and written at once, so that the thread's other work waits a few milliseconds at most. */
 const PIECE_BYTES = 4 * 2 ** 20;
@@ -24,6 +24,8 @@ export interface WriteCheckpointOptions {
   /** Holds parameters and moments, which must not change until this is done. */
   readonly memory: FlatMemory;
   readonly facts: CheckpointFacts;
+  /** Where moments are shared out: they are gathered here. @default this worker holds them all */
+  readonly sharding?: Sharding | null;
   readonly log: Log;
 }
 
@@ -58,10 +60,10 @@ function asidePath(path: string): string {
 /** The header holds digests of what follows it, so it is written last, over a gap of its length. */
 async function writeAside(
   path: string,
-  { memory, facts }: Pick<WriteCheckpointOptions, 'memory' | 'facts'>,
+  { memory, facts, sharding = null }: Pick<WriteCheckpointOptions, 'memory' | 'facts' | 'sharding'>,
 ): Promise<WrittenCheckpoint> {
   const parameters = parameterTensors(memory);
-  const moments = momentTensors(memory, facts.optimizer);
+  const moments = momentTensors(memory, facts.optimizer, sharding);
   const header = (weightsSha256: string, momentsSha256: string) =>
     encodeHeader(
       [...parameters, ...moments],
@@ -85,9 +87,11 @@ async function writeTensors(
 ): Promise<{ end: number; sha256: string }> {
   const hash = createHash('sha256');
   let position = start;
-  for (const { bytes } of tensors) {
-    await writeHashed(handle, bytes, hash, position);
-    position += bytes.length;
+  for (const { pieces } of tensors) {
+    for await (const bytes of pieces()) {
+      await writeHashed(handle, bytes, hash, position);
+      position += bytes.length;
+    }
   }
   return { end: position, sha256: hash.digest('hex') };
 }

@@ -1,5 +1,4 @@
 /** A safetensors file that is read piece by piece, its tensors straight to where they belong. */
-import type { Hash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { LockstepError } from '../../src/errors.js';
 import {
@@ -41,22 +40,13 @@ export class TensorFile implements AsyncDisposable {
     }
   }
 
-  /** Fills `target`, which has the tensor's length, and feeds the bytes to `hash`. */
-  async readTensor({ start }: StoredTensor, target: Uint8Array, hash?: Hash): Promise<void> {
-    for (let at = 0; at < target.length; at += PIECE_BYTES) {
-      const piece = target.subarray(at, at + PIECE_BYTES);
-      await this.#read(piece, start + at);
-      hash?.update(piece);
-    }
-  }
-
-  /** Feeds the tensor's bytes to `hash`, and keeps nothing. */
-  async hashTensor({ start, numBytes }: StoredTensor, hash: Hash): Promise<void> {
+  /** Hands over the tensor's bytes in order, each piece with its place in the tensor; it is good during the call. */
+  async readTensor({ start, numBytes }: StoredTensor, take: (at: number, piece: Uint8Array) => void): Promise<void> {
     const buffer = new Uint8Array(Math.min(numBytes, PIECE_BYTES));
     for (let at = 0; at < numBytes; at += PIECE_BYTES) {
       const piece = buffer.subarray(0, numBytes - at);
       await this.#read(piece, start + at);
-      hash.update(piece);
+      take(at, piece);
     }
   }
 

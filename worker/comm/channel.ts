@@ -4,6 +4,7 @@ import type { ErrorCode, LockstepError } from '../../src/errors.js';
 import { isErrorCode, LockstepError as LockstepErrorClass } from '../../src/errors.js';
 import type { LogFields, LogLevel } from '../../src/log.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
+import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import type { Addresses, FromCoordinator, FromWorker, Generation } from '../../src/protocol/messages.js';
 import type { Layout } from '../../src/state/layout.js';
@@ -42,12 +43,15 @@ export type ToComm =
   | { readonly type: 'send'; readonly message: FromWorker }
   | { readonly type: 'heartbeats'; readonly intervalMs: number }
   | { readonly type: 'generation'; readonly setup: GenerationSetup }
+  /** Once at a time; answered by `gathered`. */
+  | { readonly type: 'gather-moments'; readonly region: MomentRegion; readonly bucket: number }
   | { readonly type: 'close' };
 
 export type FromComm =
   | { readonly type: 'online'; readonly addresses: Addresses }
   | { readonly type: 'received'; readonly message: FromCoordinator }
   | { readonly type: 'connected'; readonly generation: number }
+  | { readonly type: 'gathered' }
   | { readonly type: 'failed'; readonly error: PlainError }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: 'closed' };

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { LockstepError } from '../../src/errors.js';
 import { toLockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
+import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Addresses, FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
 import { fromPlainError, type CommOptions, type FromComm, type GenerationSetup, type ToComm } from './channel.js';
 
@@ -68,6 +69,22 @@ export class CommLink {
     this.#post({ type: 'generation', setup });
   }
 
+  /**
+   * Rank 0 of a sharded run: resolves when the region `gathered` holds a moment of a bucket; never, where the generation
+   * fails. One at a time.
+   */
+  async gatherMoments(region: MomentRegion, bucket: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const listen = ({ type }: FromComm): void => {
+        if (type !== 'gathered') return;
+        this.#thread.off('message', listen);
+        resolve();
+      };
+      this.#thread.on('message', listen);
+      this.#post({ type: 'gather-moments', region, bucket });
+    });
+  }
+
   /** Sends what is still to be sent, closes every socket and ends the thread, unless an error has ended it before. */
   async close(): Promise<void> {
     this.#post({ type: 'close' });
@@ -90,6 +107,7 @@ function deliver(message: Exclude<FromComm, { type: 'online' | 'failed' }>, hand
     case 'log':
       log[message.level](message.message, message.fields);
       break;
+    case 'gathered': // its asker listens
     case 'closed':
       break;
   }

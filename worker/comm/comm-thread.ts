@@ -68,6 +68,12 @@ class CommThread {
       case 'generation':
         void guardAsync(() => this.#enter(message.setup));
         break;
+      case 'gather-moments':
+        void guardAsync(async () => {
+          await this.#run?.gatherMoments(message.region, message.bucket);
+          post({ type: 'gathered' });
+        });
+        break;
       case 'close':
         void guardAsync(() => this.#close());
         break;

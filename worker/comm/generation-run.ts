@@ -1,6 +1,7 @@
 /** One generation in the comm thread: its links, its reduction, and the pace that it keeps with the compute thread. */
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
+import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import type { Connection } from '../../transport/connection.js';
@@ -77,6 +78,11 @@ export class GenerationRun implements PeerAcceptor {
     void this.#keepPace();
   }
 
+  /** Rank 0 of a sharded run: resolves when the region `gathered` holds a moment of a bucket. */
+  async gatherMoments(region: MomentRegion, bucket: number): Promise<void> {
+    await this.#reduction.gatherMoments(region, bucket);
+  }
+
   async accept(connection: Connection): Promise<void> {
     await this.#links.accept(connection);
   }
@@ -137,9 +143,9 @@ export class GenerationRun implements PeerAcceptor {
 
 /** The plan of a generation's all-reduce, from what all its workers know. */
 export function planGeneration(
-  setup: Pick<GenerationSetup, 'generation' | 'rank' | 'slots' | 'layout' | 'bucketBytes' | 'wire'>,
+  setup: Pick<GenerationSetup, 'generation' | 'rank' | 'slots' | 'layout' | 'bucketBytes' | 'wire' | 'optimizer'>,
 ): AllReducePlan {
-  const { generation, rank, slots, layout, bucketBytes, wire } = setup;
+  const { generation, rank, slots, layout, bucketBytes, wire, optimizer } = setup;
   const workers = generation.workers.map(({ firstSlot, endSlot, addresses }) => {
     return { firstSlot, endSlot, hostId: addresses.hostId };
   });
@@ -151,5 +157,6 @@ export function planGeneration(
     segments: layout.segments,
     bucketBytes,
     wire,
+    sharded: optimizer.sharded,
   });
 }

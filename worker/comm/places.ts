@@ -1,7 +1,9 @@
 /** Where the partials and results of a generation lie in memory: byte addresses for the kernels of their segment. */
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import { ownedRanges, type OwnedRange } from '../../src/collective/shard.js';
 import type { TreeNode } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
+import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import {
   INBOX,
@@ -32,6 +34,8 @@ export class Places {
   readonly #packed: PartialPlaces;
   readonly #ownSlots: ReadonlySet<number>;
   readonly #outbox: ReadonlySet<number>;
+  /** What this rank owns, by bucket. */
+  readonly #owned: ReadonlyMap<number, OwnedRange>;
 
   constructor(plan: AllReducePlan, memory: FlatMemory) {
     const numSegments = memory.layout.segments.length;
@@ -40,6 +44,7 @@ export class Places {
     this.#inbox = placeInbox(plan, numSegments);
     this.#relay = placeRelay(plan, numSegments);
     this.#packed = placePacked(plan, numSegments);
+    this.#owned = new Map(plan.isSharded ? ownedRanges(plan).map((range) => [range.bucket, range]) : []);
     this.#ownSlots = new Set(plan.slots);
     this.#outbox = new Set(plan.worldSize > 1 ? plan.ownNodes.flatMap(({ id, children }) => (children ? id : [])) : []);
   }
@@ -77,6 +82,14 @@ export class Places {
     const address = this.own(node, bucket.segment, chunk.offset);
     assert(address !== undefined, `tree node ${node.id} is not this worker's`);
     return address;
+  }
+
+  /** A moment of elements that this worker holds, from `offset` on. */
+  moment(region: MomentRegion, { index, segment }: RoutedBucket, offset: number): number {
+    if (!this.#plan.isSharded) return this.address(region, segment, offset);
+    const range = this.#owned.get(index);
+    assert(range && offset >= range.offset, `this rank does not hold the moments of bucket ${index} from ${offset} on`);
+    return this.address(region, segment, range.at + offset - range.offset);
   }
 
   address(region: string, segment: number, offset: number): number {

@@ -4,14 +4,16 @@
  */
 import { AllReduce, type AllReduceEffect, type AllReduceEvent } from '../../src/collective/all-reduce.js';
 import type { AllReducePlan, RoutedBucket } from '../../src/collective/plan.js';
-import { partialPayload, payloadBytes, resultPayload, type Payload } from '../../src/collective/wire.js';
+import { partialPayload, payloadBytes, resultPayload } from '../../src/collective/payload.js';
 import { waiting } from '../../src/collective/waiting.js';
 import { assert, LockstepError } from '../../src/errors.js';
 import { checksumOf, checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
+import { momentRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
 import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { CHECKSUMS } from './regions.js';
+import { isMomentFrame, Moments } from './moments.js';
 import { Places } from './places.js';
 import { Sums } from './sums.js';
 import { Update } from './update.js';
@@ -43,6 +45,7 @@ export class Reduction {
   readonly #places: Places;
   readonly #sums: Sums;
   readonly #update: Update;
+  readonly #moments: Moments;
 
   constructor(options: ReductionOptions) {
     const { plan, memory, optimizer, step } = options;
@@ -50,6 +53,15 @@ export class Reduction {
     this.#machine = new AllReduce(plan, step);
     this.#places = new Places(plan, memory);
     this.#sums = new Sums(plan, memory, this.#places);
+    this.#moments = new Moments({
+      plan,
+      memory,
+      places: this.#places,
+      regions: momentRegions(optimizer),
+      send: (to, bucket, what, content) => {
+        this.#send([to], bucket, { ...what, step: this.step }, content, () => undefined);
+      },
+    });
     this.#update = new Update({ plan, memory, optimizer, places: this.#places, sums: this.#sums });
   }
 
@@ -73,6 +85,11 @@ export class Reduction {
     const bucket = this.#options.plan.buckets[index];
     if (bucket) this.#sums.prepare(bucket);
     this.#take({ type: 'ready', step, bucket: index });
+  }
+
+  /** Rank 0, sharded: resolves when the region `gathered` holds a moment of a bucket, after the last step committed. */
+  async gatherMoments(region: MomentRegion, bucket: number): Promise<void> {
+    await this.#moments.gather(region, bucket);
   }
 
   /** One bulk frame from a peer, in pieces. A frame of an older generation is dropped. */
@@ -105,6 +122,11 @@ export class Reduction {
       );
     }
     if (header.step === this.step + 1) this.#take({ type: 'ahead', from });
+    if (isMomentFrame(header)) {
+      const { bucket, address, numBytes } = this.#moments.place(from, header);
+      if (header.payloadBytes !== numBytes) throw wrongLength(header, header.payloadBytes, numBytes);
+      return { segment: bucket.segment, address };
+    }
     this.#machine.check(eventOf(from, header));
     const bucket = plan.buckets[header.bucket];
     const chunk = bucket?.chunks[header.chunk];
@@ -121,7 +143,8 @@ export class Reduction {
 
   /** The payload lies where it belongs, and matches its checksum. */
   onPlaced(from: number, header: FrameHeader): void {
-    this.#take(eventOf(from, header));
+    if (isMomentFrame(header)) this.#moments.onPlaced(from, header);
+    else this.#take(eventOf(from, header));
   }
 
   #take(event: AllReduceEvent): void {
@@ -133,22 +156,25 @@ export class Reduction {
     switch (effect.type) {
       case 'send-partial': {
         const { to, bucket, chunk, node } = effect;
-        const payload = partialPayload(this.#options.plan, bucket, chunk, node.id);
+        const numBytes = payloadBytes(partialPayload(this.#options.plan, bucket, chunk, node.id));
         const address = this.#sums.toSend(bucket, chunk, node);
-        this.#send(to, bucket, { kind: 'partial', step, chunk: chunk.index, node: node.id }, { address, payload });
+        const what = { kind: 'partial', step, chunk: chunk.index, node: node.id } as const;
+        this.#send(to, bucket, what, { address, numBytes }, this.#onSent(step));
         break;
       }
       case 'sum':
         this.#sums.sum(effect.bucket, effect.chunk, step);
+        if (this.#options.plan.isSharded) this.#update.advance(effect.bucket, effect.chunk, step);
         break;
       case 'combine':
         this.#sums.combine(effect.bucket, effect.chunk, step);
         break;
       case 'send-result': {
         const { to, bucket, chunk } = effect;
-        const payload = resultPayload(this.#options.plan, bucket, chunk);
+        const numBytes = payloadBytes(resultPayload(this.#options.plan, bucket, chunk));
         const address = this.#places.result(bucket, chunk);
-        this.#send(to, bucket, { kind: 'result', step, chunk: chunk.index, node: 0 }, { address, payload });
+        const what = { kind: 'result', step, chunk: chunk.index, node: 0 } as const;
+        this.#send(to, bucket, what, { address, numBytes }, this.#onSent(step));
         break;
       }
       case 'commit':
@@ -163,19 +189,26 @@ export class Reduction {
     to: readonly number[],
     { index, segment }: RoutedBucket,
     what: Pick<FrameHeader, 'kind' | 'step' | 'chunk' | 'node'>,
-    content: { readonly address: number; readonly payload: Payload },
+    { address, numBytes }: { readonly address: number; readonly numBytes: number },
+    onSent: (to: number) => void,
   ): void {
     const { memory, plan, send } = this.#options;
-    const numBytes = payloadBytes(content.payload);
-    const checksum = this.#checksum(segment, plan.rank, content.address, numBytes);
+    const checksum = this.#checksum(segment, plan.rank, address, numBytes);
     const { generation } = plan;
     const header = encodeFrameHeader({ ...what, generation, bucket: index, payloadBytes: numBytes, checksum });
-    const payload = memory.bytes(segment, content.address, numBytes);
+    const payload = memory.bytes(segment, address, numBytes);
     for (const rank of to) {
       send(rank, header, payload, () => {
-        this.#take({ type: 'sent', to: rank, step: what.step });
+        onSent(rank);
       });
     }
+  }
+
+  /** What to do when a frame of the step has left. */
+  #onSent(step: number): (to: number) => void {
+    return (to) => {
+      this.#take({ type: 'sent', to, step });
+    };
   }
 
   #copyIn(header: FrameHeader, payload: readonly Uint8Array[], { segment, address }: FramePlace): void {
@@ -197,8 +230,11 @@ export class Reduction {
   }
 }
 
-function eventOf(from: number, header: FrameHeader): Extract<AllReduceEvent, { type: 'partial' | 'result' }> {
-  const { kind: type, step, bucket, chunk, node } = header;
+function eventOf(
+  from: number,
+  { kind, step, bucket, chunk, node }: FrameHeader,
+): Extract<AllReduceEvent, { type: 'partial' | 'result' }> {
+  const type = kind === 'result' ? kind : 'partial';
   return { type, from, step, bucket, chunk, node };
 }
 

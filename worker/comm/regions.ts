@@ -1,12 +1,14 @@
 /**
  * The arrays of the flat state in one generation, all in the segments' shared memories:
  *
- *   parameters, moments   the state itself; the only ones that outlive a generation
+ *   parameters, moments   the state itself; the only ones that outlive a generation. A sharded optimizer's moments are
+ *                         those of the chunks that this worker owns
  *   slot:S                the partial of each slot that this worker holds; results overwrite those of the first one
  *   outbox:N              the sum of neighbouring own slots, for the peers
  *   inbox                 what peers send of the chunks that this worker sums
  *   relay                 what this worker sends on for its host
  *   packed                slots' partials as bfloat16, as they are sent
+ *   gathered              rank 0, sharded: one moment of one bucket, on its way to a checkpoint
  *   scratch               two blocks for each level of the tree, and one for their sum
  *   checksums             the state of one checksum for each rank: what comes from it, and for this rank what it sends
  *
@@ -14,7 +16,8 @@
  */
 import { hasRoomForEarly } from '../../src/collective/all-reduce.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
-import { partialPayload, payloadBytes } from '../../src/collective/wire.js';
+import { partialPayload, payloadBytes } from '../../src/collective/payload.js';
+import { ownedRanges } from '../../src/collective/shard.js';
 import { depthOf } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
 import { checksumStateBytes } from '../../src/kernels/kernels.js';
@@ -29,6 +32,7 @@ export const blockElements = 16_384;
 export const INBOX = 'inbox';
 export const RELAY = 'relay';
 export const PACKED = 'packed';
+export const GATHERED = 'gathered';
 export const SCRATCH = 'scratch';
 export const CHECKSUMS = 'checksums';
 const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
@@ -52,20 +56,40 @@ export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionP
   const whole = layout.segments.map(({ elements }) => elements);
   const reduced = layout.segments.map(({ reducedElements }) => reducedElements);
   const trainable = layout.segments.map(({ trainableElements }) => trainableElements);
+  const owned = sumBySegment(layout, ownedRanges(plan));
   const numSegments = layout.segments.length;
   const scratch = new Array<number>(numSegments).fill(numScratchBlocks(plan) * blockElements);
   const outbox = plan.worldSize > 1 ? plan.ownNodes.filter(({ children }) => children) : [];
   return [
     { name: PARAMETERS, elements: whole },
-    ...momentRegions(optimizer).map((name) => ({ name, elements: trainable })),
+    ...momentRegions(optimizer).map((name) => ({ name, elements: plan.isSharded ? owned : trainable })),
     ...plan.slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
     ...outbox.map((node) => ({ name: outboxRegion(node.id), elements: reduced })),
     { name: INBOX, elements: placeInbox(plan, numSegments).elements },
     { name: RELAY, elements: placeRelay(plan, numSegments).elements },
     { name: PACKED, elements: placePacked(plan, numSegments).elements },
+    { name: GATHERED, elements: gathersMoments(plan) ? largestBuckets(layout, plan) : layout.segments.map(() => 0) },
     { name: SCRATCH, elements: scratch },
     { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
   ];
+}
+
+/** Whether this rank writes checkpoints with moments that others hold. */
+export function gathersMoments({ rank, isSharded }: AllReducePlan): boolean {
+  return isSharded && rank === 0;
+}
+
+interface SizedRange {
+  readonly segment: number;
+  readonly elements: number;
+}
+
+function sumBySegment({ segments }: Layout, ranges: readonly SizedRange[]): number[] {
+  return segments.map((_, index) => ranges.reduce((sum, one) => sum + (one.segment === index ? one.elements : 0), 0));
+}
+
+function largestBuckets({ segments }: Layout, { buckets }: AllReducePlan): number[] {
+  return segments.map((_, index) => Math.max(0, ...buckets.map((one) => (one.segment === index ? one.elements : 0))));
 }
 
 function numScratchBlocks({ tree }: AllReducePlan): number {

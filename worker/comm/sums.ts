@@ -5,7 +5,7 @@
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { sumTree } from '../../src/collective/tree-sum.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
-import { partialPayload, resultPayload, trainableIn } from '../../src/collective/wire.js';
+import { partialPayload, resultPayload, trainableIn } from '../../src/collective/payload.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { floatBytes, type Places, type Range } from './places.js';
 import { blockElements, outboxRegion, SCRATCH, slotRegion } from './regions.js';
@@ -69,6 +69,9 @@ export class Sums {
     this.eachSum(bucket, chunk, step, { destination: (block) => this.#places.result(bucket, block) });
     const { halves } = resultPayload(this.#plan, bucket, chunk);
     const result = this.#places.result(bucket, chunk);
+    if (this.#plan.wire === 'bfloat16' && halves === 0) {
+      this.#memory.kernels(bucket.segment).roundBfloat16(result, trainableIn(bucket, chunk));
+    }
     if (halves > 0) this.#pack(bucket, chunk, { source: result, packed: result, halves });
   }
 
@@ -84,7 +87,7 @@ export class Sums {
   /** Hands over a chunk's sum over all slots block by block, as float32, rounded as everyone takes it. */
   eachResult(bucket: RoutedBucket, chunk: Chunk, step: number, consume: (address: number, block: Range) => void): void {
     const { roundBfloat16, unpackBfloat16 } = this.#memory.kernels(bucket.segment);
-    const scratch = this.#scratch(bucket.segment, 2 * this.#depth);
+    const scratch = this.scratch(bucket.segment, 2 * this.#depth);
     if (chunk.owner === null) {
       this.eachSum(bucket, chunk, step, {
         destination: () => scratch,
@@ -97,7 +100,7 @@ export class Sums {
     }
     const { halves } = resultPayload(this.#plan, bucket, chunk);
     const start = this.#places.result(bucket, chunk);
-    for (const block of this.#blocks(bucket, chunk)) {
+    for (const block of this.blocks(bucket, chunk)) {
       const at = placeInPayload(block.offset - chunk.offset, halves);
       if (at.isHalf) unpackBfloat16(scratch, start + at.bytes, block.elements);
       consume(at.isHalf ? scratch : start + at.bytes, block);
@@ -131,8 +134,8 @@ export class Sums {
   #sumBlocks(bucket: RoutedBucket, range: Range, { node, addressOf, destination, consume }: BlockSums): void {
     const { segment } = bucket;
     const { add } = this.#memory.kernels(segment);
-    const scratch = (index: number): number => this.#scratch(segment, index);
-    for (const block of this.#blocks(bucket, range)) {
+    const scratch = (index: number): number => this.scratch(segment, index);
+    for (const block of this.blocks(bucket, range)) {
       const wanted = destination(block);
       const found = sumTree(node, {
         addressOf: (one, spare) => addressOf(one, block, spare),
@@ -146,8 +149,8 @@ export class Sums {
     }
   }
 
-  /** None has both trainable elements and others. */
-  *#blocks(bucket: RoutedBucket, range: Range): Generator<Range> {
+  /** A range in parts of 64 KiB at most, of which none has both trainable elements and others. */
+  *blocks(bucket: RoutedBucket, range: Range): Generator<Range> {
     const end = range.offset + range.elements;
     const border = range.offset + trainableIn(bucket, range);
     for (let { offset } = range; offset < end;) {
@@ -172,7 +175,8 @@ export class Sums {
     this.#memory.bytes(segment, destination, numBytes).set(this.#memory.bytes(segment, source, numBytes));
   }
 
-  #scratch(segment: number, index: number): number {
+  /** Scratch memory of one block, until the next sum. */
+  scratch(segment: number, index = 0): number {
     return this.#places.address(SCRATCH, segment, index * blockElements);
   }
 }

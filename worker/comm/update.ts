@@ -1,8 +1,8 @@
 /** What a commit changes: the optimizer on what is trainable; averages and scalars are assigned. */
-import type { AllReducePlan, RoutedBucket } from '../../src/collective/plan.js';
-import { trainableIn } from '../../src/collective/wire.js';
+import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import { trainableIn } from '../../src/collective/payload.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
-import { applyOptimizer, momentRegions } from '../../src/optimizer/optimizer.js';
+import { applyOptimizer, momentRegions, type OptimizerAddresses } from '../../src/optimizer/optimizer.js';
 import { PARAMETERS, type FlatMemory } from '../../src/state/memory.js';
 import { floatBytes, type Places, type Range } from './places.js';
 import type { Sums } from './sums.js';
@@ -24,27 +24,50 @@ export class Update {
 
   /** Applies every bucket, block by block: so what is summed or unpacked here is still in the processor's cache. */
   apply(step: number): void {
-    const { plan, sums } = this.#options;
+    const { plan, sums, places } = this.#options;
     for (const bucket of plan.buckets) {
       for (const chunk of bucket.chunks) {
         sums.eachResult(bucket, chunk, step, (result, block) => {
-          this.#applyBlock(bucket, block, result, step);
+          const parameters = places.address(PARAMETERS, bucket.segment, block.offset);
+          if (!plan.isSharded && trainableIn(bucket, block) > 0) {
+            this.#optimize(bucket, block, { parameters, gradient: result }, step);
+          } else this.#copy(bucket.segment, result, parameters, block.elements);
         });
       }
     }
   }
 
-  #applyBlock(bucket: RoutedBucket, block: Range, gradient: number, step: number): void {
-    const { memory, optimizer, places } = this.#options;
+  /** Makes new weights of the sum of a chunk, in its place. The parameters stay as they are until the commit. */
+  advance(bucket: RoutedBucket, chunk: Chunk, step: number): void {
+    const { sums, places } = this.#options;
     const { segment } = bucket;
-    const at = (region: string): number => places.address(region, segment, block.offset);
-    if (trainableIn(bucket, block) > 0) {
-      const moments = Object.fromEntries(momentRegions(optimizer).map((region) => [region, at(region)]));
-      const addresses = { parameters: at(PARAMETERS), gradient, ...moments };
-      applyOptimizer(optimizer, step + 1, memory.kernels(segment), addresses, block.elements);
-      return;
+    const parameters = sums.scratch(segment);
+    for (const block of sums.blocks(bucket, chunk)) {
+      if (trainableIn(bucket, block) === 0) continue;
+      const result = places.result(bucket, block);
+      this.#copy(segment, places.address(PARAMETERS, segment, block.offset), parameters, block.elements);
+      this.#optimize(bucket, block, { parameters, gradient: result }, step);
+      this.#copy(segment, parameters, result, block.elements);
     }
-    const numBytes = block.elements * floatBytes;
-    memory.bytes(segment, at(PARAMETERS), numBytes).set(memory.bytes(segment, gradient, numBytes));
+  }
+
+  #optimize(
+    bucket: RoutedBucket,
+    block: Range,
+    addresses: Pick<OptimizerAddresses, 'parameters' | 'gradient'>,
+    step: number,
+  ): void {
+    const { memory, optimizer, places } = this.#options;
+    const moments = Object.fromEntries(
+      momentRegions(optimizer).map((region) => [region, places.moment(region, bucket, block.offset)]),
+    );
+    const kernels = memory.kernels(bucket.segment);
+    applyOptimizer(optimizer, step + 1, kernels, { ...addresses, ...moments }, block.elements);
+  }
+
+  #copy(segment: number, source: number, destination: number, elements: number): void {
+    const { memory } = this.#options;
+    const numBytes = elements * floatBytes;
+    memory.bytes(segment, destination, numBytes).set(memory.bytes(segment, source, numBytes));
   }
 }
