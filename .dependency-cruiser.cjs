@@ -74,6 +74,13 @@ module.exports = {
       to: { path: '^index\\.ts$' },
     },
     {
+      name: 'not-to-bench',
+      comment: 'The package goes without it. What `lockstep bench` needs is in worker/bench.',
+      severity: 'error',
+      from: { path: shipped },
+      to: { path: '^bench/' },
+    },
+    {
       name: 'no-cycles',
       comment: 'Modules that need each other are one module, or lack a third.',
       severity: 'error',

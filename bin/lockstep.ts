@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { toLockstepError } from '../src/errors.js';
 import { lockstepVersion } from '../src/version.js';
+import { benchCommand } from './commands/bench.js';
 import { coordinatorCommand } from './commands/coordinator.js';
 import { doctorCommand } from './commands/doctor.js';
 import { engineCommand } from './commands/engine.js';
@@ -15,9 +16,16 @@ const program = new Command('lockstep')
   .version(lockstepVersion)
   .showHelpAfterError('(add --help for the options)');
 
-for (const command of [trainCommand, coordinatorCommand, workerCommand, statusCommand, engineCommand, doctorCommand]) {
-  program.addCommand(command());
-}
+const commands = [
+  trainCommand,
+  coordinatorCommand,
+  workerCommand,
+  statusCommand,
+  benchCommand,
+  engineCommand,
+  doctorCommand,
+];
+for (const command of commands) program.addCommand(command());
 for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
   command.exitOverride();
 }

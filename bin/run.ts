@@ -197,12 +197,25 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
   const was = {
     ...checkpoint.sampler,
     threads: checkpoint.job['threads'],
+    // Checkpoints of 0.1 and older have no such field.
+    microBatches: checkpoint.job['microBatches'] ?? 1,
     loss: checkpoint.job['loss'],
     wire: checkpoint.job['wire'] ?? 'float32', // older checkpoints do not say it
     optimizer: unsharded(checkpoint.optimizer),
   };
-  const is = plainJob({ ...now, optimizer: unsharded(now.optimizer) });
-  const keys = ['seed', 'slots', 'threads', 'batchSize', 'shuffle', 'lastBatch', 'loss', 'wire', 'optimizer'] as const;
+  const is = plainJob(now);
+  const keys = [
+    'seed',
+    'slots',
+    'threads',
+    'batchSize',
+    'microBatches',
+    'shuffle',
+    'lastBatch',
+    'loss',
+    'wire',
+    'optimizer',
+  ] as const;
   const changed = keys.filter((key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]));
   if (changed.length === 0) return;
   const differences = changed.map((key) => `${key} was ${JSON.stringify(was[key])} and is ${JSON.stringify(is[key])}`);

@@ -32,6 +32,8 @@ export interface Summary {
   readonly metrics: Readonly<Record<string, number>>;
   readonly wallSeconds: number;
   readonly samplesPerSecond: number | null;
+  /** Where the time of a step goes on rank 0, in milliseconds: data, compute, network, optimizer, waiting. */
+  readonly stepTime: Readonly<Record<string, number>> | null;
   readonly compiled: boolean;
   readonly engine: string | null;
   readonly weightsSha256: string | null;
@@ -57,6 +59,7 @@ export function summarize(run: Outcome & { readonly numWorkers: number; readonly
     metrics: { ...record?.last?.metrics, ...record?.validation?.metrics },
     wallSeconds: run.wallSeconds,
     samplesPerSecond: record?.samplesPerSecond() ?? null,
+    stepTime: record?.stepTime ?? null,
     compiled: record?.shape.compiled ?? false,
     engine: record?.shape.engine ?? null,
     weightsSha256: run.result?.weightsSha256 ?? null,

@@ -200,7 +200,7 @@ export class Coordinator {
     const record = this.#record;
     assert(record, 'a worker trains before any was ready');
     if (message.type === 'progress') {
-      observer.onSteps(record.addSteps(message.records, performance.now()), record);
+      observer.onSteps(record.addSteps(message, performance.now()), record);
     } else if (message.type === 'evaluated') {
       const validation = record.addEvaluation(message.step, message.slots);
       if (validation) observer.onValidation(validation);

@@ -18,6 +18,8 @@ export interface Validation {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
+export type StepTime = Readonly<Record<string, number>>;
+
 export interface StepLine {
   readonly step: number;
   readonly epoch: number;
@@ -40,6 +42,7 @@ export class RunRecord {
   readonly #evaluations = new Map<number, SlotEvaluation[]>();
   #last: StepLine | null = null;
   #validation: Validation | null = null;
+  #stepTime: StepTime | null = null;
   #checkpoint: { readonly step: number; readonly path: string } | null;
   #startedMs: number | null = null;
   #endedMs: number | null = null;
@@ -58,6 +61,11 @@ export class RunRecord {
     return this.#validation;
   }
 
+  /** Where the time of a step goes on rank 0: milliseconds per step, by name. */
+  get stepTime(): StepTime | null {
+    return this.#stepTime;
+  }
+
   get checkpoint(): { readonly step: number; readonly path: string } | null {
     return this.#checkpoint;
   }
@@ -71,7 +79,12 @@ export class RunRecord {
     this.#startedMs = nowMs;
   }
 
-  addSteps(records: readonly StepRecord[], nowMs: number): StepLine[] {
+  /** @param stepTime milliseconds per step, by what they go into */
+  addSteps(
+    { records, stepTime }: { readonly records: readonly StepRecord[]; readonly stepTime: StepTime | null },
+    nowMs: number,
+  ): StepLine[] {
+    this.#stepTime = stepTime ?? this.#stepTime;
     const lines = records.map(({ step, loss, metrics }) => {
       const { epoch } = this.shape.schedule.sampler.position(step - 1);
       return { step, epoch: epoch + 1, loss, metrics: named(this.shape.metricNames, metrics) };

@@ -27,7 +27,7 @@ if (done.sources !== sources || !existsSync(entry)) {
   phase('building', 'npm', ['run', '--silent', 'build']);
   writeStamp({ sources });
 }
-if (!hasEngine()) installEngine();
+if (!engineIsCurrent()) installEngine();
 
 function requireNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
@@ -46,16 +46,26 @@ function packagesAreCurrent() {
 /** A later attempt would fail as the first did: it is made when the sources change, or by hand. */
 function installEngine() {
   if (readStamp().engineFailed) return;
-  if (timed('installing the engine', process.execPath, [entry, 'engine', 'install', '--if-missing']) === 0) return;
+  if (timed('installing the engine', process.execPath, [entry, 'engine', 'install', '--if-missing']) === 0) {
+    writeStamp({ sources, engine: currentEngine() });
+    return;
+  }
   say('no engine, for the reasons above: training runs in plain JavaScript until `npx lockstep engine install` works');
   writeStamp({ sources, engineFailed: true });
 }
 
-/** Whether the engine is whole is for whoever loads it. */
-function hasEngine() {
+/** Whether the engine is whole is for whoever loads it. A build may come with another addon of our own. */
+function engineIsCurrent() {
   if (process.env.LOCKSTEP_ENGINE === 'js') return true;
+  const current = currentEngine();
+  return current !== null && readStamp().engine === current;
+}
+
+/** What says which engine is in use. */
+function currentEngine() {
   const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-  return existsSync(join(cache, 'lockstep', `current-${process.platform}-${process.arch}.json`));
+  const path = join(cache, 'lockstep', `current-${process.platform}-${process.arch}.json`);
+  return existsSync(path) ? `${path} ${readFileSync(path, 'utf8')}` : null;
 }
 
 /** A step that the rest needs: its failure ends the set-up. */

@@ -1,11 +1,17 @@
-/** The gradients of this worker's slots at one step: reads the rows, computes, and leaves weighted partials in memory. */
+/**
+ * The gradients of this worker's slots at one step: reads the rows, computes, and leaves weighted partials in memory. A
+ * slot's partial is the sum of its micro-batches' gradients, each times its share of the batch's rows, added in their order.
+ */
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { Batch, Dataset } from '../src/job/dataset.js';
+import { cutRows, sliceBatch } from '../src/job/micro-batches.js';
 import type { Sampler } from '../src/job/sampler.js';
 import type { FlatMemory } from '../src/state/memory.js';
 import type { SlotRange } from '../src/collective/assignment.js';
 import { slotRegion } from './comm/regions.js';
-import type { SlotOutputs, SlotStep } from './compute/step.js';
+import { contribute, type BucketSignals, type Contribution } from './compute/contribution.js';
+import type { Measurements, SlotOutputs, SlotStep, StepKey } from './compute/step.js';
+import type { Readiness } from './readiness.js';
 
 export interface GradientsOptions {
   readonly step: SlotStep;
@@ -14,15 +20,39 @@ export interface GradientsOptions {
   readonly data: Dataset;
   readonly seed: number;
   readonly slots: SlotRange;
+  /** Parts in which a slot's gradient is computed. */
+  readonly microBatches: number;
+  /** Is told of each bucket that all slots have. */
+  readonly readiness: Readiness;
 }
 
-/** The batches of one step, by slot; null for a slot without rows. */
-type SlotBatches = readonly { readonly slot: number; readonly indices: Uint32Array; readonly batch: Batch | null }[];
+/** A slot's rows at one step; without a batch where it has none. */
+export interface SlotRows {
+  readonly slot: number;
+  readonly indices: Uint32Array;
+  readonly batch: Batch | null;
+}
+
+/** One micro-batch of a slot. */
+interface Part {
+  readonly key: StepKey;
+  readonly indices: Uint32Array;
+  readonly batch: Batch;
+  readonly contribution: Contribution;
+}
+
+/** Rows that are being read. */
+interface Ahead {
+  readonly step: number;
+  readonly batches: Promise<readonly SlotRows[]>;
+  /** They, once they have come. */
+  inHand: readonly SlotRows[] | null;
+}
 
 export class Gradients {
   readonly #options: GradientsOptions;
   readonly #outputs: ReadonlyMap<number, SlotOutputs>;
-  #ahead: { readonly step: number; readonly batches: Promise<SlotBatches> } | null = null;
+  #ahead: Ahead | null = null;
 
   constructor(options: GradientsOptions) {
     this.#options = options;
@@ -32,19 +62,35 @@ export class Gradients {
 
   /** Begins to read the rows of `step`. */
   prefetch(step: number): void {
-    const batches = this.#read(step);
-    batches.catch(() => undefined); // seen by compute(), which awaits it
-    this.#ahead = { step, batches };
+    const ahead: Ahead = { step, batches: this.#read(step), inHand: null };
+    ahead.batches.then(
+      (batches) => (ahead.inHand = batches),
+      () => undefined, // seen by read(), which hands it on
+    );
+    this.#ahead = ahead;
   }
 
-  /** @throws LockstepError ERR_NOT_FINITE, ERR_LABEL_OUT_OF_RANGE, and what data and model throw */
-  async compute(step: number): Promise<void> {
+  /** The rows of `step`, where they were prefetched and have come. */
+  inHand(step: number): readonly SlotRows[] | null {
+    return this.#ahead?.step === step ? this.#ahead.inHand : null;
+  }
+
+  async read(step: number): Promise<readonly SlotRows[]> {
     if (this.#ahead?.step !== step) this.prefetch(step);
-    const batches = await this.#ahead?.batches;
-    for (const { slot, indices, batch } of batches ?? []) this.#computeSlot(step, slot, indices, batch);
+    return this.#ahead?.batches ?? [];
   }
 
-  async #read(step: number): Promise<SlotBatches> {
+  /** @throws LockstepError ERR_NOT_FINITE, ERR_LABEL_OUT_OF_RANGE, and what the model throws */
+  compute(step: number, batches: readonly SlotRows[]): void {
+    const { readiness } = this.#options;
+    for (const [index, rows] of batches.entries()) {
+      // Partials are complete, bucket by bucket, while the last slot is computed.
+      this.#computeSlot(step, rows, index === batches.length - 1 ? readiness.during(step) : undefined);
+    }
+    readiness.finish(step);
+  }
+
+  async #read(step: number): Promise<readonly SlotRows[]> {
     const { sampler, data, slots } = this.#options;
     return Promise.all(
       slotsOf(slots).map(async (slot) => {
@@ -54,43 +100,47 @@ export class Gradients {
     );
   }
 
-  #computeSlot(step: number, slot: number, indices: Uint32Array, batch: Batch | null): void {
-    const { memory, sampler, seed } = this.#options;
+  #computeSlot(step: number, { slot, indices, batch }: SlotRows, signals: BucketSignals | undefined): void {
+    const { memory, sampler, seed, microBatches } = this.#options;
     const outputs = this.#outputs.get(slot);
     if (!batch || !outputs) {
       for (const [segment] of memory.layout.segments.entries()) memory.view(slotRegion(slot), segment).fill(0);
       return;
     }
-    const { loss, metrics } = this.#gradient(batch, { seed, step, slot }, outputs, indices);
+    const ranges = cutRows(indices.length, microBatches);
+    for (const [microBatch, range] of ranges.entries()) {
+      this.#computePart(outputs, {
+        key: { seed, step, slot, microBatch },
+        indices: indices.subarray(range.first, range.end),
+        batch: ranges.length === 1 ? batch : sliceBatch(batch, range),
+        contribution: {
+          // The rows' share of the batch, so that the sum over all is the mean over the rows.
+          weight: (range.end - range.first) / sampler.batchRows(step),
+          accumulate: microBatch > 0,
+          signals: microBatch === ranges.length - 1 ? signals : undefined,
+        },
+      });
+    }
+  }
+
+  #computePart(outputs: SlotOutputs, part: Part): void {
+    const { memory } = this.#options;
+    const { loss, metrics } = this.#gradient(outputs, part);
+    const { step, slot } = part.key;
     if (!Number.isFinite(loss)) {
       const message = `The loss of slot ${slot} at step ${step} is ${loss}; it has to be finite. Lower the learning rate, or check the data and the loss.`;
       throw new LockstepError('ERR_NOT_FINITE', message, { details: { step, slot, loss } });
     }
     const { segment, offset } = memory.layout.scalars;
-    memory.view(slotRegion(slot), segment).set([loss, ...metrics], offset);
-    this.#weigh(slot, indices.length / sampler.batchRows(step));
+    const scalars = memory.view(slotRegion(slot), segment).subarray(offset, offset + memory.layout.numScalars);
+    contribute(scalars, Float32Array.of(loss, ...metrics), part.contribution);
   }
 
-  #gradient(
-    batch: Batch,
-    key: { seed: number; step: number; slot: number },
-    outputs: SlotOutputs,
-    indices: Uint32Array,
-  ): { loss: number; metrics: readonly number[] } {
+  #gradient(outputs: SlotOutputs, { key, indices, batch, contribution }: Part): Measurements {
     try {
-      return this.#options.step.gradient(batch, key, outputs);
+      return this.#options.step.gradient(batch, key, outputs, contribution);
     } catch (thrown) {
       throw locate(thrown, this.#options.data, indices, key.step);
-    }
-  }
-
-  /** The slot's share of the batch, so that the sum over the slots is the mean over the rows. */
-  #weigh(slot: number, weight: number): void {
-    if (weight === 1) return;
-    const { memory } = this.#options;
-    for (const [segment, { reducedElements }] of memory.layout.segments.entries()) {
-      const address = memory.address(slotRegion(slot), segment);
-      memory.kernels(segment).scale(address, address, weight, reducedElements);
     }
   }
 }

@@ -8,6 +8,7 @@ import { resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { LockstepError } from '../src/errors.js';
 import { dataFacts } from '../src/job/data-facts.js';
+import { cutRows } from '../src/job/micro-batches.js';
 import { openData, type Dataset } from '../src/job/dataset.js';
 import type { LoadedJob, LoadJob } from '../src/job/loaded-job.js';
 import { Schedule } from '../src/job/schedule.js';
@@ -93,14 +94,15 @@ interface CompileContext extends Pick<Prepared, 'engine' | 'data' | 'schedule'> 
   readonly log: Log;
 }
 
-/** Compiled on the run's first batch, so that every worker finds the same, whatever slots it will hold. */
+/** Compiled on the run's first micro-batch, so that every worker finds the same, whatever slots it will hold. */
 async function compileStep(
   eager: TrainingStep,
   { engine, job, data, schedule, log }: CompileContext,
 ): Promise<Pick<Prepared, 'step' | 'compiled'>> {
   if (!job.compile || engine.backend !== 'tensorflow') return { step: eager, compiled: false };
-  const step = new CompiledStep({ tf: engine.tf, step: eager, log });
-  const indices = schedule.sampler.indices(0, 0);
+  const step = new CompiledStep({ tf: engine.tf, step: eager, log, addon: engine.native?.addon });
+  const rows = schedule.sampler.indices(0, 0);
+  const indices = rows.subarray(0, cutRows(rows.length, job.microBatches)[0]?.end);
   // Few rows over many slots: whoever has rows compiles when it meets them.
   if (indices.length === 0) return { step, compiled: false };
   const batch = await data.train.read(indices);

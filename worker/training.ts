@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
+import type { Bucket } from '../src/collective/buckets.js';
 import { plainJob } from '../src/job/plain-job.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker, RosterEntry } from '../src/protocol/messages.js';
@@ -15,42 +16,54 @@ import type { Brake } from './brake.js';
 import { checkpointPath, pruneCheckpoints } from './checkpoint/checkpoint-folder.js';
 import { writeCheckpoint } from './checkpoint/checkpoint-writer.js';
 import type { Sharding } from './checkpoint/tensors.js';
+import type { CommTimes } from './comm/comm-times.js';
 import type { StepWords } from './comm/step-words.js';
 import { evaluate } from './evaluation.js';
 import { Gradients } from './gradients.js';
 import type { Inbox } from './inbox.js';
 import type { Prepared } from './preparation.js';
 import { ProgressReport } from './progress-report.js';
+import { Readiness } from './readiness.js';
+import { StepTimes } from './step-times.js';
 
 export interface TrainingOptions {
   readonly prepared: Prepared;
   /** This worker's place in the generation. */
   readonly self: RosterEntry;
   readonly memory: FlatMemory;
+  readonly buckets: readonly Bucket[];
   /** How moments are shared out; null: each worker holds them all. */
   readonly sharding: Sharding | null;
   readonly words: StepWords;
+  readonly times: CommTimes;
+  /** Wakes the comm thread from inside of a step; 0 for none. */
+  readonly waker: number;
   readonly inbox: Inbox;
   readonly brake: Brake;
   readonly send: (message: FromWorker) => void;
   readonly log: Log;
 }
 
+/** A drain or an abort is seen this late at most. */
+const blockMs = 20;
+
 export class Training {
   readonly #options: TrainingOptions;
   readonly #gradients: Gradients;
   readonly #progress: ProgressReport;
+  readonly #times: StepTimes;
   /** Steps committed. */
   #numSteps: number;
   #checkpointed: number;
 
   constructor(options: TrainingOptions) {
-    const { prepared, memory, self } = options;
+    const { prepared, memory, self, words } = options;
     const { step, schedule, data, loaded, firstStep } = prepared;
     this.#options = options;
     this.#numSteps = firstStep;
     this.#checkpointed = firstStep;
-    this.#progress = new ProgressReport(self.rank === 0 ? options.send : () => undefined);
+    this.#times = new StepTimes(options.times);
+    this.#progress = new ProgressReport(self.rank === 0 ? options.send : () => undefined, this.#times);
     this.#gradients = new Gradients({
       step,
       memory,
@@ -58,6 +71,8 @@ export class Training {
       data: data.train,
       seed: loaded.job.seed,
       slots: self,
+      microBatches: loaded.job.microBatches,
+      readiness: new Readiness({ layout: memory.layout, buckets: options.buckets, words, waker: options.waker }),
     });
   }
 
@@ -67,8 +82,6 @@ export class Training {
     const { schedule } = prepared;
     while (this.#numSteps < schedule.totalSteps && (await brake.mayBegin(this.#numSteps))) {
       await this.#step(this.#numSteps);
-      // Where rows are read at once and the commit is quick, a step waits for nothing, and messages would never come in.
-      await turnOfTheEventLoop();
       if (schedule.endsEpoch(this.#numSteps)) await this.#evaluate();
       if (schedule.wantsCheckpoint(this.#numSteps)) await this.#checkpoint();
     }
@@ -78,17 +91,32 @@ export class Training {
   }
 
   async #step(step: number): Promise<void> {
-    const { inbox, words, memory, prepared } = this.#options;
-    await inbox.unlessFailed(this.#gradients.compute(step));
-    words.markReady(step);
+    const { inbox, memory, prepared } = this.#options;
+    const begun = performance.now();
+    const batches = this.#gradients.inHand(step) ?? (await inbox.unlessFailed(this.#gradients.read(step)));
+    const read = performance.now();
+    this.#gradients.compute(step, batches);
+    const computed = performance.now();
     if (step + 1 < prepared.schedule.totalSteps) this.#gradients.prefetch(step + 1);
-    await inbox.unlessFailed(words.committed(step));
+    await this.#committed(step);
+    this.#times.add(begun, read, computed, performance.now());
     this.#numSteps = step + 1;
     const { segment, offset } = memory.layout.scalars;
     const [loss = NaN, ...metrics] = memory
       .view(PARAMETERS, segment)
       .subarray(offset, offset + memory.layout.numScalars);
     this.#progress.add({ step: this.#numSteps, loss, metrics });
+  }
+
+  /**
+   * Lets messages come in and rows be read, once a step at least. When the next rows are in hand there is nothing else to
+   * do: then this thread blocks for a while, which wakes sooner than its event loop does.
+   */
+  async #committed(step: number): Promise<void> {
+    const { inbox, words } = this.#options;
+    await inbox.unlessFailed(turnOfTheEventLoop());
+    if (this.#gradients.inHand(step + 1) && words.blockUntilCommitted(step, blockMs)) return;
+    await inbox.unlessFailed(words.committed(step));
   }
 
   async #evaluate(): Promise<void> {

@@ -12,16 +12,16 @@ import type { LoadJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import { toFailure, type FromWorker, type Generation } from '../src/protocol/messages.js';
-import { FlatMemory, PARAMETERS } from '../src/state/memory.js';
+import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Brake } from './brake.js';
 import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
 import type { Sharding } from './checkpoint/tensors.js';
 import { CommLink } from './comm/comm-link.js';
-import { planGeneration } from './comm/generation-run.js';
-import { planRegions } from './comm/regions.js';
-import { makeStepWords, StepWords } from './comm/step-words.js';
+import { makeGenerationMemory } from './comm/generation-memory.js';
+import { StepWords } from './comm/step-words.js';
+import { findSharedPages } from './compute/engine/native-build.js';
 import { Inbox } from './inbox.js';
 import { prepare, type Prepared } from './preparation.js';
 import { RowRequests } from './served-dataset.js';
@@ -45,22 +45,22 @@ export interface WorkerOptions {
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { workerId, coordinator, token, limits, listen, log } = options;
   const inbox = new Inbox();
-  let connected: (generation: number) => void = () => undefined;
+  let connected: (waker: number) => void = () => undefined;
   let brake: Brake | null = null;
   const send = (message: FromWorker): void => {
     link.send(message);
   };
   const rows = new RowRequests(send);
   const link: CommLink = await CommLink.start(
-    { workerId, coordinator, token, limits, listen },
+    { workerId, coordinator, token, limits, listen, sharedPagesPath: findSharedPages() },
     {
       onMessage: (message) => {
         if (message.type === 'rows') rows.settle(message);
         else if (message.type === 'drain') brake?.drain();
         else inbox.add(message);
       },
-      onConnected: (generation) => {
-        connected(generation);
+      onConnected: (_generation, waker) => {
+        connected(waker);
       },
       onFailure: (error) => {
         inbox.fail(error);
@@ -125,18 +125,23 @@ async function enterGeneration(entry: {
   const self = workers.find(({ workerId }) => workerId === options.workerId);
   assert(self, `worker ${options.workerId} is not in its generation`);
   const { plan, layout, loaded, firstStep } = prepared;
-  const { optimizer, wire } = loaded.job;
   const own = {
     generation: { generation: generation.generation, workers },
     rank: self.rank,
     slots: plan.slots,
     layout,
     bucketBytes: defaultBucketBytes,
-    wire,
-    optimizer,
+    wire: loaded.job.wire,
+    optimizer: loaded.job.optimizer,
+    step: firstStep,
   };
-  const allReduce = planGeneration(own);
-  const memory = FlatMemory.create(layout, planRegions({ layout, plan: allReduce, optimizer }));
+  const {
+    plan: allReduce,
+    memory,
+    sharedMemory,
+    words,
+    times,
+  } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
   const sharding: Sharding | null = allReduce.isSharded
     ? {
         ranges: ownedRanges(allReduce),
@@ -146,15 +151,16 @@ async function enterGeneration(entry: {
     : null;
   await fillState(prepared, memory, sharding);
   prepared.step.bindWeights(weightViews(prepared, memory));
-  const words = makeStepWords(firstStep);
-  link.enter({ ...own, runId: plan.runId, memory: memory.share(), words, step: firstStep });
-  await inbox.unlessFailed(allConnected);
+  const stepAddonPath = prepared.engine.native?.path ?? null;
+  link.enter({ ...own, runId: plan.runId, memory: memory.share(), sharedMemory, words, times, stepAddonPath });
+  const waker = await inbox.unlessFailed(allConnected);
   link.send({ type: 'connected', generation: generation.generation });
   await inbox.next('start');
   const { log } = options;
-  const { hosts } = allReduce;
+  const { hosts, buckets } = allReduce;
   if (hosts) log.info(`gradients are summed on each host first: ${hosts.numHosts} hosts of ${hosts.perHost} workers`);
-  return new Training({ prepared, self, memory, sharding, words: new StepWords(words), inbox, brake, send, log });
+  const paced = { buckets, words: new StepWords(words), times, waker };
+  return new Training({ prepared, self, memory, sharding, ...paced, inbox, brake, send, log });
 }
 
 /** The weights that the run begins with: the checkpoint's, the job's file, or the model's own. */

@@ -2,7 +2,8 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { cacheRoot, findCurrent, type EngineManifest, type Variant } from '../../worker/compute/engine/cache.js';
-import { defaultVariant, installEngine } from '../../worker/compute/engine/install.js';
+import { addNative, defaultVariant, installEngine } from '../../worker/compute/engine/install.js';
+import { hasNative, isNativeSettled } from '../../worker/compute/engine/native-build.js';
 import { LockstepError } from '../../src/errors.js';
 
 interface InstallFlags {
@@ -33,6 +34,7 @@ async function install({ force = false, ifMissing = false, device }: InstallFlag
   const variant = device === 'auto' ? defaultVariant() : device;
   const current = findCurrent();
   if (!force && current.found && (ifMissing || suits(current.manifest, variant))) {
+    if (!isNativeSettled(current.directory) || !ifMissing) await addNativeTo(current.directory);
     if (!ifMissing)
       process.stdout.write(`${describe(current.manifest)}\nAlready installed; --force installs it again.\n`);
     return;
@@ -41,6 +43,11 @@ async function install({ force = false, ifMissing = false, device }: InstallFlag
   if (manifest.variant !== variant)
     say('this engine computes on the CPU; the reasons above say why no GPU build could be used');
   process.stdout.write(`${describe(manifest)}\n`);
+}
+
+/** An engine that another version of Lockstep installed lacks this version's addon. */
+async function addNativeTo(directory: string): Promise<void> {
+  if (!hasNative(directory)) await addNative(directory, { say });
 }
 
 /** Whether an installed engine is what an install would now look for. */

@@ -22,6 +22,9 @@ export interface SegmentExtent {
 
 const alignment = 16;
 
+/** 4 KiB: what a process can map of another's memory. */
+export const pageElements = 1024;
+
 export const defaultBucketBytes = 4 * 1024 * 1024;
 
 /** Cuts the segments into buckets of at most `bucketBytes`. */
@@ -47,12 +50,18 @@ export function planBuckets(segments: readonly SegmentExtent[], bucketBytes = de
   return buckets;
 }
 
-/** A range of `elements` in `count` parts of whole cache lines, none with two lines more than another. */
+/** Whether each of `count` parts has a page at least. */
+export function dividesInPages(elements: number, count: number): boolean {
+  return elements >= count * pageElements;
+}
+
+/** A range of `elements` in `count` parts of whole pages, none with two more than another; small ones of whole cache lines. */
 export function divide(offset: number, elements: number, count: number): { offset: number; elements: number }[] {
-  const lines = elements / alignment;
-  return Array.from({ length: count }, (_, part) => {
-    const first = Math.floor((part * lines) / count) * alignment;
-    const end = Math.floor(((part + 1) * lines) / count) * alignment;
-    return { offset: offset + first, elements: end - first };
-  });
+  const unit = dividesInPages(elements, count) ? pageElements : alignment;
+  const numUnits = Math.ceil(elements / unit);
+  const boundary = (part: number): number => Math.min(elements, Math.floor((part * numUnits) / count) * unit);
+  return Array.from({ length: count }, (_, part) => ({
+    offset: offset + boundary(part),
+    elements: boundary(part + 1) - boundary(part),
+  }));
 }

@@ -1,5 +1,5 @@
 /** The plan of a generation's all-reduce: every worker makes it from what all of them know, and all plans fit together. */
-import { divide, planBuckets, type Bucket, type SegmentExtent } from './buckets.js';
+import { divide, dividesInPages, pageElements, planBuckets, type Bucket, type SegmentExtent } from './buckets.js';
 import type { SlotRange } from './assignment.js';
 import { Hosts } from './hosts.js';
 import { directRoute, exchangeRoute, isExchanged, twoLevelRoute, type Route, type RouteSetting } from './routes.js';
@@ -15,6 +15,8 @@ export interface Chunk {
   readonly elements: number;
   /** The rank that sums it; null: each sums it for itself (then it is the whole bucket). */
   readonly owner: number | null;
+  /** It has an owner and begins on a page of memory, and no other chunk has part of its pages. */
+  readonly onPages: boolean;
   /** This rank's part in it. */
   readonly route: Route;
 }
@@ -91,7 +93,10 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
     buckets: planBuckets(segments, bucketBytes).map((bucket) => {
       // Each needs an owner that holds its moments.
       const isWhole = !isSharded && isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
-      return { ...bucket, chunks: isWhole ? [wholeChunk(bucket, exchange)] : ownedChunks(bucket, owned) };
+      // Others read memory as it is, and what lies there is float32.
+      const isPaged = bucketBytes % pageBytes === 0 && dividesInPages(bucket.elements, workers.length);
+      const onPages = isPaged && wire === 'float32';
+      return { ...bucket, chunks: isWhole ? [wholeChunk(bucket, exchange)] : ownedChunks(bucket, owned, onPages) };
     }),
   };
 }
@@ -112,16 +117,18 @@ function ownedRoutes(
 }
 
 function wholeChunk({ offset, elements }: Bucket, route: Route): Chunk {
-  return { index: 0, offset, elements, owner: null, route };
+  return { index: 0, offset, elements, owner: null, onPages: false, route };
 }
 
+const pageBytes = pageElements * Float32Array.BYTES_PER_ELEMENT;
+
 /** One for each rank. */
-function ownedChunks({ offset, elements }: Bucket, routesByOwner: readonly Route[]): Chunk[] {
+function ownedChunks({ offset, elements }: Bucket, routesByOwner: readonly Route[], onPages: boolean): Chunk[] {
   const parts = divide(offset, elements, routesByOwner.length);
   return routesByOwner
     .flatMap((route, owner) => {
       const part = parts[owner];
-      return part && part.elements > 0 ? [{ ...part, owner, route }] : [];
+      return part && part.elements > 0 ? [{ ...part, owner, onPages, route }] : [];
     })
     .map((chunk, index) => ({ ...chunk, index }));
 }

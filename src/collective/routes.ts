@@ -38,13 +38,17 @@ export interface RouteSetting {
 /** As many bytes as one hop less is worth: about what a link of 10 GB/s carries while a process is woken. */
 export const defaultHopBytes = 384 * 1024;
 
+/** A larger bucket costs more to sum everywhere than a hop does, even where it is the same bytes. */
+export const maxExchangedBytes = 64 * 1024;
+
 /**
- * Whether a bucket of `bytes`, as float32, is exchanged: where that makes the busiest worker send at most `hopBytes` more
- * than the direct way. With two workers of one tree node each it is the same bytes, so any bucket is; with 8 a bucket of
- * 64 KiB is.
+ * Whether a bucket of `bytes` is exchanged: a small one, where that makes the busiest worker send at most `hopBytes` more
+ * than the direct way. With up to 8 workers of one tree node each, all of up to 64 KiB are.
  */
 export function isExchanged({ nodesByRank, wire }: RouteSetting, bytes: number, hopBytes = defaultHopBytes): boolean {
   const worldSize = nodesByRank.length;
+  if (worldSize === 1) return true;
+  if (bytes > maxExchangedBytes) return false;
   const half = wire === 'bfloat16' ? 0.5 : 1;
   const partials = nodesByRank.map((nodes) => nodes.reduce((sum, { children }) => sum + (children ? 1 : half), 0));
   const exchanged = (worldSize - 1) * Math.max(...partials);

@@ -53,6 +53,7 @@ export const jobSchema = z.strictObject({
   shuffle: z.boolean().default(true),
   lastBatch: z.enum(['drop', 'keep']).default('drop'),
   slots: z.int().positive().max(4096).optional(),
+  microBatches: z.int().positive().default(1),
   threads: z.int().positive().max(1024).optional(),
   compile: z.boolean().default(true),
   wire: z.enum(wireFormats).default('float32'),
@@ -97,6 +98,11 @@ export interface JobDefinition {
   readonly lastBatch?: 'drop' | 'keep';
   /** Parts of the global batch that workers share out; fixed for the run. @default the workers it starts with */
   readonly slots?: number;
+  /**
+   * Parts in which each slot's gradient is computed, one after the other, for batches that do not fit in a device's memory
+   * at once; part of the numbers. @default 1
+   */
+  readonly microBatches?: number;
   /** TensorFlow threads per worker; part of the numbers. @default max(1, cores ÷ slots) of the coordinator's machine */
   readonly threads?: number;
   /** Runs each step as one TensorFlow graph where that gives the same bits; `false`: op by op. @default true */

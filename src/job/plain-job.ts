@@ -20,6 +20,7 @@ export function plainJob(job: Job): PlainJob {
     shuffle: job.shuffle,
     lastBatch: job.lastBatch,
     slots: job.slots ?? null,
+    microBatches: job.microBatches,
     threads: job.threads ?? null,
     compile: job.compile,
     wire: job.wire,

@@ -4,7 +4,7 @@
  *
  * offset  0  u8   frame version (2)
  *         1  u8   kind: 1 partial, 2 result, 3 moment request, 4 moment
- *         2  u16  zero
+ *         2  u16  1: the receiver reads the bytes in the sender's memory, and none follow; else 0
  *         4  u32  generation
  *         8  u64  step
  *        16  u32  bucket
@@ -22,6 +22,8 @@ const kinds = ['partial', 'result', 'moment-request', 'moment'] as const;
 
 export interface FrameHeader {
   readonly kind: (typeof kinds)[number];
+  /** The bytes stay in the sender's memory, where the receiver reads them: `payloadBytes` is 0. */
+  readonly inPlace: boolean;
   readonly generation: number;
   readonly step: number;
   readonly bucket: number;
@@ -36,6 +38,7 @@ export function encodeFrameHeader(header: FrameHeader): Uint8Array<ArrayBuffer> 
   const view = new DataView(bytes.buffer);
   view.setUint8(0, frameVersion);
   view.setUint8(1, kinds.indexOf(header.kind) + 1);
+  view.setUint16(2, header.inPlace ? 1 : 0, true);
   view.setUint32(4, header.generation, true);
   view.setBigUint64(8, BigInt(header.step), true);
   view.setUint32(16, header.bucket, true);
@@ -71,6 +74,7 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader {
   if (!kind) throw new LockstepError('ERR_PROTOCOL', `A bulk frame of kind ${view.getUint8(1)} came; expected 1 to 4.`);
   return {
     kind,
+    inPlace: view.getUint16(2, true) === 1,
     generation: view.getUint32(4, true),
     step: Number(view.getBigUint64(8, true)),
     bucket: view.getUint32(16, true),

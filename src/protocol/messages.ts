@@ -73,7 +73,12 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   z.strictObject({ type: z.literal('connected'), generation: count }),
   z.strictObject({ type: z.literal('heartbeat'), step: count, waiting: text.nullable() }),
-  z.strictObject({ type: z.literal('progress'), records: z.array(stepRecordSchema) }),
+  z.strictObject({
+    type: z.literal('progress'),
+    records: z.array(stepRecordSchema),
+    /** Milliseconds per step, by what they go into; null before there are any. */
+    stepTime: z.record(text, z.number()).nullable(),
+  }),
   z.strictObject({ type: z.literal('evaluated'), step: count, slots: z.array(slotEvaluationSchema) }),
   z.strictObject({ type: z.literal('checkpointed'), step: count, path: text }),
   z.strictObject({ type: z.literal('draining'), step: count }),
@@ -168,6 +173,16 @@ export const statusSchema = z.strictObject({
 });
 export type Status = z.output<typeof statusSchema>;
 
+const sharedMemorySchema = z.strictObject({
+  pid: z.int().positive(),
+  /** By segment: the number of the file that backs its memory, and what tells whether another process sees the same. */
+  files: z.array(z.strictObject({ file: count, inode: text })),
+  /** The byte address of each region, by segment. */
+  regions: z.record(text, z.array(count)),
+});
+/** The flat memory of a worker, as others of its host can mount it. */
+export type SharedMemory = z.output<typeof sharedMemorySchema>;
+
 /** The first message between two workers, from the one that dials. */
 export const peerHelloSchema = z.strictObject({
   type: z.literal('peer-hello'),
@@ -175,5 +190,14 @@ export const peerHelloSchema = z.strictObject({
   generation: z.int().positive(),
   rank: count,
   workerId: text,
+  memory: sharedMemorySchema.nullable(),
 });
-export const peerWelcomeSchema = z.strictObject({ type: z.literal('peer-welcome'), generation: z.int().positive() });
+/** The answer. `mounts`: its sender reads the other's memory in place from now on. */
+export const peerWelcomeSchema = z.strictObject({
+  type: z.literal('peer-welcome'),
+  generation: z.int().positive(),
+  memory: sharedMemorySchema.nullable(),
+  mounts: z.boolean(),
+});
+/** The dialler's last word, after which frames follow. */
+export const peerReadySchema = z.strictObject({ type: z.literal('peer-ready'), mounts: z.boolean() });

@@ -5,11 +5,14 @@
  */
 import { assert, LockstepError } from '../errors.js';
 import { instantiateKernels, type Kernels } from '../kernels/kernels.js';
-import { alignElements, type Layout, type PlacedParameter } from './layout.js';
+import { type Layout, type PlacedParameter } from './layout.js';
 
 const PAGE_BYTES = 65_536;
 const MAX_PAGES = 65_536;
 const ELEMENT_BYTES = 4;
+
+/** Every region begins on such a boundary, in bytes: the size of a page. */
+export const REGION_ALIGNMENT = 4096;
 
 /** The region that holds the parameters, by this name in every worker. */
 export const PARAMETERS = 'parameters';
@@ -30,7 +33,7 @@ export interface SharedFlatMemory {
 
 /** Where a region lies in one segment's memory. */
 interface Place {
-  /** Bytes; a multiple of 64. */
+  /** Bytes; a multiple of 4,096. */
   readonly address: number;
   readonly elements: number;
 }
@@ -51,7 +54,7 @@ export class FlatMemory {
   }
 
   /**
-   * Allocates the regions, all zeros, in the order given; each begins on a 64-byte boundary.
+   * Allocates the regions, all zeros, in the order given; each begins on a page of 4 KiB.
    *
    * @throws LockstepError ERR_MEMORY if a segment's regions are over 4 GiB, or the machine does not have the memory
    */
@@ -72,6 +75,11 @@ export class FlatMemory {
   /** To post to another thread, which attaches it. */
   share(): SharedFlatMemory {
     return this.#shared;
+  }
+
+  /** The names of all regions. */
+  get regions(): readonly string[] {
+    return [...this.#places.keys()];
   }
 
   has(region: string): boolean {
@@ -122,6 +130,11 @@ export class FlatMemory {
   }
 }
 
+/** The bytes of a region: whole pages, so that other processes can map one region and not the next. */
+function wholePages(elements: number): number {
+  return Math.ceil((elements * ELEMENT_BYTES) / REGION_ALIGNMENT) * REGION_ALIGNMENT;
+}
+
 /** Regions follow one another in every segment; both sides of `share` work the places out alike. */
 function placeRegions(regions: readonly RegionPlan[], numSegments: number): Map<string, readonly Place[]> {
   const places = new Map<string, Place[]>();
@@ -132,7 +145,7 @@ function placeRegions(regions: readonly RegionPlan[], numSegments: number): Map<
       name,
       elements.map((count, segment) => {
         const address = used[segment] ?? 0;
-        used[segment] = address + alignElements(count) * ELEMENT_BYTES;
+        used[segment] = address + wholePages(count);
         return { address, elements: count };
       }),
     );
@@ -142,7 +155,7 @@ function placeRegions(regions: readonly RegionPlan[], numSegments: number): Map<
 
 /** One segment's memory, of just the pages that its regions need. */
 function allocate(regions: readonly RegionPlan[], segment: number): WebAssembly.Memory {
-  const parts = regions.map(({ name, elements }) => ({ name, bytes: alignElements(elements[segment] ?? 0) * 4 }));
+  const parts = regions.map(({ name, elements }) => ({ name, bytes: wholePages(elements[segment] ?? 0) }));
   const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
   const arithmetic = `${parts.map((part) => `${part.name} ${part.bytes}`).join(' + ')} = ${bytes} bytes`;
   const pages = Math.max(1, Math.ceil(bytes / PAGE_BYTES));

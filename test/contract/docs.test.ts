@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { benchCommand } from '../../bin/commands/bench.js';
 import { coordinatorCommand } from '../../bin/commands/coordinator.js';
 import { doctorCommand } from '../../bin/commands/doctor.js';
 import { engineCommand } from '../../bin/commands/engine.js';
@@ -74,8 +75,8 @@ test('docs/protocol.md names every control message', async () => {
 describe('README.md', () => {
   test('has every command in its table', async () => {
     const readme = await read('README.md');
-    const all = [trainCommand, coordinatorCommand, workerCommand, statusCommand, engineCommand, doctorCommand];
-    const names = all.map((make) => make().name());
+    const ofRuns = [trainCommand, coordinatorCommand, workerCommand, statusCommand];
+    const names = [...ofRuns, benchCommand, engineCommand, doctorCommand].map((make) => make().name());
     expect(names.filter((name) => !readme.includes(`\n| \`lockstep ${name}`))).toEqual([]);
   });
 
@@ -93,7 +94,7 @@ test('a job has a row for each of its fields in the README or in docs/jobs.md', 
 });
 
 test('every link of the documentation leads to a file that is there', async () => {
-  const folders = ['.', 'docs', 'docs/decisions', 'deploy', 'examples/digits'];
+  const folders = ['.', 'docs', 'docs/decisions', 'deploy', 'examples/digits', 'bench', 'bench/peers'];
   const listed = await Promise.all(
     folders.map(async (folder) => (await readdir(join(root, folder))).map((name) => join(folder, name))),
   );

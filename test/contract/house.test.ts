@@ -110,6 +110,8 @@ const planted: Readonly<Record<string, string>> = {
   'worker/compute/allowed-tensors.ts': `import '@tensorflow/tfjs';`,
   'worker/comm/comm-thread.ts': `export {};`,
   'bin/log.ts': `import 'pino';`,
+  'bin/to-bench.ts': `import '../bench/main.js';`,
+  'bench/main.ts': `import '../bin/log.js';`,
   'bin/allowed-both.ts': `import '../coordinator/value.js'; import '../worker/value.js';`,
 };
 
@@ -120,6 +122,7 @@ const expected = [
   'worker-not-to-coordinator: worker/to-coordinator.ts',
   'sides-not-to-bin: coordinator/to-bin.ts',
   'not-to-barrel: coordinator/to-barrel.ts',
+  'not-to-bench: bin/to-bench.ts',
   'no-cycles: src/cycle-back.ts',
   'src-pure: src/with-timer.ts',
   'tensorflow-in-compute: coordinator/with-tensors.ts',
@@ -189,7 +192,7 @@ test('every decision page is in the list of decisions', async () => {
 
 async function cruise(folder: string): Promise<Cruised> {
   const binary = join(root, 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs');
-  const roots = ['index.ts', 'bin', 'src', 'transport', 'coordinator', 'worker'].filter((name) =>
+  const roots = ['index.ts', 'bin', 'src', 'transport', 'coordinator', 'worker', 'bench'].filter((name) =>
     existsSync(join(folder, name)),
   );
   const options = ['--config', join(root, '.dependency-cruiser.cjs'), '--output-type', 'json'];

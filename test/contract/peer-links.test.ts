@@ -37,6 +37,8 @@ it('a generation that ends lets go of a peer that has not answered yet', async (
     rank: 0,
     hostId: 'h',
     signal: ending.signal,
+    memory: null,
+    mount: () => false,
   });
   const connecting = links.connect().catch((error: unknown) => error);
   await peer;

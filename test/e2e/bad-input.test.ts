@@ -172,9 +172,12 @@ describe('a run directory that holds a run', () => {
     expect(errorLines(again)).toEqual([expect.stringMatching(/holds a run.*--resume.*\[ERR_RUN_DIR\]$/)]);
     expect(again.exitCode).toBe(2);
 
-    const changed = await lockstep([...first(), '--resume', '--set', 'batchSize=24', '--set', 'seed=3']);
+    const numbers = ['batchSize=24', 'microBatches=2', 'seed=3'].flatMap((setting) => ['--set', setting]);
+    const changed = await lockstep([...first(), '--resume', ...numbers]);
     expect(errorLines(changed)).toEqual([
-      expect.stringMatching(/seed was 0 and is 3; batchSize was 22 and is 24.*\[ERR_RESUME_MISMATCH\]$/),
+      expect.stringMatching(
+        /seed was 0 and is 3; batchSize was 22 and is 24; microBatches was 1 and is 2.*\[ERR_RESUME_MISMATCH\]$/,
+      ),
     ]);
     expect(changed.exitCode).toBe(2);
     expect(contents()).toEqual(before);

@@ -40,6 +40,8 @@ test('off a terminal, progress is plain lines on stderr, and the result is on st
   });
   expect(summary.wallSeconds).toBeGreaterThan(0);
   expect(summary.samplesPerSecond).toBeGreaterThan(0);
+  expect(Object.keys(summary.stepTime ?? {})).toEqual(['data', 'compute', 'network', 'optimizer', 'waiting']);
+  expect(summary.stepTime?.['compute']).toBeGreaterThan(0);
   expect(summary.finalLoss).toBe(readMetrics(folder.at('plain')).findLast(({ loss }) => loss !== undefined)?.loss);
   const { wallSeconds, ...kept } = readSummary(folder.at('plain', 'summary.json'));
   expect(summary).toMatchObject(kept);

@@ -94,13 +94,19 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 describe('the package', () => {
   test('holds the command, the library and its types', () => {
     const paths = packed.files.map(({ path }) => path);
-    const needed = ['dist/bin/lockstep.js', 'dist/index.js', 'dist/index.d.ts', 'dist/worker/comm/comm-thread.js'];
+    const needed = [
+      'dist/bin/lockstep.js',
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/worker/comm/comm-thread.js',
+      'dist/worker/compute/engine/native/addon.cc',
+    ];
     expect(paths).toEqual(expect.arrayContaining([...needed, 'package.json', 'LICENSE', 'README.md']));
   });
 
   test('holds nothing but what is built and what people read', () => {
     const known =
-      /^(dist\/(bin|coordinator|src|transport|worker)\/.*\.(js|d\.ts)|dist\/index\.(js|d\.ts)|[A-Z]+(\.md)?|package\.json)$/;
+      /^(dist\/(bin|coordinator|src|transport|worker)\/.*\.(js|d\.ts)|dist\/worker\/compute\/engine\/native\/\w+\.(cc|h)|dist\/index\.(js|d\.ts)|[A-Z]+(\.md)?|package\.json)$/;
     expect(packed.files.map(({ path }) => path).filter((path) => !known.test(path))).toEqual([]);
   });
 

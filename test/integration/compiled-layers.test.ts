@@ -235,15 +235,22 @@ function batchOf(shape: readonly number[], { ids = false, offset = 0 } = {}): Ba
 }
 
 // Without an engine (no compiler, or no network when it was set up) there are no graphs.
-describe.skipIf(!findCurrent().found)('a compiled step', () => {
+describe.skipIf(!findCurrent().found).each([
+  { by: "Lockstep's addon", native: true },
+  { by: "tfjs-node's addon", native: false },
+])('a compiled step, run by $by', ({ native }) => {
   let engine: Engine;
 
   beforeAll(async () => {
     engine = await loadEngine({ threads: 1, device: 'cpu', log });
+    expect(engine.native).toBeDefined();
   });
-  afterAll(() => tf.dispose(masks));
+  afterAll(() => tf.dispose(masks.splice(0)));
 
-  const alive = () => [tf.memory().numTensors, binding().getNumOfTensors(), binding().getNumOfSavedModels()];
+  const compiledStep = (step: TrainingStep) =>
+    new CompiledStep({ tf, step, log, addon: native ? engine.native?.addon : null });
+  const numGraphs = () => binding().getNumOfSavedModels() + (engine.native?.addon.numGraphs() ?? 0);
+  const alive = () => [tf.memory().numTensors, binding().getNumOfTensors(), numGraphs()];
   const binding = () => engine.binding as NodeBinding; // TensorFlow's engine has one.
 
   interface Comparison {
@@ -259,7 +266,7 @@ describe.skipIf(!findCurrent().found)('a compiled step', () => {
     warnings.length = 0;
     const job = { model, loss, metrics };
     const eager = await TrainingStep.build({ tf, job, seed: 7, log, sample: first });
-    const step = new CompiledStep({ tf, step: eager, log });
+    const step = compiledStep(eager);
     try {
       const compiled = step.prepare(first, key);
       expect(warnings.filter((warning) => warning.includes('not compiled'))).toEqual([]);
@@ -346,7 +353,7 @@ describe.skipIf(!findCurrent().found)('a compiled step', () => {
       log,
       sample,
     });
-    const step = new CompiledStep({ tf, step: eager, log });
+    const step = compiledStep(eager);
     step.prepare(sample, key);
     const lossAt = (at: Partial<typeof key>) => runSlot(step, sample, { ...key, ...at }).loss;
     const losses = [lossAt({}), lossAt({ step: 1 }), lossAt({ slot: 1 }), lossAt({ seed: 8 })];
@@ -365,16 +372,16 @@ describe.skipIf(!findCurrent().found)('a compiled step', () => {
       log,
       sample,
     });
-    const step = new CompiledStep({ tf, step: eager, log });
+    const step = compiledStep(eager);
     const smaller: Batch = {
       x: { data: Uint8Array.from({ length: 12 }, (_, i) => i), shape: [3, 4] },
       y: { data: spread(6), shape: [3, 2] },
     };
     expect([step.prepare(sample, key), step.prepare(smaller, key)]).toEqual([true, true]);
-    expect(binding().getNumOfSavedModels()).toBe(2);
+    expect(numGraphs()).toBe(2);
     expect(bits(step, smaller, key)).toEqual(bits(eager, smaller, key));
     step.dispose();
-    expect(binding().getNumOfSavedModels()).toBe(0);
+    expect(numGraphs()).toBe(0);
   });
 
   test('leaves nothing behind in a thousand steps', async () => {
@@ -388,7 +395,7 @@ describe.skipIf(!findCurrent().found)('a compiled step', () => {
       log,
       sample,
     });
-    const step = new CompiledStep({ tf, step: eager, log });
+    const step = compiledStep(eager);
     step.prepare(sample, key);
     const arrays = step.parameters.map(({ shape }) => new Float32Array(sizeOf(shape)));
     const outputs: SlotOutputs = { gradients: arrays, state: [] };
@@ -449,7 +456,7 @@ describe.skipIf(!findCurrent().found)('a compiled step', () => {
       const sample = batchOf([4]);
       const job = { model, loss: 'meanSquaredError', metrics: [] };
       const eager = await TrainingStep.build({ tf, job, seed: 7, log, sample });
-      const step = new CompiledStep({ tf, step: eager, log });
+      const step = compiledStep(eager);
       expect(step.prepare(sample, key)).toBe(false);
       for (let at = 0; at < 3; at++) runSlot(step, sample, key);
       expect(warnings).toEqual([expect.stringMatching(reason)]);
@@ -467,7 +474,7 @@ describe.skipIf(!findCurrent().found)('a compiled step', () => {
       log,
       sample,
     });
-    const step = new CompiledStep({ tf, step: eager, log });
+    const step = compiledStep(eager);
     step.prepare(sample, key);
     const outside: Batch = { ...sample, x: { data: new Int32Array(rows * 5).fill(99), shape: [rows, 5] } };
     expect(() => runSlot(step, outside, key)).toThrow(/the index value 99 is not in \[0, 8\]/);
@@ -484,7 +491,7 @@ describe.skipIf(!findCurrent().found)('a compiled step', () => {
       log,
       sample,
     });
-    const step = new CompiledStep({ tf, step: eager, log });
+    const step = compiledStep(eager);
     step.prepare(sample, key);
     const views = sharedCopies(step.initialValues());
     const copies = views.map((view) => view.slice());

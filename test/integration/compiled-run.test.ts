@@ -49,22 +49,35 @@ describe.skipIf(!findCurrent().found)('lockstep train', () => {
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  async function train(workers: number, compile: boolean): Promise<Summary> {
-    const name = `${workers}-${String(compile)}`;
+  async function train(workers: number, compile: boolean, microBatches = 1): Promise<Summary> {
+    const name = `${workers}-${String(compile)}-${microBatches}`;
     const summary = join(folder, `${name}.json`);
-    const settings = ['slots=4', 'threads=1', `compile=${String(compile)}`].flatMap((setting) => ['--set', setting]);
+    const fields = ['slots=4', 'threads=1', `compile=${String(compile)}`, `microBatches=${microBatches}`];
+    const settings = fields.flatMap((setting) => ['--set', setting]);
     const places = ['--run-dir', join(folder, name), '--summary', summary];
     const command = [join(root, 'dist/bin/lockstep.js'), 'train', join(folder, 'job.ts'), '--workers', String(workers)];
     await execa(process.execPath, [...command, ...settings, ...places], { cwd: root, reject: false });
     return JSON.parse(await readFile(summary, 'utf8')) as Summary; // The command's own format.
   }
 
-  test('has the same weights compiled and eager, with one worker and with two', async () => {
-    const eager = await train(1, false);
-    expect(eager).toMatchObject({ ok: true, error: null, compiled: false });
-    for (const workers of [1, 2]) {
-      const { ok, compiled, weightsSha256 } = await train(workers, true);
-      expect({ ok, compiled, weightsSha256 }).toEqual({ ok: true, compiled: true, weightsSha256: eager.weightsSha256 });
-    }
+  /** By the number of micro-batches. */
+  const weights = new Map<number, string>();
+
+  test.each([1, 3])(
+    'has the same weights compiled and eager, with one worker and with two, in %i micro-batches',
+    async (microBatches) => {
+      const eager = await train(1, false, microBatches);
+      expect(eager).toMatchObject({ ok: true, error: null, compiled: false });
+      for (const workers of [1, 2]) {
+        const { ok, compiled, weightsSha256 } = await train(workers, true, microBatches);
+        const expected = { ok: true, compiled: true, weightsSha256: eager.weightsSha256 };
+        expect({ ok, compiled, weightsSha256 }).toEqual(expected);
+        weights.set(microBatches, weightsSha256);
+      }
+    },
+  );
+
+  test('has other weights in micro-batches, whose dropout and averages are their own', () => {
+    expect(new Set(weights.values()).size).toBe(2);
   });
 });

@@ -4,7 +4,12 @@ import { describe, expect, it } from 'vitest';
 import type { WireFormat } from '../../src/collective/wire.js';
 import type { LockstepError } from '../../src/errors.js';
 import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
+import { SharedPages } from '../../worker/comm/shared-pages.js';
+import { findSharedPages } from '../../worker/compute/engine/native-build.js';
 import { chooser, World, type WorldOptions } from './world.js';
+
+/** Where there is no engine there is none. */
+const addon = findSharedPages();
 
 const worlds = fc.record({
   sizes: fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 6 }),
@@ -49,6 +54,30 @@ describe('the all-reduce', () => {
         expectSameBits({ ...options, numWorkers: 1 + (workers % options.numSlots), hopBytes }, seed, 4);
       }),
       { numRuns: 100 },
+    );
+  });
+
+  it.skipIf(addon === null).each([
+    { numHosts: 1, perHost: 2 },
+    { numHosts: 1, perHost: 5 },
+    { numHosts: 2, perHost: 2 },
+    { numHosts: 2, perHost: 3 },
+  ])('gives them where workers read one another’s memory: $numHosts hosts of $perHost', ({ numHosts, perHost }) => {
+    const pages = SharedPages.load(addon ?? '');
+    const numWorkers = numHosts * perHost;
+    const options = fc.record({
+      sizes: fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 4 }),
+      numSlots: fc.integer({ min: numWorkers, max: numWorkers + 3 }),
+      bucketBytes: fc.constantFrom(4096, 16_384, 65_536),
+      hopBytes: fc.constantFrom(-1, 20_000),
+      sharded: fc.boolean(),
+      seed: fc.integer(),
+    });
+    fc.assert(
+      fc.property(options, ({ seed, ...rest }) => {
+        expectSameBits({ ...rest, numWorkers, perHost, pages }, seed, 4);
+      }),
+      { numRuns: 20 },
     );
   });
 
@@ -113,7 +142,7 @@ describe('the all-reduce', () => {
     const frameBytes = (wire: WireFormat): number => {
       // 64 trainable elements, and a line of loss and metric
       const world = new World({ ...small, wire });
-      world.workers[1]?.reduction.onReady(0);
+      world.workers[1]?.reduction.onReady(0, 0);
       return world.firstFrame(1, 0).length - frameHeaderBytes;
     };
     expect([frameBytes('float32'), frameBytes('bfloat16')]).toEqual([64 * 4 + 64, 64 * 2 + 64]);
@@ -133,19 +162,19 @@ describe('the all-reduce', () => {
     expect(first?.reduction.waiting).toBe(
       "Step 0 is not committed: bucket 0 of 1 waits for this worker's own gradient",
     );
-    first?.reduction.onReady(0);
+    first?.reduction.onReady(0, 0);
     expect(first?.reduction.waiting).toBe('Step 0 is not committed: bucket 0 of 1 waits for partials from rank 1');
   });
 
   it('says whose results it waits for, and what has not left', () => {
     const world = new World({ ...small, hopBytes: -1 });
     const [first, second] = world.workers;
-    first?.reduction.onReady(0);
-    second?.reduction.onReady(0);
+    first?.reduction.onReady(0, 0);
+    second?.reduction.onReady(0, 0);
     first?.reduction.onFrame(1, [world.firstFrame(1, 0)]);
     expect(first?.reduction.waiting).toBe('Step 0 is not committed: bucket 0 of 1 waits for results from rank 1');
     const exchanged = new World(small);
-    for (const { reduction } of exchanged.workers) reduction.onReady(0);
+    for (const { reduction } of exchanged.workers) reduction.onReady(0, 0);
     const [waiting] = exchanged.workers;
     waiting?.reduction.onFrame(1, [exchanged.firstFrame(1, 0)]);
     expect(waiting?.reduction.waiting).toBe('Step 0 is not committed: 1 frames have not left');
@@ -163,7 +192,7 @@ describe('the all-reduce', () => {
       const world = new World({ ...small, ...(hopBytes !== undefined && { hopBytes }) });
       const [first, second] = world.workers;
       second?.memory.view('slot:1', 0).fill(3);
-      second?.reduction.onReady(0);
+      second?.reduction.onReady(0, 0);
       const inbox = (): string => (first ? Buffer.from(first.memory.view('inbox', 0)).toString('hex') : '');
       const before = inbox();
       try {
@@ -228,7 +257,7 @@ describe('the all-reduce', () => {
     it('the same frame twice', () => {
       const world = new World(small);
       const [first, second] = world.workers;
-      second?.reduction.onReady(0);
+      second?.reduction.onReady(0, 0);
       const bytes = world.firstFrame(1, 0);
       first?.reduction.onFrame(1, [bytes]);
       expect(() => first?.reduction.onFrame(1, [bytes])).toThrow('came twice');

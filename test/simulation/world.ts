@@ -11,8 +11,10 @@ import { sgd as sgdOf } from '../../src/kernels/reference.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
+import { Windows } from '../../worker/comm/windows.js';
 import { Reduction } from '../../worker/comm/reduction.js';
 import { planRegions, slotRegion } from '../../worker/comm/regions.js';
+import type { SharedPages } from '../../worker/comm/shared-pages.js';
 import { gradient, naiveSum, nearestBfloat16 } from './oracle.js';
 
 const coefficients = { learningRate: 0.5, momentum: 0.9 };
@@ -38,6 +40,7 @@ export interface SimulatedWorker {
   readonly rank: number;
   readonly slots: readonly number[];
   readonly memory: FlatMemory;
+  readonly windows: Windows;
   readonly reduction: Reduction;
   readonly plan: AllReducePlan;
   committed: number;
@@ -55,6 +58,8 @@ export interface WorldOptions {
   readonly perHost?: number;
   /** -1: no bucket is exchanged. */
   readonly hopBytes?: number;
+  /** Workers read one another's memory, with this. */
+  readonly pages?: SharedPages;
   readonly wire?: WireFormat;
   /** @default false */
   readonly sharded?: boolean;
@@ -85,6 +90,7 @@ export class World {
       hopBytes,
       wire = 'float32',
       sharded,
+      pages,
     } = options;
     const optimizer = sgd({ ...coefficients, sharded: sharded ?? false });
     this.#numSlots = numSlots;
@@ -112,15 +118,19 @@ export class World {
         sharded,
         hopBytes,
       });
-      const memory = FlatMemory.create(this.layout, planRegions({ layout: this.layout, plan, optimizer }));
+      const shared = pages !== undefined;
+      const memory = FlatMemory.create(this.layout, planRegions({ layout: this.layout, plan, optimizer, shared }));
+      const windows = new Windows();
       const worker: SimulatedWorker = {
         rank,
         slots: plan.slots,
         memory,
+        windows,
         plan,
         reduction: new Reduction({
           plan,
           memory,
+          windows,
           optimizer,
           step: 0,
           send: (to, header, payload, onSent) => {
@@ -134,6 +144,24 @@ export class World {
       };
       return worker;
     });
+    if (pages) this.#openWindows(pages, perHost);
+  }
+
+  #openWindows(pages: SharedPages, perHost: number): void {
+    const shared = this.workers.map(({ memory }) => pages.share(memory));
+    const hostOf = (rank: number): number => Math.floor(rank / perHost);
+    for (const reader of this.workers) {
+      const neighbours = this.workers.filter(
+        ({ rank }) => rank !== reader.rank && hostOf(rank) === hostOf(reader.rank),
+      );
+      for (const read of neighbours) {
+        const theirs = shared[read.rank];
+        const { plan, memory } = reader;
+        expect(theirs && reader.windows.open(read.rank, theirs, { plan, memory, pages })).toBe(true);
+        read.windows.readers.add(reader.rank);
+      }
+    }
+    for (const one of shared) pages.close(one);
   }
 
   /** Runs until nothing happens any more with `numSteps` begun by all, taking each next event by chance. */
@@ -219,7 +247,7 @@ export class World {
       if (pending.length > 0) {
         return pending.map((bucket) => () => {
           worker.pending = pending.filter((other) => other !== bucket);
-          worker.reduction.onBucketReady(worker.begun - 1, bucket);
+          worker.reduction.onReady(worker.begun - 1, bucket);
         });
       }
       if (worker.begun !== worker.committed || worker.begun >= numSteps) return [];

@@ -17,6 +17,7 @@ const summarySchema = z.object({
   metrics: z.record(z.string(), z.number()),
   wallSeconds: z.number(),
   samplesPerSecond: z.number().nullable(),
+  stepTime: z.record(z.string(), z.number()).nullable(),
   compiled: z.boolean(),
   engine: z.string().nullable(),
   weightsSha256: z.string().nullable(),
@@ -25,7 +26,7 @@ const summarySchema = z.object({
 });
 export type SummaryFile = z.output<typeof summarySchema>;
 
-/** A summary has just these fields: DESIGN.md section 6. */
+/** A summary has just these fields: docs/operations.md. */
 export function readSummary(path: string): SummaryFile {
   return z.strictObject(summarySchema.shape).parse(JSON.parse(readFileSync(path, 'utf8')));
 }

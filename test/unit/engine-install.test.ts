@@ -7,8 +7,15 @@ import { LockstepError } from '../../src/errors.js';
 import { fetchTarball } from '../../worker/compute/engine/addon.js';
 import { addonPath, findCurrent } from '../../worker/compute/engine/cache.js';
 import type { Run } from '../../worker/compute/engine/command.js';
-import { installEngine, type InstallOptions } from '../../worker/compute/engine/install.js';
+import { addNative, installEngine, type InstallOptions } from '../../worker/compute/engine/install.js';
 import { placeLibraries } from '../../worker/compute/engine/libraries.js';
+import {
+  isNativeSettled,
+  loadNative,
+  nativePath,
+  pagesAddon,
+  stepAddon,
+} from '../../worker/compute/engine/native-build.js';
 import { sourcesFor, type Source } from '../../worker/compute/engine/sources.js';
 import { cudaRequirements } from '../../worker/compute/engine/wheel.js';
 
@@ -203,6 +210,56 @@ describe('installEngine', () => {
     await installEngine(options({ sources: [source('new')] }));
     const left = (await readdir(engines)).filter((name) => !name.startsWith('tfjs-node-'));
     expect(left).toEqual(['in-use-on-arm', 'of-today']);
+  });
+});
+
+describe("Lockstep's own addon", () => {
+  const runOf = (onBuild: (path: string) => Promise<void>): Run => {
+    const others = fakeRun();
+    return async (command, args, runOptions) => {
+      const output = args[args.indexOf('-o') + 1] ?? '';
+      if (/(lockstep|pages)\.node$/.test(output)) await onBuild(output);
+      return others(command, args, runOptions);
+    };
+  };
+  const engineDirectory = () => {
+    const current = findCurrent(root);
+    if (!current.found) throw new Error(current.reason);
+    return current.directory;
+  };
+
+  test('is built with the engine, from its sources', async () => {
+    const run = runOf((path) => writeFile(path, 'the addon'));
+    await installEngine(options({ run, sources: [source('any')] }));
+    expect(await readFile(nativePath(engineDirectory(), stepAddon), 'utf8')).toBe('the addon');
+    expect(commands.join('\n')).toMatch(/ \S+\/native\/addon\.cc .* \S+\/native\/store_op\.cc /);
+    expect(await readFile(nativePath(engineDirectory(), pagesAddon), 'utf8')).toBe('the addon');
+    expect(commands.join('\n')).toMatch(/ \S+\/native\/shared-pages\.cc -o /);
+    expect(isNativeSettled(engineDirectory())).toBe(true);
+  });
+
+  test('that cannot be built leaves an engine without it, which says why', async () => {
+    const run = runOf(() => Promise.reject(new LockstepError('ERR_ENGINE_INSTALL', 'g++ failed with exit code 1')));
+    const { source: from } = await installEngine(options({ run, sources: [source('any')] }));
+    expect(from).toBe('any');
+    expect(said.at(-1)).toMatch(/cannot be built, .* slower: g\+\+ failed with exit code 1$/);
+    expect(await loadNative(engineDirectory())).toEqual({
+      reason: 'g++ failed with exit code 1 (`lockstep engine install` builds it)',
+    });
+    // Nobody tries again until someone asks.
+    expect(isNativeSettled(engineDirectory())).toBe(true);
+  });
+
+  test('is added to an engine of another version, which is then whole', async () => {
+    const run = runOf((path) => writeFile(path, 'the addon'));
+    await installEngine(options({ run, sources: [source('any')] }));
+    const directory = engineDirectory();
+    await rm(nativePath(directory, stepAddon));
+    expect(isNativeSettled(directory)).toBe(false);
+    expect(await loadNative(directory)).toMatchObject({ reason: containing('not built for this version') });
+    await addNative(directory, { run, say: (line) => said.push(line) });
+    expect(await readFile(nativePath(directory, stepAddon), 'utf8')).toBe('the addon');
+    expect(await loadNative(directory)).toMatchObject({ reason: containing('lockstep-') });
   });
 });
 

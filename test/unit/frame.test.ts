@@ -5,6 +5,7 @@ import { decodeFrameHeader, encodeFrameHeader, type FrameHeader } from '../../sr
 const uint32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const headers: fc.Arbitrary<FrameHeader> = fc.record({
   kind: fc.constantFrom('partial', 'result'),
+  inPlace: fc.boolean(),
   generation: uint32,
   step: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
   bucket: uint32,
@@ -16,6 +17,7 @@ const headers: fc.Arbitrary<FrameHeader> = fc.record({
 
 const header: FrameHeader = {
   kind: 'partial',
+  inPlace: false,
   generation: 3,
   step: 70_000,
   bucket: 2,

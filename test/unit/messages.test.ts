@@ -7,7 +7,8 @@ const carried = (message: FromWorker): FromWorker => decodeMessage(fromWorkerSch
 describe('a control message', () => {
   it.each([NaN, Infinity, -Infinity])('carries a metric of %d', (value) => {
     const record = { step: 1, loss: value, metrics: [value] };
-    expect(carried({ type: 'progress', records: [record] })).toEqual({ type: 'progress', records: [record] });
+    const progress = { type: 'progress', records: [record], stepTime: { compute: 1 } } as const;
+    expect(carried({ ...progress, records: [record] })).toEqual(progress);
     const slots = [{ slot: 0, rows: 1, loss: value, metrics: [value] }];
     expect(carried({ type: 'evaluated', step: 1, slots })).toEqual({ type: 'evaluated', step: 1, slots });
   });

@@ -30,9 +30,9 @@ const MiB = 1024 * KiB;
 describe('a bucket is exchanged', () => {
   it.each([
     [1, 4 * MiB, true],
-    [2, 4 * MiB, true],
-    [3, 512 * KiB, true],
-    [3, MiB, false],
+    [2, 64 * KiB, true],
+    [2, 128 * KiB, false],
+    [3, 64 * KiB, true],
     [8, 64 * KiB, true],
     [8, 128 * KiB, false],
     [64, 4 * KiB, true],
@@ -43,8 +43,8 @@ describe('a bucket is exchanged', () => {
 
   it('between two workers of several tree nodes only if it is small', () => {
     expect(isExchanged({ numWorkers: 2, numSlots: 3, bytes: 4 * MiB })).toBe(false);
-    expect(isExchanged({ numWorkers: 2, numSlots: 3, bytes: 256 * KiB })).toBe(true);
-    expect(isExchanged({ numWorkers: 2, numSlots: 4, bytes: 4 * MiB })).toBe(true);
+    expect(isExchanged({ numWorkers: 2, numSlots: 3, bytes: 64 * KiB })).toBe(true);
+    expect(isExchanged({ numWorkers: 8, numSlots: 12, bytes: 64 * KiB })).toBe(false);
   });
 });
 

@@ -50,23 +50,27 @@ describe('steps', () => {
   it('are named by epoch, counted from 1, with the metrics by name', () => {
     const record = newRecord();
     const lines = record.addSteps(
-      [
-        { step: 3, loss: 2, metrics: [0.5] },
-        { step: 4, loss: 1, metrics: [0.75] },
-      ],
+      {
+        records: [
+          { step: 3, loss: 2, metrics: [0.5] },
+          { step: 4, loss: 1, metrics: [0.75] },
+        ],
+        stepTime: { compute: 2 },
+      },
       10,
     );
     expect(lines.map(({ step, epoch }) => [step, epoch])).toEqual([
       [3, 1],
       [4, 2],
     ]);
+    expect(record.stepTime).toEqual({ compute: 2 });
     expect(record.last).toEqual({ step: 4, epoch: 2, loss: 1, metrics: { accuracy: 0.75 } });
   });
 
   it('before a resume do not count towards the rate', () => {
     const record = newRecord(3);
     record.start(1000);
-    record.addSteps([{ step: 6, loss: 1, metrics: [1] }], 3000);
+    record.addSteps({ records: [{ step: 6, loss: 1, metrics: [1] }], stepTime: null }, 3000);
     expect(record.samplesPerSecond()).toBe(5); // the second epoch's 10 rows in 2 s
   });
 });

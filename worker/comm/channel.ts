@@ -6,10 +6,11 @@ import type { LogFields, LogLevel } from '../../src/log.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import type { Addresses, FromCoordinator, FromWorker, Generation } from '../../src/protocol/messages.js';
+import type { Addresses, FromCoordinator, FromWorker, Generation, SharedMemory } from '../../src/protocol/messages.js';
 import type { Layout } from '../../src/state/layout.js';
 import type { SharedFlatMemory } from '../../src/state/memory.js';
 import type { Endpoint } from '../../transport/endpoint.js';
+import type { CommTimes } from './comm-times.js';
 import type { SharedStepWords } from './step-words.js';
 
 /** What the comm thread is started with. */
@@ -18,6 +19,8 @@ export interface CommOptions {
   readonly coordinator: Endpoint;
   readonly token: string | null;
   readonly limits: Limits;
+  /** The addon by which workers of one host read one another's memory; null: none. */
+  readonly sharedPagesPath: string | null;
   /** A network address for peers of other hosts; null: this host only. */
   readonly listen: Endpoint | null;
 }
@@ -32,6 +35,11 @@ export interface GenerationSetup {
   readonly layout: Layout;
   readonly memory: SharedFlatMemory;
   readonly words: SharedStepWords;
+  readonly times: CommTimes;
+  /** The addon that tells of buckets from inside of a step; null: none. */
+  readonly stepAddonPath: string | null;
+  /** The memory as peers of this host can mount it; null where they cannot. */
+  readonly sharedMemory: SharedMemory | null;
   readonly optimizer: OptimizerConfig;
   readonly bucketBytes: number;
   readonly wire: WireFormat;
@@ -50,7 +58,7 @@ export type ToComm =
 export type FromComm =
   | { readonly type: 'online'; readonly addresses: Addresses }
   | { readonly type: 'received'; readonly message: FromCoordinator }
-  | { readonly type: 'connected'; readonly generation: number }
+  | { readonly type: 'connected'; readonly generation: number; readonly waker: number }
   | { readonly type: 'gathered' }
   | { readonly type: 'failed'; readonly error: PlainError }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }

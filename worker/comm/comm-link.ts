@@ -9,8 +9,8 @@ import { fromPlainError, type CommOptions, type FromComm, type GenerationSetup, 
 
 export interface CommHandlers {
   onMessage(message: FromCoordinator): void;
-  /** All peers of the generation are connected. */
-  onConnected(generation: number): void;
+  /** All peers of the generation are connected. `waker`: of the addon, for the comm thread; 0 where there is none. */
+  onConnected(generation: number, waker: number): void;
   /** Something ended the generation or the connection to the coordinator. */
   onFailure(error: LockstepError): void;
 }
@@ -102,7 +102,7 @@ function deliver(message: Exclude<FromComm, { type: 'online' | 'failed' }>, hand
       handlers.onMessage(message.message);
       break;
     case 'connected':
-      handlers.onConnected(message.generation);
+      handlers.onConnected(message.generation, message.waker);
       break;
     case 'log':
       log[message.level](message.message, message.fields);

@@ -8,10 +8,12 @@ import { decodeMessage } from '../../src/protocol/codec.js';
 import { fromCoordinatorSchema } from '../../src/protocol/messages.js';
 import { joinFragments, type Connection } from '../../transport/connection.js';
 import { dial } from '../../transport/dialler.js';
+import { requireNative } from '../compute/engine/native-build.js';
 import type { CommOptions, FromComm, GenerationSetup, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
 import { GenerationRun } from './generation-run.js';
 import { PeerListener } from './peer-listener.js';
+import { SharedPages } from './shared-pages.js';
 
 const port = parentPort;
 assert(port, 'comm-thread runs in a worker thread');
@@ -20,12 +22,14 @@ class CommThread {
   readonly #options: CommOptions;
   readonly #coordinator: Connection;
   readonly #listener: PeerListener;
+  readonly #pages: SharedPages | null;
   #run: GenerationRun | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
   #closing = false;
 
   private constructor(options: CommOptions, coordinator: Connection, listener: PeerListener) {
     this.#options = options;
+    this.#pages = options.sharedPagesPath === null ? null : SharedPages.load(options.sharedPagesPath);
     this.#coordinator = coordinator;
     this.#listener = listener;
     coordinator.onMessage((message) => {
@@ -82,11 +86,19 @@ class CommThread {
 
   async #enter(setup: GenerationSetup): Promise<void> {
     const { token, limits } = this.#options;
-    const run = new GenerationRun(setup, { token, limits, hostId: this.#listener.addresses.hostId, report });
+    const { hostId } = this.#listener.addresses;
+    const run = new GenerationRun(setup, { token, limits, hostId, pages: this.#pages, report });
     this.#run = run;
     this.#listener.deliverTo(run);
     await run.connect();
-    post({ type: 'connected', generation: setup.generation.generation });
+    post({ type: 'connected', generation: setup.generation.generation, waker: this.#wakerOf(setup.stepAddonPath) });
+  }
+
+  /** TensorFlow is in this process already where steps run through the addon; 0: they do not. */
+  #wakerOf(stepAddonPath: string | null): number {
+    if (stepAddonPath === null) return 0;
+    const native = requireNative(stepAddonPath);
+    return 'addon' in native ? native.addon.createWaker(() => this.#run?.wake()) : 0;
   }
 
   #beat(intervalMs: number): void {

@@ -4,17 +4,23 @@ import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import { FlatMemory } from '../../src/state/memory.js';
+import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { Connection } from '../../transport/connection.js';
+import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { GenerationSetup } from './channel.js';
 import { PeerLinks } from './peer-links.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
 import { Reduction } from './reduction.js';
+import type { SharedPages } from './shared-pages.js';
 import { StepWords } from './step-words.js';
+import { Windows } from './windows.js';
 
 export interface GenerationRunOptions {
   readonly token: string | null;
   readonly limits: Limits;
   readonly hostId: string;
+  /** To read the memory of peers of this host; null where that cannot be done. */
+  readonly pages: SharedPages | null;
   /** Told once for each thing that ends the generation. */
   readonly report: (error: LockstepError) => void;
 }
@@ -22,9 +28,17 @@ export interface GenerationRunOptions {
 export class GenerationRun implements PeerAcceptor {
   readonly #setup: GenerationSetup;
   readonly #options: GenerationRunOptions;
+  readonly #plan: AllReducePlan;
+  readonly #memory: FlatMemory;
+  readonly #windows = new Windows();
   readonly #links: PeerLinks;
   readonly #reduction: Reduction;
   readonly #words: StepWords;
+  /** Of each bucket, the steps whose reduction was begun. */
+  readonly #taken: number[];
+  /** When the last bucket became ready, and when the last result came. */
+  #readyMs = 0;
+  #completeMs = 0;
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
 
@@ -34,6 +48,7 @@ export class GenerationRun implements PeerAcceptor {
     this.#setup = setup;
     this.#options = options;
     this.#words = new StepWords(setup.words);
+    this.#taken = new Array<number>(this.#words.numBuckets).fill(setup.step);
     const { signal } = this.#abort;
     this.#links = new PeerLinks({
       runId,
@@ -44,19 +59,29 @@ export class GenerationRun implements PeerAcceptor {
       limits,
       maxMessageBytes: maxFrameBytes,
       signal,
+      memory: setup.sharedMemory,
+      mount: (peer, theirs) => this.#mount(peer, theirs),
     });
-    const { connections } = this.#links;
+    const { links } = this.#links;
+    this.#plan = planGeneration(setup);
+    this.#memory = FlatMemory.attach(setup.memory);
     this.#reduction = new Reduction({
-      plan: planGeneration(setup),
-      memory: FlatMemory.attach(setup.memory),
+      plan: this.#plan,
+      memory: this.#memory,
+      windows: this.#windows,
       optimizer,
       step,
       send: (to, header, payload, onSent) => {
-        connections.get(to)?.sendBulk(header, payload, () => {
+        links.get(to)?.connection.sendBulk(header, payload, () => {
           this.#guard(onSent);
         });
       },
+      onComplete: () => {
+        this.#completeMs = performance.now();
+        this.#spend(networkIndex, this.#completeMs - this.#readyMs);
+      },
       onCommit: (committed) => {
+        this.#spend(optimizerIndex, performance.now() - this.#completeMs);
         this.#words.markCommitted(committed);
       },
     });
@@ -74,8 +99,18 @@ export class GenerationRun implements PeerAcceptor {
   /** Resolves when every peer is connected; from then on steps are taken as the compute thread makes them ready. */
   async connect(): Promise<void> {
     await this.#links.connect();
-    for (const [rank, connection] of this.#links.connections) this.#listen(rank, connection);
+    for (const [rank, { connection, readsOurs }] of this.#links.links) {
+      if (readsOurs) this.#windows.readers.add(rank);
+      this.#listen(rank, connection);
+    }
     void this.#keepPace();
+  }
+
+  /** Buckets may have become ready. */
+  wake(): void {
+    this.#guard(() => {
+      this.#takeReady();
+    });
   }
 
   /** Rank 0 of a sharded run: resolves when the region `gathered` holds a moment of a bucket. */
@@ -94,12 +129,38 @@ export class GenerationRun implements PeerAcceptor {
     this.#links.close();
   }
 
+  #mount(rank: number, theirs: SharedMemory): boolean {
+    const { pages } = this.#options;
+    return pages !== null && this.#windows.open(rank, theirs, { plan: this.#plan, memory: this.#memory, pages });
+  }
+
   async #keepPace(): Promise<void> {
     try {
-      for (let { step } = this.#setup; await this.#words.ready(step); step++) this.#reduction.onReady(step);
+      let isOpen = true;
+      while (isOpen) {
+        const { signal } = this.#words;
+        this.#takeReady();
+        isOpen = await this.#words.signalled(signal);
+      }
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** Begins the reduction of each bucket that has become ready. */
+  #takeReady(): void {
+    for (const [bucket, numTaken] of this.#taken.entries()) {
+      const numReady = this.#words.numReady(bucket);
+      if (numReady === numTaken) continue;
+      this.#taken[bucket] = numReady;
+      this.#readyMs = performance.now();
+      this.#reduction.onReady(numReady - 1, bucket);
+    }
+  }
+
+  #spend(index: number, ms: number): void {
+    const { times } = this.#setup;
+    times[index] = (times[index] ?? 0) + ms;
   }
 
   #listen(rank: number, connection: Connection): void {

@@ -4,8 +4,8 @@
  */
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import { peerHelloSchema, peerWelcomeSchema } from '../../src/protocol/messages.js';
-import type { Generation, RosterEntry } from '../../src/protocol/messages.js';
+import { peerHelloSchema, peerReadySchema, peerWelcomeSchema } from '../../src/protocol/messages.js';
+import type { Generation, RosterEntry, SharedMemory } from '../../src/protocol/messages.js';
 import type { Connection } from '../../transport/connection.js';
 import { dial } from '../../transport/dialler.js';
 import { parseEndpoint, type Endpoint } from '../../transport/endpoint.js';
@@ -19,11 +19,23 @@ export interface PeerLinksOptions {
   readonly limits: Limits;
   readonly maxMessageBytes: number;
   readonly signal: AbortSignal;
+  /** This worker's memory, for peers of its host; null where it cannot be shared. */
+  readonly memory: SharedMemory | null;
+  /** Mounts a peer's memory, where that can be done. Whether it was. */
+  readonly mount: (rank: number, memory: SharedMemory) => boolean;
+}
+
+export interface PeerLink {
+  readonly connection: Connection;
+  /** The peer reads this worker's memory in place. */
+  readonly readsOurs: boolean;
+  /** This worker reads the peer's. */
+  readonly readsTheirs: boolean;
 }
 
 export class PeerLinks {
   readonly #options: PeerLinksOptions;
-  readonly #links = new Map<number, Connection>();
+  readonly #links = new Map<number, PeerLink>();
   readonly #complete: Promise<void>;
   #settle: () => void = () => undefined;
 
@@ -34,7 +46,7 @@ export class PeerLinks {
   }
 
   /** By rank. */
-  get connections(): ReadonlyMap<number, Connection> {
+  get links(): ReadonlyMap<number, PeerLink> {
     return this.#links;
   }
 
@@ -57,12 +69,15 @@ export class PeerLinks {
       const expected = `a lower rank than ${rank} of generation ${generation.generation}, run ${runId}`;
       throw new LockstepError('ERR_PROTOCOL', `A peer came as ${found}; expected ${expected}.`);
     }
-    connection.send({ type: 'peer-welcome', generation: generation.generation });
-    this.#add(hello.rank, connection);
+    const readsTheirs = this.#mount(hello.rank, hello.memory);
+    const { memory } = this.#options;
+    connection.send({ type: 'peer-welcome', generation: generation.generation, memory, mounts: readsTheirs });
+    const { mounts } = await connection.receive(peerReadySchema, { what: 'peer-ready', timeoutMs });
+    this.#add(hello.rank, { connection, readsTheirs, readsOurs: mounts });
   }
 
   close(): void {
-    for (const connection of this.#links.values()) connection.terminate();
+    for (const { connection } of this.#links.values()) connection.terminate();
   }
 
   /**
@@ -76,7 +91,7 @@ export class PeerLinks {
     const failures: LockstepError[] = [];
     for (const endpoint of endpoints) {
       try {
-        this.#add(peer.rank, await this.#meet(endpoint, connectTimeoutMs));
+        this.#add(peer.rank, await this.#meet(peer.rank, endpoint, connectTimeoutMs));
         return;
       } catch (thrown) {
         failures.push(toLockstepError(thrown, 'ERR_CONNECT'));
@@ -91,8 +106,8 @@ export class PeerLinks {
   }
 
   /** Says hello to whoever listens there; resolves when welcome. */
-  async #meet(endpoint: Endpoint, timeoutMs: number): Promise<Connection> {
-    const { runId, generation, rank, token, limits, maxMessageBytes, signal } = this.#options;
+  async #meet(peer: number, endpoint: Endpoint, timeoutMs: number): Promise<PeerLink> {
+    const { runId, generation, rank, token, limits, maxMessageBytes, signal, memory } = this.#options;
     const authenticationTimeoutMs = Math.min(limits.authenticationTimeoutMs, timeoutMs);
     const share = { ...limits, connectTimeoutMs: timeoutMs, authenticationTimeoutMs };
     const connection = await dial({ endpoint, token, limits: share, maxMessageBytes, signal });
@@ -102,13 +117,19 @@ export class PeerLinks {
     signal.addEventListener('abort', abandon, { once: true });
     if (signal.aborted) abandon();
     const { workerId = '' } = generation.workers[rank] ?? {};
-    connection.send({ type: 'peer-hello', runId, generation: generation.generation, rank, workerId });
-    await connection.receive(peerWelcomeSchema, { what: 'peer-welcome', timeoutMs });
-    return connection;
+    connection.send({ type: 'peer-hello', runId, generation: generation.generation, rank, workerId, memory });
+    const welcome = await connection.receive(peerWelcomeSchema, { what: 'peer-welcome', timeoutMs });
+    const readsTheirs = this.#mount(peer, welcome.memory);
+    connection.send({ type: 'peer-ready', mounts: readsTheirs });
+    return { connection, readsTheirs, readsOurs: welcome.mounts };
   }
 
-  #add(rank: number, connection: Connection): void {
-    this.#links.set(rank, connection);
+  #mount(rank: number, memory: SharedMemory | null): boolean {
+    return memory !== null && this.#options.mount(rank, memory);
+  }
+
+  #add(rank: number, link: PeerLink): void {
+    this.#links.set(rank, link);
     this.#settleIfComplete();
   }
 

@@ -14,9 +14,11 @@ import {
   placeRelay,
   RELAY,
   resultRegion,
+  RESULTS,
   slotRegion,
   type PartialPlaces,
 } from './regions.js';
+import type { Windows } from './windows.js';
 
 export const floatBytes = 4;
 
@@ -29,6 +31,7 @@ export interface Range {
 export class Places {
   readonly #plan: AllReducePlan;
   readonly #memory: FlatMemory;
+  readonly #windows: Windows;
   readonly #inbox: PartialPlaces;
   readonly #relay: PartialPlaces;
   readonly #packed: PartialPlaces;
@@ -37,7 +40,8 @@ export class Places {
   /** What this rank owns, by bucket. */
   readonly #owned: ReadonlyMap<number, OwnedRange>;
 
-  constructor(plan: AllReducePlan, memory: FlatMemory) {
+  constructor(plan: AllReducePlan, memory: FlatMemory, windows: Windows) {
+    this.#windows = windows;
     const numSegments = memory.layout.segments.length;
     this.#plan = plan;
     this.#memory = memory;
@@ -65,8 +69,15 @@ export class Places {
     return this.#placed(PACKED, segment, this.#packed.places[index]?.[chunk.index]?.get(node));
   }
 
-  result({ segment }: RoutedBucket, { offset }: Range): number {
-    return this.address(resultRegion(this.#plan), segment, offset);
+  /**
+   * The result of a chunk that has an owner, from `offset` on: apart where a peer reads it here, or this worker reads a
+   * peer's.
+   */
+  result({ segment }: RoutedBucket, { offset: start, onPages, route }: Chunk, offset = start): number {
+    const { resultFrom, resultTo } = route;
+    const isRead = resultTo.length > 0 || (resultFrom !== null && this.#windows.reads(resultFrom));
+    const isApart = onPages && isRead && this.#memory.has(RESULTS);
+    return this.address(isApart ? RESULTS : resultRegion(this.#plan), segment, offset);
   }
 
   /** The partial of an own slot, or the sum of own neighbouring ones, from `offset` on; undefined where it is neither. */

@@ -3,7 +3,7 @@
  * applies the optimizer. It decides nothing itself.
  */
 import { AllReduce, type AllReduceEffect, type AllReduceEvent } from '../../src/collective/all-reduce.js';
-import type { AllReducePlan, RoutedBucket } from '../../src/collective/plan.js';
+import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { partialPayload, payloadBytes, resultPayload } from '../../src/collective/payload.js';
 import { waiting } from '../../src/collective/waiting.js';
 import { assert, LockstepError } from '../../src/errors.js';
@@ -17,6 +17,7 @@ import { isMomentFrame, Moments } from './moments.js';
 import { Places } from './places.js';
 import { Sums } from './sums.js';
 import { Update } from './update.js';
+import type { Windows } from './windows.js';
 
 /**
  * Sends one bulk frame to a rank. `onSent` is called, later, when the payload has left this process's memory; never, if it
@@ -30,12 +31,22 @@ export interface FramePlace {
   readonly address: number;
 }
 
+/** In bytes, in a segment's memory. */
+interface Content {
+  readonly address: number;
+  readonly numBytes: number;
+}
+
 export interface ReductionOptions {
   readonly plan: AllReducePlan;
   readonly memory: FlatMemory;
+  /** On the memory of peers; those that open later count from then on. */
+  readonly windows: Windows;
   readonly optimizer: OptimizerConfig;
   readonly step: number;
   readonly send: SendFrame;
+  /** All results of the step are here, and nothing is updated yet. @default nobody is told */
+  readonly onComplete?: () => void;
   readonly onCommit: (step: number) => void;
 }
 
@@ -46,12 +57,14 @@ export class Reduction {
   readonly #sums: Sums;
   readonly #update: Update;
   readonly #moments: Moments;
+  /** The first one is being carried out. */
+  readonly #events: AllReduceEvent[] = [];
 
   constructor(options: ReductionOptions) {
-    const { plan, memory, optimizer, step } = options;
+    const { plan, memory, windows, optimizer, step } = options;
     this.#options = options;
     this.#machine = new AllReduce(plan, step);
-    this.#places = new Places(plan, memory);
+    this.#places = new Places(plan, memory, windows);
     this.#sums = new Sums(plan, memory, this.#places);
     this.#moments = new Moments({
       plan,
@@ -75,13 +88,8 @@ export class Reduction {
     return waiting(this.#options.plan, this.#machine);
   }
 
-  /** The gradients of this worker's slots are in shared memory, those of all buckets. */
-  onReady(step: number): void {
-    for (const { index } of this.#options.plan.buckets) this.onBucketReady(step, index);
-  }
-
-  /** Those of one bucket are; the buckets of a step come in any order. */
-  onBucketReady(step: number, index: number): void {
+  /** The gradients of this worker's slots are in shared memory, those of one bucket; buckets come in any order. */
+  onReady(step: number, index: number): void {
     const bucket = this.#options.plan.buckets[index];
     if (bucket) this.#sums.prepare(bucket);
     this.#take({ type: 'ready', step, bucket: index });
@@ -99,7 +107,7 @@ export class Reduction {
     if (!place) return;
     const { segment, address } = place;
     this.#copyIn(header, payload, place);
-    if (this.#checksum(segment, from, address, header.payloadBytes) !== header.checksum) {
+    if (!header.inPlace && this.#checksum(segment, from, address, header.payloadBytes) !== header.checksum) {
       const message = `A frame of bucket ${header.bucket}, step ${header.step}, does not match its checksum.`;
       throw new LockstepError('ERR_FRAME_CORRUPT', message);
     }
@@ -112,7 +120,7 @@ export class Reduction {
    * @throws LockstepError ERR_PROTOCOL where the peer cannot have sent it
    */
   place(from: number, header: FrameHeader): FramePlace | null {
-    const { plan } = this.#options;
+    const { plan, windows } = this.#options;
     const { generation } = plan;
     if (header.generation < generation) return null;
     if (header.generation > generation) {
@@ -133,7 +141,11 @@ export class Reduction {
     assert(bucket && chunk, 'the machine refuses what there is not');
     const isPartial = header.kind === 'partial';
     const payload = isPartial ? partialPayload(plan, bucket, chunk, header.node) : resultPayload(plan, bucket, chunk);
-    const expected = payloadBytes(payload);
+    if (header.inPlace && !(chunk.onPages && windows.reads(from))) {
+      const message = `Rank ${from} sent a frame of bucket ${header.bucket} without its bytes, and its memory cannot be read here.`;
+      throw new LockstepError('ERR_PROTOCOL', message);
+    }
+    const expected = header.inPlace ? 0 : payloadBytes(payload);
     if (header.payloadBytes !== expected) throw wrongLength(header, header.payloadBytes, expected);
     const inbox = (): number | undefined => this.#places.inbox(bucket, chunk, header.node, header.step);
     const address = isPartial ? inbox() : this.#places.result(bucket, chunk);
@@ -147,9 +159,19 @@ export class Reduction {
     else this.#take(eventOf(from, header));
   }
 
+  /** One event after the other: what is sent at once makes the next event while this one's effects are carried out. */
   #take(event: AllReduceEvent): void {
-    const { step } = this;
-    for (const effect of this.#machine.take(event)) this.#perform(effect, step);
+    this.#events.push(event);
+    if (this.#events.length > 1) return;
+    try {
+      for (let next: AllReduceEvent | undefined = event; next; next = this.#events[0]) {
+        const { step } = this;
+        for (const effect of this.#machine.take(next)) this.#perform(effect, step);
+        this.#events.shift();
+      }
+    } finally {
+      this.#events.length = 0;
+    }
   }
 
   #perform(effect: AllReduceEffect, step: number): void {
@@ -158,8 +180,7 @@ export class Reduction {
         const { to, bucket, chunk, node } = effect;
         const numBytes = payloadBytes(partialPayload(this.#options.plan, bucket, chunk, node.id));
         const address = this.#sums.toSend(bucket, chunk, node);
-        const what = { kind: 'partial', step, chunk: chunk.index, node: node.id } as const;
-        this.#send(to, bucket, what, { address, numBytes }, this.#onSent(step));
+        this.#sendChunk(to, bucket, chunk, { kind: 'partial', step, node: node.id }, { address, numBytes });
         break;
       }
       case 'sum':
@@ -173,42 +194,61 @@ export class Reduction {
         const { to, bucket, chunk } = effect;
         const numBytes = payloadBytes(resultPayload(this.#options.plan, bucket, chunk));
         const address = this.#places.result(bucket, chunk);
-        const what = { kind: 'result', step, chunk: chunk.index, node: 0 } as const;
-        this.#send(to, bucket, what, { address, numBytes }, this.#onSent(step));
+        this.#sendChunk(to, bucket, chunk, { kind: 'result', step, node: 0 }, { address, numBytes });
         break;
       }
       case 'commit':
+        this.#options.onComplete?.();
         this.#update.apply(effect.step);
         this.#options.onCommit(effect.step);
         break;
     }
   }
 
-  /** To several ranks alike, so that the checksum is worked out once. */
+  /** To those that read our memory a header goes, to the others the bytes too. */
+  #sendChunk(
+    to: readonly number[],
+    bucket: RoutedBucket,
+    chunk: Chunk,
+    what: Pick<FrameHeader, 'kind' | 'step' | 'node'>,
+    content: Content,
+  ): void {
+    const { readers } = this.#options.windows;
+    const reads = (rank: number): boolean => chunk.onPages && readers.has(rank);
+    const full = { ...what, chunk: chunk.index };
+    const onSent = (rank: number): void => {
+      this.#take({ type: 'sent', to: rank, step: what.step });
+    };
+    this.#send(to.filter(reads), bucket, full, null, onSent);
+    this.#send(
+      to.filter((rank) => !reads(rank)),
+      bucket,
+      full,
+      content,
+      onSent,
+    );
+  }
+
+  /** To several ranks alike, so that the checksum is worked out once. `content` null: they read it in place. */
   #send(
     to: readonly number[],
     { index, segment }: RoutedBucket,
     what: Pick<FrameHeader, 'kind' | 'step' | 'chunk' | 'node'>,
-    { address, numBytes }: { readonly address: number; readonly numBytes: number },
+    content: Content | null,
     onSent: (to: number) => void,
   ): void {
+    if (to.length === 0) return;
     const { memory, plan, send } = this.#options;
-    const checksum = this.#checksum(segment, plan.rank, address, numBytes);
-    const { generation } = plan;
-    const header = encodeFrameHeader({ ...what, generation, bucket: index, payloadBytes: numBytes, checksum });
+    const { address, numBytes } = content ?? { address: 0, numBytes: 0 };
+    const checksum = content ? this.#checksum(segment, plan.rank, address, numBytes) : 0;
+    const common = { generation: plan.generation, bucket: index, inPlace: content === null };
+    const header = encodeFrameHeader({ ...what, ...common, payloadBytes: numBytes, checksum });
     const payload = memory.bytes(segment, address, numBytes);
     for (const rank of to) {
       send(rank, header, payload, () => {
         onSent(rank);
       });
     }
-  }
-
-  /** What to do when a frame of the step has left. */
-  #onSent(step: number): (to: number) => void {
-    return (to) => {
-      this.#take({ type: 'sent', to, step });
-    };
   }
 
   #copyIn(header: FrameHeader, payload: readonly Uint8Array[], { segment, address }: FramePlace): void {

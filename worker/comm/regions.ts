@@ -9,12 +9,15 @@
  *   relay                 what this worker sends on for its host
  *   packed                slots' partials as bfloat16, as they are sent
  *   gathered              rank 0, sharded: one moment of one bucket, on its way to a checkpoint
+ *   results               the sums of own chunks, and windows on those of peers of this host (windows.ts)
  *   scratch               two blocks for each level of the tree, and one for their sum
  *   checksums             the state of one checksum for each rank: what comes from it, and for this rank what it sends
  *
- * A result takes the place of our own partial of the same chunk: with the result here, nobody needs that partial again.
+ * A result that is copied takes the place of our own partial of the same chunk: with the result here, nobody needs that
+ * partial again. Where peers read our memory, own results lie apart, since our next partials must not overwrite them.
  */
 import { hasRoomForEarly } from '../../src/collective/all-reduce.js';
+import { pageElements } from '../../src/collective/buckets.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { partialPayload, payloadBytes } from '../../src/collective/payload.js';
 import { ownedRanges } from '../../src/collective/shard.js';
@@ -30,6 +33,7 @@ import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
 export const blockElements = 16_384;
 
 export const INBOX = 'inbox';
+export const RESULTS = 'results';
 export const RELAY = 'relay';
 export const PACKED = 'packed';
 export const GATHERED = 'gathered';
@@ -50,9 +54,11 @@ export interface RegionOptions {
   readonly layout: Layout;
   readonly plan: AllReducePlan;
   readonly optimizer: OptimizerConfig;
+  /** Peers of this host may read this memory, and it theirs. @default false */
+  readonly shared?: boolean;
 }
 
-export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionPlan[] {
+export function planRegions({ layout, plan, optimizer, shared = false }: RegionOptions): RegionPlan[] {
   const whole = layout.segments.map(({ elements }) => elements);
   const reduced = layout.segments.map(({ reducedElements }) => reducedElements);
   const trainable = layout.segments.map(({ trainableElements }) => trainableElements);
@@ -69,6 +75,8 @@ export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionP
     { name: RELAY, elements: placeRelay(plan, numSegments).elements },
     { name: PACKED, elements: placePacked(plan, numSegments).elements },
     { name: GATHERED, elements: gathersMoments(plan) ? largestBuckets(layout, plan) : layout.segments.map(() => 0) },
+    // Only the pages of own chunks are ever touched.
+    ...(shared ? [{ name: RESULTS, elements: reduced }] : []),
     { name: SCRATCH, elements: scratch },
     { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
   ];
@@ -135,7 +143,11 @@ export function placePacked(plan: AllReducePlan, numSegments: number): PartialPl
   return placePartials(plan, numSegments, { nodesOf, sizeOf });
 }
 
-/** One after the other. */
+function wholePages(elements: number): number {
+  return Math.ceil(elements / pageElements) * pageElements;
+}
+
+/** One after the other, each on a page: what comes in may be a window on a peer's memory. */
 function placePartials(
   plan: AllReducePlan,
   numSegments: number,
@@ -150,7 +162,7 @@ function placePartials(
       const hasTwo = hasRoomForEarly(plan, chunk);
       const entries = what.nodesOf(chunk).map((node) => {
         const size = alignElements(what.sizeOf(bucket, chunk, node));
-        const offset = elements[bucket.segment] ?? 0;
+        const offset = wholePages(elements[bucket.segment] ?? 0);
         elements[bucket.segment] = offset + (hasTwo ? 2 : 1) * size;
         return [node, { offset, oddOffset: hasTwo ? size : 0 }] as const;
       });

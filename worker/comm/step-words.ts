@@ -1,50 +1,79 @@
 /**
- * The words of shared memory by which the compute thread and the comm thread pace one another: how many steps have their
- * gradients ready, and how many are committed. Numbers only grow; a waiter is woken with `Atomics.notify`.
+ * The words of shared memory by which the compute thread and the comm thread pace one another: for each bucket how many
+ * steps have their gradients ready, and how many steps are committed. Numbers only grow; a waiter is woken with
+ * `Atomics.notify`.
  */
 import { LockstepError } from '../../src/errors.js';
 
-const readyIndex = 0;
+/** Grows with each change that the comm thread has to look at. */
+const signalIndex = 0;
 const committedIndex = 1;
 const closedIndex = 2;
-const numWords = 3;
+const firstBucketIndex = 3;
 
 export type SharedStepWords = Int32Array<SharedArrayBuffer>;
 
-export function makeStepWords(step: number): SharedStepWords {
+/** @param step the steps committed before the generation */
+export function makeStepWords(step: number, numBuckets: number): SharedStepWords {
+  const numWords = firstBucketIndex + numBuckets;
   const words = new Int32Array(new SharedArrayBuffer(numWords * Int32Array.BYTES_PER_ELEMENT));
-  words.fill(step, readyIndex, closedIndex);
+  words.fill(step);
+  words[closedIndex] = 0;
   return words;
 }
 
 /** One generation's pacing, seen from either thread. Steps are counted from 0; `step` done means the word is `step + 1`. */
 export class StepWords {
+  readonly numBuckets: number;
   readonly #words: SharedStepWords;
 
   constructor(words: SharedStepWords) {
     this.#words = words;
+    this.numBuckets = words.length - firstBucketIndex;
   }
 
-  /** Compute thread: the gradients of `step` are in shared memory. */
+  /** Compute thread: the gradients of `step` are in shared memory, in every bucket. */
   markReady(step: number): void {
-    this.#advance(readyIndex, step + 1);
+    for (let bucket = 0; bucket < this.numBuckets; bucket++) {
+      Atomics.store(this.#words, firstBucketIndex + bucket, step + 1);
+    }
+    this.#signal();
+  }
+
+  /**
+   * Of each bucket the steps whose gradients are ready, counted from the run's first: for who writes them while a step is
+   * computed. The comm thread looks at them when it is woken.
+   */
+  get bucketWords(): SharedStepWords {
+    return this.#words.subarray(firstBucketIndex);
   }
 
   /** Comm thread: the parameters are those after `step`. */
   markCommitted(step: number): void {
-    this.#advance(committedIndex, step + 1);
+    Atomics.store(this.#words, committedIndex, step + 1);
+    Atomics.notify(this.#words, committedIndex);
   }
 
   /** Wakes every waiter for good. */
   close(): void {
     Atomics.store(this.#words, closedIndex, 1);
-    Atomics.notify(this.#words, readyIndex);
+    this.#signal();
     Atomics.notify(this.#words, committedIndex);
   }
 
-  /** Comm thread: resolves when `step` is ready; false when it never will be. */
-  async ready(step: number): Promise<boolean> {
-    return this.#reached(readyIndex, step + 1);
+  /** Comm thread: the steps whose gradients are ready in a bucket, counted from the run's first. */
+  numReady(bucket: number): number {
+    return Atomics.load(this.#words, firstBucketIndex + bucket);
+  }
+
+  /** Comm thread: what `signalled` waits to see changed. */
+  get signal(): number {
+    return Atomics.load(this.#words, signalIndex);
+  }
+
+  /** Comm thread: resolves when buckets may have become ready since `signal` was `seen`; false when none ever will. */
+  async signalled(seen: number): Promise<boolean> {
+    return this.#changed(signalIndex, (signal) => signal !== seen);
   }
 
   /**
@@ -53,19 +82,29 @@ export class StepWords {
    * @throws LockstepError ERR_STEP_FAILED when the generation ended before
    */
   async committed(step: number): Promise<void> {
-    if (await this.#reached(committedIndex, step + 1)) return;
+    if (await this.#changed(committedIndex, (numCommitted) => numCommitted > step)) return;
     throw new LockstepError('ERR_STEP_FAILED', `Step ${step} was not committed: the generation ended.`);
   }
 
-  #advance(index: number, value: number): void {
-    Atomics.store(this.#words, index, value);
-    Atomics.notify(this.#words, index);
+  /** Compute thread: blocks until `step` is committed, for `timeoutMs` at most. Whether it is. */
+  blockUntilCommitted(step: number, timeoutMs: number): boolean {
+    const numCommitted = Atomics.load(this.#words, committedIndex);
+    if (numCommitted > step) return true;
+    // A word that closes wakes this wait; one closed already must not begin it.
+    if (Atomics.load(this.#words, closedIndex) !== 0) return false;
+    Atomics.wait(this.#words, committedIndex, numCommitted, timeoutMs);
+    return Atomics.load(this.#words, committedIndex) > step;
   }
 
-  async #reached(index: number, value: number): Promise<boolean> {
+  #signal(): void {
+    Atomics.add(this.#words, signalIndex, 1);
+    Atomics.notify(this.#words, signalIndex);
+  }
+
+  async #changed(index: number, enough: (value: number) => boolean): Promise<boolean> {
     for (;;) {
       const current = Atomics.load(this.#words, index);
-      if (current >= value) return true;
+      if (enough(current)) return true;
       if (Atomics.load(this.#words, closedIndex) !== 0) return false;
       const waiting = Atomics.waitAsync(this.#words, index, current);
       if (waiting.async) await waiting.value;

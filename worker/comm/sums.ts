@@ -66,7 +66,7 @@ export class Sums {
 
   /** The sum of a chunk over all slots to where results lie, as it travels. */
   sum(bucket: RoutedBucket, chunk: Chunk, step: number): void {
-    this.eachSum(bucket, chunk, step, { destination: (block) => this.#places.result(bucket, block) });
+    this.eachSum(bucket, chunk, step, { destination: (block) => this.#places.result(bucket, chunk, block.offset) });
     const { halves } = resultPayload(this.#plan, bucket, chunk);
     const result = this.#places.result(bucket, chunk);
     if (this.#plan.wire === 'bfloat16' && halves === 0) {

@@ -44,7 +44,7 @@ export class Update {
     const parameters = sums.scratch(segment);
     for (const block of sums.blocks(bucket, chunk)) {
       if (trainableIn(bucket, block) === 0) continue;
-      const result = places.result(bucket, block);
+      const result = places.result(bucket, chunk, block.offset);
       this.#copy(segment, places.address(PARAMETERS, segment, block.offset), parameters, block.elements);
       this.#optimize(bucket, block, { parameters, gradient: result }, step);
       this.#copy(segment, parameters, result, block.elements);

@@ -8,7 +8,14 @@ import { philox4x32, type Words2, type Words4 } from './philox.js';
 
 /** What a stream is a function of. Equal keys give equal streams; keys that differ in any field give unrelated ones. */
 export type RandomKey =
-  | { readonly purpose: 'step'; readonly seed: number; readonly step: number; readonly slot: number }
+  | {
+      readonly purpose: 'step';
+      readonly seed: number;
+      readonly step: number;
+      readonly slot: number;
+      /** Position in the slot. @default 0 */
+      readonly microBatch?: number;
+    }
   | { readonly purpose: 'model'; readonly seed: number }
   | { readonly purpose: 'evaluation'; readonly seed: number };
 
@@ -16,7 +23,7 @@ const purposeWord = { step: 0, model: 1, evaluation: 2 } as const satisfies Reco
 
 /** The stream of a key: each call gives the next number in [0, 1), with 53 random bits as `Math.random` has. */
 export function randomStream(key: RandomKey): () => number {
-  const philoxKey: Words2 = [key.seed >>> 0, purposeWord[key.purpose]];
+  const philoxKey = keyOf(key, purposeWord[key.purpose]);
   const step = key.purpose === 'step' ? key.step : 0;
   const slot = key.purpose === 'step' ? key.slot : 0;
   let numDrawn = 0;
@@ -32,6 +39,12 @@ export function randomStream(key: RandomKey): () => number {
   };
 }
 
+/** Purposes are below 256; what is left of the word tells micro-batches apart. */
+function keyOf(key: RandomKey, purpose: number): Words2 {
+  const microBatch = key.purpose === 'step' ? (key.microBatch ?? 0) : 0;
+  return [key.seed >>> 0, (purpose + 256 * microBatch) >>> 0];
+}
+
 /** Word of the Philox key that no stream's purpose has. */
 const statelessWord = 3;
 
@@ -41,7 +54,7 @@ const statelessWord = 3;
  */
 export function statelessSeed(key: Extract<RandomKey, { purpose: 'step' }>, index: number): Int32Array {
   const counter: Words4 = [index >>> 0, key.slot >>> 0, key.step >>> 0, Math.floor(key.step / 2 ** 32)];
-  return Int32Array.from(philox4x32(counter, [key.seed >>> 0, statelessWord]).slice(0, 2));
+  return Int32Array.from(philox4x32(counter, keyOf(key, statelessWord)).slice(0, 2));
 }
 
 function toUnitInterval(high: number, low: number): number {

@@ -10,6 +10,7 @@ import type { Job } from '../../src/job/job.js';
 import type { Log } from '../../src/log.js';
 import { sizeOf, type ParameterSpec } from '../../src/state/parameter.js';
 import { atLeastTwoDimensions, checkBatch, checkLabels, inputTensor, labelTensor } from './batch.js';
+import { asItIs, contribute, type Contribution } from './contribution.js';
 import type { Tfjs } from './engine/tfjs.js';
 import { makeModel } from './model.js';
 import { Objective } from './objective.js';
@@ -19,11 +20,7 @@ import { withStatelessRandom } from './stateless-random.js';
 import type { TrainableModel } from './trainable-model.js';
 
 /** What the randomness of a step (dropout, noise) follows from. */
-export interface StepKey {
-  readonly seed: number;
-  readonly step: number;
-  readonly slot: number;
-}
+export type StepKey = Omit<Extract<RandomKey, { purpose: 'step' }>, 'purpose'>;
 
 /** Where a step writes, besides what it returns. Views on shared memory may be given. */
 export interface SlotOutputs {
@@ -142,15 +139,19 @@ export class TrainingStep {
     return this.#weights;
   }
 
-  /** Loss and metrics of one slot; its gradient of the mean loss over its rows, and its state, into `outputs`. */
-  gradient(batch: Batch, key: StepKey, outputs: SlotOutputs): Measurements {
+  /**
+   * Loss and metrics of one slot; its gradient of the mean loss over its rows, and its state, into `outputs`.
+   *
+   * @param contribution with which weight, and onto what. @default the values as they are
+   */
+  gradient(batch: Batch, key: StepKey, outputs: SlotOutputs, contribution: Contribution = asItIs): Measurements {
     return this.trace(batch, key, {
       end: ({ loss, metrics, gradients, state }) => {
-        gradients.forEach((gradient, index) => {
-          if (gradient === undefined) outputs.gradients[index]?.fill(0);
-          else outputs.gradients[index]?.set(gradient.dataSync<'float32'>());
-        });
-        state.forEach((tensor, index) => outputs.state[index]?.set(tensor.dataSync<'float32'>()));
+        const write = (tensor: Tensor | undefined, target: Float32Array | undefined): void => {
+          if (target) contribute(target, tensor?.dataSync<'float32'>() ?? null, contribution);
+        };
+        gradients.forEach((gradient, index) => write(gradient, outputs.gradients[index]));
+        state.forEach((tensor, index) => write(tensor, outputs.state[index]));
         return measure(loss, metrics);
       },
     });

@@ -8,18 +8,24 @@ import { sizeOf } from '../../../src/state/parameter.js';
 import type { Tfjs } from '../engine/tfjs.js';
 import { nodeBackend } from '../node-backend.js';
 import type { Measurements, SlotOutputs, SlotStep, StepKey } from '../step.js';
+import { asItIs } from '../contribution.js';
+import type { NativeAddon } from '../engine/native-addon.js';
 import { CompiledGraph } from './compiled-graph.js';
 import { firstDifference } from './record.js';
 import { recordPass, type Recording } from './recorder.js';
-import { feedOf, runSlot } from './step-values.js';
+import { NativeGraph } from './native-graph.js';
+import type { StepGraph } from './step-graph.js';
+import { feedOf } from './step-values.js';
 
-export type Compilation = { readonly graph: CompiledGraph } | { readonly reason: string };
+export type Compilation = { readonly graph: StepGraph } | { readonly reason: string };
 
 export interface CompileOptions {
   readonly tf: Tfjs;
   readonly step: SlotStep;
   readonly batch: Batch;
   readonly key: StepKey;
+  /** Lockstep's addon, which runs the graph; `null` for tfjs-node's. */
+  readonly addon: NativeAddon | null;
 }
 
 /** @throws what the eager step throws on this batch */
@@ -29,9 +35,13 @@ export function compile(options: CompileOptions): Compilation {
     return { reason: `graphs need TensorFlow, and the backend is "${options.tf.getBackend()}"` };
   const recording = recordTwice(options);
   if ('reason' in recording) return recording;
-  let graph: CompiledGraph | undefined;
+  let graph: StepGraph | undefined;
   try {
-    graph = CompiledGraph.load(recording.record, backend.binding);
+    const context = { binding: backend.binding, numMetrics: options.step.metricNames.length };
+    const { record } = recording;
+    graph = options.addon
+      ? NativeGraph.load(record, { ...context, addon: options.addon })
+      : CompiledGraph.load(record, context);
     const reason = check(graph, options);
     if (reason === null) return { graph };
     graph.dispose();
@@ -69,14 +79,14 @@ function shiftRows({ data, shape }: Column): Column {
 }
 
 /** The graph has the eager step's bits on both batches; otherwise, in words, where it has not. */
-function check(graph: CompiledGraph, { step, batch, key }: CompileOptions): string | null {
+function check(graph: StepGraph, { step, batch, key }: CompileOptions): string | null {
   for (const [rows, itsKey] of [
     [batch, key],
     [otherRows(batch), otherKey(key)],
   ] as const) {
     const [expected, found] = [makeOutputs(step), makeOutputs(step)];
     const eager = step.gradient(rows, itsKey, expected);
-    const compiled = runSlot(graph, step.metricNames.length, feedOf(step, rows, itsKey), found);
+    const compiled = graph.run(feedOf(step, rows, itsKey), found, asItIs);
     const difference = outputDifference(step, { ...eager, ...expected }, { ...compiled, ...found });
     if (difference !== null) return difference;
   }

@@ -1,4 +1,7 @@
-/** A record as a graph in TensorFlow, and its runs: tensors go in and out by the addon's numbers, and none stays behind. */
+/**
+ * A record as a graph of tfjs-node's own addon: tensors go in and out by the addon's numbers, and none stays behind. Its
+ * results come back in fresh memory; `NativeGraph` is faster, where Lockstep's addon could be built.
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,14 +13,19 @@ import {
   type TensorHandle,
   type TypeNumber,
 } from '../node-backend.js';
+import { contribute, type Contribution } from '../contribution.js';
+import type { Measurements, SlotOutputs } from '../step.js';
 import { encodeSavedModel, endpointName, graphTag } from './graph-def.js';
 import { mergeConstants, type Constant, type PassRecord, type Placeholder } from './record.js';
 import { spellSoftmax } from './softmax.js';
+import type { Feed, StepGraph } from './step-graph.js';
 
-/** The values of a placeholder, as many as its shape says. */
-export type Feed = (placeholder: Placeholder) => Float32Array | Int32Array;
+export interface CompiledGraphContext {
+  readonly binding: NodeBinding;
+  readonly numMetrics: number;
+}
 
-export class CompiledGraph {
+export class CompiledGraph implements StepGraph {
   readonly #binding: NodeBinding;
   readonly #model: number;
   readonly #placeholders: readonly Placeholder[];
@@ -28,9 +36,11 @@ export class CompiledGraph {
   readonly #numFetched: number;
   /** For each output of the record, its place among those that are fetched. */
   readonly #places: readonly (number | null)[];
+  readonly #numMetrics: number;
 
-  private constructor(binding: NodeBinding, model: number, { nodes, outputs }: PassRecord) {
+  private constructor({ binding, numMetrics }: CompiledGraphContext, model: number, { nodes, outputs }: PassRecord) {
     this.#binding = binding;
+    this.#numMetrics = numMetrics;
     this.#model = model;
     const placeholders = nodes.flatMap((node, index) => (node.kind === 'placeholder' ? [{ node, index }] : []));
     const constants = nodes.flatMap((node, index) => (node.kind === 'constant' ? [{ node, index }] : []));
@@ -47,24 +57,32 @@ export class CompiledGraph {
    * @param given none of its outputs is a placeholder: TensorFlow does not give back what it is given
    * @throws Error in TensorFlow's words, where it refuses the graph
    */
-  static load(given: PassRecord, binding: NodeBinding): CompiledGraph {
+  static load(given: PassRecord, context: CompiledGraphContext): CompiledGraph {
+    const { binding } = context;
     const record = mergeConstants(binding.isUsingGpuDevice() ? given : spellSoftmax(given, binding));
     const directory = mkdtempSync(join(tmpdir(), 'lockstep-step-'));
     try {
       mkdirSync(join(directory, 'variables'));
       writeFileSync(join(directory, 'saved_model.pb'), encodeSavedModel(record, binding));
-      return new CompiledGraph(binding, binding.loadSavedModel(directory, graphTag), record);
+      return new CompiledGraph(context, binding.loadSavedModel(directory, graphTag), record);
     } finally {
       rmSync(directory, { recursive: true, force: true });
     }
   }
 
-  /**
-   * Runs the graph once. `take` gets the values of each output of the record, in order, fresh from TensorFlow.
-   *
-   * @throws Error in TensorFlow's words, where an op fails
-   */
-  run(feed: Feed, take: (output: number, values: HandleValues | null) => void): void {
+  run(feed: Feed, outputs: SlotOutputs, contribution: Contribution): Measurements {
+    const measured: number[] = [];
+    const targets = [...outputs.gradients, ...outputs.state];
+    this.#fetch(feed, (output, values) => {
+      if (output <= this.#numMetrics) measured.push(firstOf(values));
+      else write(targets[output - this.#numMetrics - 1], values, contribution);
+    });
+    const [loss = NaN, ...metrics] = measured;
+    return { loss, metrics };
+  }
+
+  /** `take` gets the values of each output of the record, in order, fresh from TensorFlow. */
+  #fetch(feed: Feed, take: (output: number, values: HandleValues | null) => void): void {
     const inputs: number[] = [];
     let outputs: readonly TensorHandle[] = [];
     try {
@@ -90,6 +108,17 @@ export class CompiledGraph {
     const handle = place === null ? undefined : outputs[place];
     return handle === undefined ? null : this.#binding.tensorDataSync(handle.id);
   }
+}
+
+function firstOf(values: HandleValues | null): number {
+  const first = values?.[0];
+  return typeof first === 'number' ? first : NaN;
+}
+
+function write(target: Float32Array | undefined, values: HandleValues | null, contribution: Contribution): void {
+  assert(target, 'A compiled step has more outputs than places for them');
+  assert(values === null || values instanceof Float32Array, 'A gradient or a state of a compiled step is not float32');
+  contribute(target, values, contribution);
 }
 
 function firstOutput(index: number): string {

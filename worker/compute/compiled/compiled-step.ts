@@ -7,12 +7,14 @@ import type { Batch } from '../../../src/job/dataset.js';
 import type { Log } from '../../../src/log.js';
 import { toLockstepError } from '../../../src/errors.js';
 import { checkBatch, checkLabels, formatShape } from '../batch.js';
+import { asItIs, type Contribution } from '../contribution.js';
+import type { NativeAddon } from '../engine/native-addon.js';
 import type { Tfjs } from '../engine/tfjs.js';
 import type { PassObserver } from '../pass.js';
 import type { Measurements, SlotOutputs, SlotStep, StepKey } from '../step.js';
 import { compile } from './compile.js';
-import type { CompiledGraph } from './compiled-graph.js';
-import { feedOf, runSlot } from './step-values.js';
+import type { StepGraph } from './step-graph.js';
+import { feedOf } from './step-values.js';
 
 /** Batches of a run have two shapes, or four where the last batch of an epoch is kept. Older ones are let go. */
 const maxGraphs = 8;
@@ -22,20 +24,24 @@ export interface CompiledStepOptions {
   /** Taken over: it is disposed with the result. */
   readonly step: SlotStep;
   readonly log: Log;
+  /** Lockstep's addon, to run the graphs with. @default tfjs-node's */
+  readonly addon?: NativeAddon | null | undefined;
 }
 
 export class CompiledStep implements SlotStep {
   readonly #tf: Tfjs;
   readonly #eager: SlotStep;
   readonly #log: Log;
+  readonly #addon: NativeAddon | null;
   /** By batch shape, in the order in which they were made; `null` for a shape that runs eagerly. */
-  readonly #graphs = new Map<string, CompiledGraph | null>();
+  readonly #graphs = new Map<string, StepGraph | null>();
   readonly #reasons = new Set<string>();
 
-  constructor({ tf, step, log }: CompiledStepOptions) {
+  constructor({ tf, step, log, addon = null }: CompiledStepOptions) {
     this.#tf = tf;
     this.#eager = step;
     this.#log = log;
+    this.#addon = addon;
   }
 
   /** Compiles for batches of this one's shape. Whether that went well. */
@@ -44,16 +50,18 @@ export class CompiledStep implements SlotStep {
     return this.#graphFor(batch, key) !== null;
   }
 
-  gradient(batch: Batch, key: StepKey, outputs: SlotOutputs): Measurements {
+  gradient(batch: Batch, key: StepKey, outputs: SlotOutputs, contribution: Contribution = asItIs): Measurements {
     checkBatch(batch);
     if (this.numClasses !== undefined) checkLabels(batch, this.numClasses);
     const graph = this.#graphFor(batch, key);
-    if (graph === null) return this.#eager.gradient(batch, key, outputs);
+    if (graph === null) return this.#eager.gradient(batch, key, outputs, contribution);
     try {
-      return runSlot(graph, this.metricNames.length, feedOf(this.#eager, batch, key), outputs);
+      return graph.run(feedOf(this.#eager, batch, key), outputs, contribution);
     } catch (error) {
       // The eager step says in its own words what is wrong with the batch, or has the result.
-      const result = this.#eager.gradient(batch, key, outputs);
+      const result = this.#eager.gradient(batch, key, outputs, contribution);
+      // Some of the outputs may hold this pass already, and now hold it twice.
+      if (contribution.accumulate) throw error;
       this.#explain(`TensorFlow failed to run its graph: ${toLockstepError(error).message}`);
       return result;
     }
@@ -101,11 +109,11 @@ export class CompiledStep implements SlotStep {
     this.#eager.dispose();
   }
 
-  #graphFor(batch: Batch, key: StepKey): CompiledGraph | null {
+  #graphFor(batch: Batch, key: StepKey): StepGraph | null {
     const shape = shapeKey(batch);
     const known = this.#graphs.get(shape);
     if (known !== undefined) return known;
-    const compilation = compile({ tf: this.#tf, step: this.#eager, batch, key });
+    const compilation = compile({ tf: this.#tf, step: this.#eager, batch, key, addon: this.#addon });
     if ('reason' in compilation) this.#explain(compilation.reason);
     const graph = 'graph' in compilation ? compilation.graph : null;
     this.#letGo();

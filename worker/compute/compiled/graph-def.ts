@@ -1,14 +1,16 @@
 /**
- * A record as a SavedModel: the bytes of `saved_model.pb`, with one GraphDef that holds the record's nodes. Field numbers
- * are those of tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/{graph,node_def,
- * attr_value,tensor_shape}.proto.
+ * A record as a GraphDef, alone or in a SavedModel (the bytes of `saved_model.pb`). Field numbers are those of
+ * tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/{graph,node_def,attr_value,tensor,
+ * tensor_shape}.proto.
  *
- * Constants are placeholders too, and none has a shape: TensorFlow's graph optimizer (Grappler) then has nothing to go by,
- * and the graph has the eager pass's bits. It would turn x / constant into x * (1 / constant), a * x + b * x into
- * (a + b) * x, and so on, and tfjs-node's addon has no way to pass the option that turns it off.
+ * In a SavedModel constants are placeholders too, and none has a shape: TensorFlow's graph optimizer (Grappler) then has
+ * nothing to go by, and the graph has the eager pass's bits. It would turn x / constant into x * (1 / constant), a * x +
+ * b * x into (a + b) * x, and so on, and tfjs-node's addon has no way to pass the option that turns it off. A GraphDef
+ * alone is for a session of our own, where it is off (session-config.ts), and says all it knows.
  */
+import { assert } from '../../../src/errors.js';
 import type { AttributeValue, NodeBinding, OpAttribute, TypeNumber } from '../node-backend.js';
-import type { Endpoint, PassRecord, RecordedNode } from './record.js';
+import type { Constant, Endpoint, Op, PassRecord, Placeholder } from './record.js';
 import { Message } from './wire.js';
 
 /** The tag to load the model by. */
@@ -27,28 +29,50 @@ export function endpointName({ node, output }: Pick<Endpoint, 'node' | 'output'>
   return `${nodeName(node)}:${output}`;
 }
 
+/** A GraphDef with the constants in it. */
+export function encodeGraph(record: PassRecord, binding: NodeBinding): Uint8Array {
+  return graphOf(record, binding, encodeKnown).encode();
+}
+
 /** The content of `saved_model.pb`. */
-export function encodeSavedModel({ nodes }: PassRecord, binding: NodeBinding): Uint8Array {
-  const graph = new Message();
-  nodes.forEach((node, index) => graph.message(1, encodeNode(nodeName(index), node, binding)));
-  graph.message(4, new Message().integer(1, producerVersion));
+export function encodeSavedModel(record: PassRecord, binding: NodeBinding): Uint8Array {
+  const graph = graphOf(record, binding, encodeUnknown);
   const information = new Message().bytes(4, graphTag).bytes(5, binding.TF_Version);
   return new Message().integer(1, 1).message(2, new Message().message(1, information).message(2, graph)).encode();
 }
 
-function encodeNode(name: string, node: RecordedNode, binding: NodeBinding): Message {
-  switch (node.kind) {
-    case 'placeholder':
-    case 'constant':
-      return addAttributes(startNode(name, 'Placeholder'), { dtype: typeAttribute(node.dtype), shape: unknownShape() });
-    case 'op': {
-      const message = startNode(name, node.name);
-      for (const input of node.inputs) message.bytes(3, endpointName(input));
-      const attributes = node.attributes.map((attribute) => [attribute.name, encodeAttribute(attribute, binding)]);
-      return addAttributes(message, Object.fromEntries(attributes) as Record<string, Message>);
-    }
-  }
+type EncodeValue = (name: string, node: Placeholder | Constant) => Message;
+
+function graphOf({ nodes }: PassRecord, binding: NodeBinding, encodeValue: EncodeValue): Message {
+  const graph = new Message();
+  nodes.forEach((node, index) => {
+    const name = nodeName(index);
+    graph.message(1, node.kind === 'op' ? encodeOp(name, node, binding) : encodeValue(name, node));
+  });
+  return graph.message(4, new Message().integer(1, producerVersion));
 }
+
+function encodeOp(name: string, node: Op, binding: NodeBinding): Message {
+  const message = startNode(name, node.name);
+  for (const input of node.inputs) message.bytes(3, endpointName(input));
+  const attributes = node.attributes.map((attribute) => [attribute.name, encodeAttribute(attribute, binding)]);
+  return addAttributes(message, Object.fromEntries(attributes) as Record<string, Message>);
+}
+
+const encodeUnknown: EncodeValue = (name, { dtype }) =>
+  addAttributes(startNode(name, 'Placeholder'), {
+    dtype: typeAttribute(dtype),
+    shape: new Message().message(7, new Message().integer(3, true)),
+  });
+
+const encodeKnown: EncodeValue = (name, node) => {
+  const [dtype, shape] = [typeAttribute(node.dtype), encodeShape(node.shape)];
+  if (node.kind === 'placeholder')
+    return addAttributes(startNode(name, 'Placeholder'), { dtype, shape: new Message().message(7, shape) });
+  assert(node.bytes, 'A constant without values is in a graph');
+  const tensor = new Message().integer(1, node.dtype).message(2, shape).bytes(4, node.bytes);
+  return addAttributes(startNode(name, 'Const'), { dtype, value: new Message().message(8, tensor) });
+};
 
 function startNode(name: string, op: string): Message {
   return new Message().bytes(1, name).bytes(2, op);
@@ -63,10 +87,6 @@ function addAttributes(node: Message, attributes: Readonly<Record<string, Messag
 
 function typeAttribute(dtype: TypeNumber): Message {
   return new Message().integer(6, dtype);
-}
-
-function unknownShape(): Message {
-  return new Message().message(7, new Message().integer(3, true));
 }
 
 function encodeShape(shape: readonly number[]): Message {

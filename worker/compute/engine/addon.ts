@@ -86,6 +86,7 @@ export async function buildAddon(directory: string, run: Run): Promise<void> {
   ]);
 }
 
-function nodeApiHeaders(): string {
+/** The folder of `node_api.h`. */
+export function nodeApiHeaders(): string {
   return join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include');
 }

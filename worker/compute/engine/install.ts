@@ -25,6 +25,7 @@ import {
 import { run as runCommand, type Run } from './command.js';
 import { hasNvidiaDriver } from './environment.js';
 import { clearLibraries, describeLibraries } from './libraries.js';
+import { buildNative } from './native-build.js';
 import { testEngine, type SelfTest } from './self-test.js';
 import { sourcesFor, type Placed, type Source } from './sources.js';
 
@@ -76,6 +77,7 @@ export async function installEngine(options: InstallOptions): Promise<EngineMani
     say(`taking tfjs-node-gpu ${tfjsNodeVersion} from the registry`);
     await unpackTarball(await tarball(), directory, run);
     const manifest = await firstWorkingSource(directory, options);
+    await addNative(directory, options);
     writeManifest(directory, manifest);
     // A name of its own each time: a run that is just loading the engine in use keeps it.
     const name = `${manifest.key}.${randomUUID().slice(0, 8)}`;
@@ -85,6 +87,18 @@ export async function installEngine(options: InstallOptions): Promise<EngineMani
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/**
+ * Brings an engine up to date with this version's own addon. Without it steps are slower, and the engine is of use.
+ */
+export async function addNative(
+  directory: string,
+  { run = runCommand, say }: Pick<InstallOptions, 'run' | 'say'>,
+): Promise<void> {
+  say("building Lockstep's own addon");
+  const reason = await buildNative(directory, run);
+  if (reason !== null) say(`it cannot be built, and steps run through tfjs-node's, slower: ${reason}`);
 }
 
 async function firstWorkingSource(directory: string, options: InstallOptions): Promise<EngineManifest> {

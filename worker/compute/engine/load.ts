@@ -6,9 +6,11 @@ import { createRequire } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
 import { assert, LockstepError } from '../../../src/errors.js';
 import type { Log } from '../../../src/log.js';
-import { addonPath, cacheRoot, findCurrent, type EngineManifest } from './cache.js';
+import { addonPath, cacheRoot, findCurrent, type CurrentEngine, type EngineManifest } from './cache.js';
 import { tensorflowEnvironment } from './environment.js';
 import { linkTfjsNode } from './links.js';
+import type { NativeAddon } from './native-addon.js';
+import { loadNative, nativePath, stepAddon } from './native-build.js';
 import { requireTfjs, type Tfjs } from './tfjs.js';
 
 export interface Engine {
@@ -19,6 +21,8 @@ export interface Engine {
   readonly description: string;
   /** tfjs-node's addon, where there is one. */
   readonly binding?: unknown;
+  /** Lockstep's own addon, where it could be built, and its file, for other threads. */
+  readonly native?: { readonly addon: NativeAddon; readonly path: string } | undefined;
 }
 
 export interface LoadOptions {
@@ -50,7 +54,7 @@ export async function loadEngine(options: LoadOptions): Promise<Engine> {
     return engine;
   }
   assert(current.found, 'TensorFlow was loaded and no engine was found');
-  return tensorflowEngine(loaded, current.manifest, options);
+  return tensorflowEngine(loaded, current, options);
 }
 
 interface NodeBackend {
@@ -87,7 +91,7 @@ function restoreIsNullOrUndefined(util: Record<string, unknown>): void {
 
 async function tensorflowEngine(
   { tf, backend }: Extract<Loaded, { tf: unknown }>,
-  manifest: EngineManifest,
+  { manifest, directory }: Extract<CurrentEngine, { found: true }>,
   { device: asked = 'auto', log }: LoadOptions,
 ): Promise<Engine> {
   await tf.ready();
@@ -101,7 +105,15 @@ async function tensorflowEngine(
   // The bits of a GPU build on a CPU may differ from those of a CPU build, so the line says which it is.
   const build = manifest.variant === device ? '' : `, ${manifest.variant} build`;
   const description = `tensorflow ${manifest.tensorflow} ${device}${build}`;
-  return { tf, backend: 'tensorflow', device, description, binding: backend.binding };
+  const native = await loadOwnAddon(directory, log);
+  return { tf, backend: 'tensorflow', device, description, binding: backend.binding, native };
+}
+
+async function loadOwnAddon(directory: string, log: Log): Promise<Engine['native']> {
+  const native = await loadNative(directory);
+  if ('addon' in native) return { addon: native.addon, path: nativePath(directory, stepAddon) };
+  log.warn(`Steps run through tfjs-node's addon, slower, as Lockstep's own cannot be used: ${native.reason}.`);
+  return undefined;
 }
 
 function gpuMissing(manifest: EngineManifest): LockstepError {

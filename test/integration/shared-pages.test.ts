@@ -1,0 +1,91 @@
+import { execa } from 'execa';
+import { expect, it } from 'vitest';
+import { assert } from '../../src/errors.js';
+import { planLayout } from '../../src/state/layout.js';
+import { FlatMemory } from '../../src/state/memory.js';
+import { SharedPages } from '../../worker/comm/shared-pages.js';
+import { findSharedPages } from '../../worker/compute/engine/native-build.js';
+
+const layout = planLayout([{ name: 'w', shape: [5000], trainable: true }], 1);
+const lengths = layout.segments.map(({ elements }) => elements);
+const regions = [
+  { name: 'first', elements: lengths },
+  { name: 'second', elements: lengths },
+];
+
+const path = findSharedPages();
+assert(path, 'these tests need an engine');
+
+function load(): SharedPages {
+  return SharedPages.load(path ?? '');
+}
+
+it('a memory that is shared keeps its values, and another memory that mounts a page sees what is written there', () => {
+  const pages = load();
+  const [ours, theirs] = [FlatMemory.create(layout, regions), FlatMemory.create(layout, regions)];
+  const shared = pages.share(theirs);
+  theirs.view('second', 0)[1024] = 1;
+  expect(pages.sees(shared)).toBe(true);
+  const target = { segment: 0, region: 'first', offset: 4096, bytes: 4096 };
+  pages.mount(ours, target, shared, { region: 'second', offset: 4096 });
+  expect(ours.view('first', 0)[1024]).toBe(1);
+  theirs.view('second', 0)[1025] = 2;
+  expect(ours.view('first', 0)[1025]).toBe(2);
+  // Beside the page everything is as it was.
+  theirs.view('second', 0).fill(7);
+  expect([...ours.view('first', 0).subarray(1022, 1026)]).toEqual([0, 0, 7, 7]);
+  expect(ours.view('first', 0)[2048]).toBe(0);
+  pages.close(shared);
+  expect(ours.view('first', 0)[1024]).toBe(7);
+});
+
+it('a kernel reads what another process of this host has written', async () => {
+  const pages = load();
+  const memory = FlatMemory.create(layout, regions);
+  const script = `
+    import { planLayout } from './dist/src/state/layout.js';
+    import { FlatMemory } from './dist/src/state/memory.js';
+    import { SharedPages } from './dist/worker/comm/shared-pages.js';
+    const layout = planLayout([{ name: 'w', shape: [5000], trainable: true }], 1);
+    const memory = FlatMemory.create(layout, ${JSON.stringify(regions)});
+    const shared = SharedPages.load(process.argv[1]).share(memory);
+    memory.view('second', 0).fill(3);
+    process.stdout.write(JSON.stringify(shared) + '\\n');
+    process.stdin.resume();`;
+  const peer = execa('node', ['--input-type=module', '-e', script, path ?? '']);
+  const { value } = await peer[Symbol.asyncIterator]().next();
+  const shared = JSON.parse(String(value)) as ReturnType<SharedPages['share']>;
+  expect(pages.sees(shared)).toBe(true);
+  pages.mount(memory, { segment: 0, region: 'first', offset: 0, bytes: 20_000 }, shared, {
+    region: 'second',
+    offset: 0,
+  });
+  const [from, to] = [memory.address('first', 0), memory.address('second', 0)];
+  memory.kernels(0).add(to, from, from, 4992);
+  expect(memory.view('second', 0)[4991]).toBe(6);
+  peer.kill();
+  await peer.catch(() => undefined);
+  // Its pages outlive it, for as long as somebody has them.
+  expect(memory.view('first', 0)[0]).toBe(3);
+  expect(pages.sees(shared)).toBe(false);
+});
+
+it('another file under the same number is not taken for the peer’s memory', () => {
+  const pages = load();
+  const shared = pages.share(FlatMemory.create(layout, regions));
+  const files = shared.files.map(({ file }) => ({ file, inode: '1:1' }));
+  expect(pages.sees({ ...shared, files })).toBe(false);
+  pages.close(shared);
+  expect(pages.sees(shared)).toBe(false);
+});
+
+it('what is no whole page is refused', () => {
+  const pages = load();
+  const memory = FlatMemory.create(layout, regions);
+  const shared = pages.share(memory);
+  const target = { segment: 0, region: 'first', offset: 64, bytes: 4096 };
+  expect(() => {
+    pages.mount(memory, target, shared, { region: 'second', offset: 0 });
+  }).toThrow('whole pages');
+  pages.close(shared);
+});

@@ -1,0 +1,27 @@
+/** What the process that measures and the ranks that it started say to one another, over the child's IPC channel. */
+import type { Addresses, Generation } from '../../src/protocol/messages.js';
+import type { Endpoint } from '../../transport/endpoint.js';
+import type { PlainError } from '../comm/channel.js';
+
+export type ToRank =
+  | {
+      readonly type: 'start';
+      readonly workerId: string;
+      readonly coordinator: Endpoint;
+      readonly token: string;
+      readonly listen: Endpoint | null;
+    }
+  | { readonly type: 'measure'; readonly generation: Generation; readonly rank: number; readonly repeats: Repeats }
+  | { readonly type: 'end' };
+
+export type FromRank =
+  | { readonly type: 'listening'; readonly addresses: Addresses }
+  | { readonly type: 'measured'; readonly seconds: number }
+  | { readonly type: 'failed'; readonly error: PlainError };
+
+/** One size, and how often it is reduced. */
+export interface Repeats {
+  readonly bytes: number;
+  readonly numWarmups: number;
+  readonly numTimed: number;
+}

@@ -1,0 +1,160 @@
+/**
+ * One rank of the all-reduce benchmark, a process of its own: a worker's comm thread, its shared memory and its step words,
+ * as in a run; where a worker computes, this marks gradients ready.
+ */
+import { defaultBucketBytes } from '../../src/collective/buckets.js';
+import { sgd } from '../../src/optimizer/config.js';
+import { assert, toLockstepError } from '../../src/errors.js';
+import { defaultLimits } from '../../src/protocol/limits.js';
+import type { FlatMemory } from '../../src/state/memory.js';
+import { toPlainError } from '../comm/channel.js';
+import { CommLink } from '../comm/comm-link.js';
+import { makeGenerationMemory } from '../comm/generation-memory.js';
+import { StepWords } from '../comm/step-words.js';
+import { findSharedPages } from '../compute/engine/native-build.js';
+import { Inbox } from '../inbox.js';
+import { checkSums, clearPayload, fillPayload, payloadLayout } from './payload.js';
+import type { FromRank, Repeats, ToRank } from './rank-channel.js';
+
+type Start = Extract<ToRank, { type: 'start' }>;
+type Measure = Extract<ToRank, { type: 'measure' }>;
+
+class Rank {
+  readonly #link: CommLink;
+  readonly #inbox: Inbox;
+  readonly #connected: Promise<void>;
+
+  private constructor(link: CommLink, inbox: Inbox, connected: Promise<void>) {
+    this.#link = link;
+    this.#inbox = inbox;
+    this.#connected = connected;
+  }
+
+  static async start({ workerId, coordinator, token, listen }: Start): Promise<Rank> {
+    const inbox = new Inbox();
+    let resolve: () => void = () => undefined;
+    const connected = new Promise<void>((done) => (resolve = done));
+    const link = await CommLink.start(
+      { workerId, coordinator, token, limits: defaultLimits, listen, sharedPagesPath: findSharedPages() },
+      {
+        onMessage: (message) => {
+          inbox.add(message);
+        },
+        onConnected: () => {
+          resolve();
+        },
+        onFailure: (error) => {
+          inbox.fail(error);
+        },
+      },
+      { debug: ignore, info: ignore, warn: complain, error: complain },
+    );
+    send({ type: 'listening', addresses: link.addresses });
+    return new Rank(link, inbox, connected);
+  }
+
+  async measure({ generation, rank, repeats }: Measure): Promise<void> {
+    const numRanks = generation.workers.length;
+    const layout = payloadLayout(repeats.bytes);
+    const own = {
+      generation,
+      rank,
+      slots: numRanks,
+      layout,
+      bucketBytes: defaultBucketBytes,
+      wire: 'float32',
+      optimizer,
+      step: 0,
+    } as const;
+    const { memory, sharedMemory, words, times } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
+    this.#link.enter({
+      ...own,
+      runId: 'bench',
+      memory: memory.share(),
+      sharedMemory,
+      words,
+      times,
+      stepAddonPath: null,
+    });
+    await this.#inbox.unlessFailed(this.#connected);
+    const reducing = timeRepeats(memory, new StepWords(words), { ...repeats, rank, numRanks });
+    send({ type: 'measured', seconds: await this.#inbox.unlessFailed(reducing) });
+  }
+
+  async close(): Promise<void> {
+    await this.#link.close();
+    process.disconnect();
+  }
+}
+
+/** Of no use: no part of the payload is trained. */
+const optimizer = sgd();
+
+/** As long as a worker that has nothing else to do blocks. */
+const blockMs = 20;
+
+/** Checked before what is timed and again after it: of an odd and an even step, which lie in different places. */
+const numChecked = 2;
+
+/**
+ * Seconds of one all-reduce, the mean over the timed ones. Sums may take the place of what was summed, as Gloo's do, so each
+ * checked one gets a payload of its own, written as soon as the one before is committed. What is timed are zeros: they stay
+ * finite however often they are summed in place.
+ */
+async function timeRepeats(
+  memory: FlatMemory,
+  words: StepWords,
+  { rank, numRanks, numWarmups, numTimed }: Repeats & { readonly rank: number; readonly numRanks: number },
+): Promise<number> {
+  let step = 0;
+  const reduce = async (times: number): Promise<void> => {
+    for (const end = step + times; step < end; step++) {
+      words.markReady(step);
+      if (!words.blockUntilCommitted(step, blockMs)) await words.committed(step);
+    }
+  };
+  const check = async (): Promise<void> => {
+    for (let round = 1; round <= numChecked; round++) {
+      fillPayload(memory, rank, round);
+      await reduce(1);
+      checkSums(memory, numRanks, round);
+    }
+  };
+  await check();
+  clearPayload(memory, rank);
+  await reduce(numWarmups);
+  const startedMs = performance.now();
+  await reduce(numTimed);
+  const seconds = (performance.now() - startedMs) / 1000 / numTimed;
+  await check();
+  return seconds;
+}
+
+function send(message: FromRank): void {
+  process.send?.(message);
+}
+
+function ignore(): void {
+  // What a worker tells of its connections is of no interest here.
+}
+
+function complain(message: string): void {
+  process.stderr.write(`${message}\n`);
+}
+
+let rank: Promise<Rank> | null = null;
+
+async function onMessage(message: ToRank): Promise<void> {
+  if (message.type === 'start') rank = Rank.start(message);
+  const started = await rank;
+  assert(started, 'a rank is started before it measures');
+  if (message.type === 'measure') await started.measure(message);
+  if (message.type === 'end') await started.close();
+}
+
+process.on('message', (message: ToRank) => {
+  onMessage(message).catch((thrown: unknown) => {
+    send({ type: 'failed', error: toPlainError(toLockstepError(thrown)) });
+  });
+});
+process.once('disconnect', () => process.exit());

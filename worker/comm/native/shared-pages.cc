@@ -1,0 +1,130 @@
+// Pages of a worker's flat memory that other processes of the same host can map. WebAssembly memory is anonymous memory of
+// V8's own; its pages are replaced in place, which V8 does not notice: a memory of fixed size is never moved or resized.
+//
+//   share(bytes)                       backs `bytes` with a memfd and returns its number
+//   mount(bytes, path, offset)         puts the file's pages from `offset` on in the place of `bytes`, for reading only
+//   release(bytes)                     puts fresh zero pages of this process in the place of `bytes`
+//   close(fd)                          forgets a memfd; whoever has mapped it keeps its pages
+//
+// `bytes` is a Uint8Array over shared memory that begins on a page and has whole pages. Failures throw Error with the name of
+// the system call and its errno.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <node_api.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace {
+
+struct Range {
+  void* start;
+  size_t length;
+};
+
+napi_value Fail(napi_env env, const char* call) {
+  char text[200];
+  snprintf(text, sizeof text, "%s: %s", call, strerror(errno));
+  napi_throw_error(env, nullptr, text);
+  return nullptr;
+}
+
+bool Arguments(napi_env env, napi_callback_info info, size_t count, napi_value* values) {
+  size_t found = count;
+  if (napi_get_cb_info(env, info, &found, values, nullptr, nullptr) == napi_ok && found == count) return true;
+  napi_throw_type_error(env, nullptr, "wrong number of arguments");
+  return false;
+}
+
+bool GetRange(napi_env env, napi_value value, Range* range) {
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* start = nullptr;
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const bool is_bytes = napi_get_typedarray_info(env, value, &type, &length, &start, nullptr, nullptr) == napi_ok &&
+                        type == napi_uint8_array;
+  if (is_bytes && length > 0 && length % page == 0 && reinterpret_cast<uintptr_t>(start) % page == 0) {
+    *range = {start, length};
+    return true;
+  }
+  napi_throw_type_error(env, nullptr, "expected a Uint8Array of whole pages");
+  return false;
+}
+
+bool GetNumber(napi_env env, napi_value value, int64_t* number) {
+  if (napi_get_value_int64(env, value, number) == napi_ok && *number >= 0) return true;
+  napi_throw_type_error(env, nullptr, "expected a number of at least 0");
+  return false;
+}
+
+napi_value Share(napi_env env, napi_callback_info info) {
+  napi_value argument;
+  Range range;
+  if (!Arguments(env, info, 1, &argument) || !GetRange(env, argument, &range)) return nullptr;
+  const int file = memfd_create("lockstep", MFD_CLOEXEC);
+  if (file < 0) return Fail(env, "memfd_create");
+  if (ftruncate(file, static_cast<off_t>(range.length)) != 0 ||
+      mmap(range.start, range.length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED) {
+    Fail(env, "mmap of a memfd");
+    close(file);
+    return nullptr;
+  }
+  napi_value result;
+  napi_create_int32(env, file, &result);
+  return result;
+}
+
+napi_value Mount(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
+  Range range;
+  char path[4096];
+  int64_t offset = 0;
+  if (!Arguments(env, info, 3, arguments) || !GetRange(env, arguments[0], &range)) return nullptr;
+  if (napi_get_value_string_utf8(env, arguments[1], path, sizeof path, nullptr) != napi_ok) {
+    napi_throw_type_error(env, nullptr, "expected a path");
+    return nullptr;
+  }
+  if (!GetNumber(env, arguments[2], &offset)) return nullptr;
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return Fail(env, path);
+  const void* mapped = mmap(range.start, range.length, PROT_READ, MAP_SHARED | MAP_FIXED, file, offset);
+  if (mapped == MAP_FAILED) Fail(env, "mmap");
+  close(file);
+  return nullptr;
+}
+
+napi_value Release(napi_env env, napi_callback_info info) {
+  napi_value argument;
+  Range range;
+  if (!Arguments(env, info, 1, &argument) || !GetRange(env, argument, &range)) return nullptr;
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+  if (mmap(range.start, range.length, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) Fail(env, "mmap");
+  return nullptr;
+}
+
+napi_value Close(napi_env env, napi_callback_info info) {
+  napi_value argument;
+  int64_t file = 0;
+  if (!Arguments(env, info, 1, &argument) || !GetNumber(env, argument, &file)) return nullptr;
+  close(static_cast<int>(file));
+  return nullptr;
+}
+
+void Export(napi_env env, napi_value exports, const char* name, napi_callback callback) {
+  napi_value function;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
+  napi_set_named_property(env, exports, name, function);
+}
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  Export(env, exports, "share", Share);
+  Export(env, exports, "mount", Mount);
+  Export(env, exports, "release", Release);
+  Export(env, exports, "close", Close);
+  return exports;
+}

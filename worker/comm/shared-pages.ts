@@ -1,0 +1,86 @@
+/**
+ * Shares the pages of a worker's flat memory with other processes of its host, and puts theirs in the place of its own
+ * (see native/shared-pages.cc). Between such workers a frame says that bytes are there, and carries none of them.
+ */
+import { statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { assert } from '../../src/errors.js';
+import type { SharedMemory } from '../../src/protocol/messages.js';
+import type { FlatMemory } from '../../src/state/memory.js';
+
+/** Every region of a flat memory begins on a page. */
+export const pageBytes = 4096;
+
+interface Addon {
+  share(bytes: Uint8Array): number;
+  mount(bytes: Uint8Array, path: string, offset: number): void;
+  close(file: number): void;
+}
+
+/** Bytes of one segment of a flat memory, from the start of a region. */
+export interface PageRange {
+  readonly segment: number;
+  readonly region: string;
+  /** A multiple of 4,096. */
+  readonly offset: number;
+  /** Rounded up to whole pages. */
+  readonly bytes: number;
+}
+
+export class SharedPages {
+  readonly #addon: Addon;
+
+  private constructor(addon: Addon) {
+    this.#addon = addon;
+  }
+
+  /** @throws Error where the addon was not built for this machine */
+  static load(path: string): SharedPages {
+    return new SharedPages(createRequire(import.meta.url)(path) as Addon);
+  }
+
+  /** Makes a memory that nobody has written to yet one that others can mount. */
+  share(memory: FlatMemory): SharedMemory {
+    const files = memory.share().memories.map(({ buffer }) => {
+      const file = this.#addon.share(new Uint8Array(buffer));
+      return { file, inode: inodeOf(pathOf(process.pid, file)) };
+    });
+    const segments = memory.layout.segments.map((_, segment) => segment);
+    const regions = memory.regions.map((name) => [name, segments.map((one) => memory.address(name, one))] as const);
+    return { pid: process.pid, files, regions: Object.fromEntries(regions) };
+  }
+
+  close({ files }: SharedMemory): void {
+    for (const { file } of files) this.#addon.close(file);
+  }
+
+  /** Whether this process can see a peer's files: it may run as somebody else, or in another container. */
+  sees({ pid, files }: SharedMemory): boolean {
+    try {
+      return files.every(({ file, inode }) => inodeOf(pathOf(pid, file)) === inode);
+    } catch {
+      return false;
+    }
+  }
+
+  /** From now on the pages at `target` are those that `peer` has at `source`. They are for reading only. */
+  mount(memory: FlatMemory, target: PageRange, peer: SharedMemory, source: Pick<PageRange, 'region' | 'offset'>): void {
+    const numBytes = Math.ceil(target.bytes / pageBytes) * pageBytes;
+    const file = peer.files[target.segment]?.file;
+    const from = peer.regions[source.region]?.[target.segment];
+    assert(file !== undefined && from !== undefined, `a peer has no region ${source.region}`);
+    const address = memory.address(target.region, target.segment) + target.offset;
+    const bytes = memory.bytes(target.segment, address, numBytes);
+    this.#addon.mount(bytes, pathOf(peer.pid, file), from + source.offset);
+  }
+}
+
+function pathOf(pid: number, file: number): string {
+  return `/proc/${pid}/fd/${file}`;
+}
+
+/** As text: it may be above 2^53. */
+function inodeOf(path: string): string {
+  const { dev, ino } = statSync(path, { bigint: true });
+  return `${dev}:${ino}`;
+}
