@@ -5,8 +5,10 @@
 import { AllReduce, type AllReduceEffect } from '../../src/collective/all-reduce.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { coveringNodes, type TreeNode } from '../../src/collective/tree.js';
+import { partialPayload, payloadBytes, resultPayload, trainableIn } from '../../src/collective/payload.js';
 import { waiting } from '../../src/collective/waiting.js';
 import type { Generation } from '../../src/protocol/messages.js';
+import { adam, type OptimizerConfig } from '../../src/optimizer/config.js';
 import { planLayout, type Layout } from '../../src/state/layout.js';
 import { planGeneration } from '../../worker/comm/generation-run.js';
 
@@ -27,7 +29,10 @@ export type Work =
   | { readonly type: 'send'; readonly to: number; readonly message: Message; readonly payloadBytes: number }
   /** Additions, of a whole sum or of what a host sends on; `numBytes` is what they write. */
   | { readonly type: 'sum' | 'combine'; readonly bucket: number; readonly chunk: number; readonly numBytes: number }
-  | { readonly type: 'apply'; readonly numBytes: number }
+  /** The optimizer: of the chunk that this worker owns, before its result is sent; or of all, at the commit. */
+  | { readonly type: 'advance' | 'apply'; readonly numBytes: number }
+  /** Of new weights that owners made. */
+  | { readonly type: 'copy'; readonly numBytes: number }
   | { readonly type: 'commit'; readonly step: number };
 
 export interface CollectiveOptions {
@@ -38,12 +43,15 @@ export interface CollectiveOptions {
   readonly bucketBytes: number;
   /** Flat: the plan takes each worker for a host of its own. */
   readonly levels: 'flat' | 'two-level';
+  /** Moments are shared out: the owner of a chunk makes its new weights. @default false */
+  readonly isSharded?: boolean;
 }
 
 /** One generation: each worker holds one slot. */
 export class Collective {
   readonly numWorkers: number;
   readonly layout: Layout;
+  readonly optimizer: OptimizerConfig;
   /** Rank 0's. */
   readonly plan: AllReducePlan;
   readonly #leaves: readonly number[];
@@ -65,6 +73,7 @@ export class Collective {
     this.#generation = { generation: 1, workers };
     this.numWorkers = numWorkers;
     this.layout = flatLayout(numBytes);
+    this.optimizer = adam({ sharded: options.isSharded ?? false });
     this.plan = this.planOf(0);
     const { tree } = this.plan;
     this.#leaves = leavesOf(tree);
@@ -80,7 +89,16 @@ export class Collective {
 
   planOf(rank: number): AllReducePlan {
     const { numWorkers, bucketBytes } = this.#options;
-    return planGeneration({ generation: this.#generation, rank, slots: numWorkers, layout: this.layout, bucketBytes });
+    const { layout } = this;
+    return planGeneration({
+      generation: this.#generation,
+      rank,
+      slots: numWorkers,
+      layout,
+      bucketBytes,
+      wire: 'float32',
+      optimizer: this.optimizer,
+    });
   }
 
   /** Every host does the same as any other, so that one can stand for all. */
@@ -161,15 +179,23 @@ export class Member {
   #worksOf(step: number, effect: AllReduceEffect): Work[] {
     switch (effect.type) {
       case 'send-partial':
-        return sends({ ...place(effect), type: 'partial', step, node: effect.node.id }, effect);
+        return this.#sends(effect, 'partial', step, effect.node.id);
       case 'send-result':
-        return sends({ ...place(effect), type: 'result', step, node: 0 }, effect);
+        return this.#sends(effect, 'result', step, 0);
       case 'sum':
+        return [this.#sum('sum', effect), ...this.#advance(effect)];
       case 'combine':
-        return [this.#sum(effect.type, effect)];
+        return [this.#sum('combine', effect)];
       case 'commit':
         return [...this.#update(), effect];
     }
+  }
+
+  #sends({ bucket, chunk, to }: Sending, type: Message['type'], step: number, node: number): Work[] {
+    const message: Message = { type, step, bucket: bucket.index, chunk: chunk.index, node };
+    const payload =
+      type === 'partial' ? partialPayload(this.#plan, bucket, chunk, node) : resultPayload(this.#plan, bucket, chunk);
+    return to.map((rank) => ({ type: 'send', to: rank, message, payloadBytes: payloadBytes(payload) }));
   }
 
   /** One addition less than there are partials for each that comes out. */
@@ -181,14 +207,19 @@ export class Member {
     return { type, bucket: bucket.index, chunk: chunk.index, numBytes };
   }
 
-  /** The optimizer, and before it the sums of what was exchanged. */
+  #advance({ bucket, chunk }: Place): Work[] {
+    if (!this.#plan.isSharded) return [];
+    return [{ type: 'advance', numBytes: trainableIn(bucket, chunk) * floatBytes }];
+  }
+
+  /** The optimizer, and before it the sums of what was exchanged. New weights that owners made are only copied. */
   #update(): Work[] {
     const { buckets } = this.#plan;
     const sums = buckets.flatMap((bucket) =>
       bucket.chunks.filter(({ owner }) => owner === null).map((chunk) => this.#sum('sum', { bucket, chunk })),
     );
     const elements = buckets.reduce((sum, { trainableElements }) => sum + trainableElements, 0);
-    return [...sums, { type: 'apply', numBytes: elements * floatBytes }];
+    return [...sums, { type: this.#plan.isSharded ? 'copy' : 'apply', numBytes: elements * floatBytes }];
   }
 }
 
@@ -197,12 +228,8 @@ interface Place {
   readonly chunk: Chunk;
 }
 
-function place({ bucket, chunk }: Place): { bucket: number; chunk: number } {
-  return { bucket: bucket.index, chunk: chunk.index };
-}
-
-function sends(message: Message, { to, chunk }: Place & { readonly to: readonly number[] }): Work[] {
-  return to.map((rank) => ({ type: 'send', to: rank, message, payloadBytes: chunk.elements * floatBytes }));
+interface Sending extends Place {
+  readonly to: readonly number[];
 }
 
 function leavesOf({ id, children }: TreeNode): number[] {

@@ -7,7 +7,10 @@ import type { Network } from './network.js';
 import { frameOverheadBytes } from './simulation.js';
 
 export interface Payload {
-  readonly levels: 'flat' | 'two-level';
+  /** Batched: two levels, where a worker sends a host's other worker all chunks of its place in one frame. Not built. */
+  readonly levels: 'flat' | 'two-level' | 'batched';
+  /** The owner of a chunk makes its new weights. @default false */
+  readonly isSharded?: boolean;
   readonly numWorkers: number;
   readonly numBytes: number;
   readonly bucketBytes: number;
@@ -18,7 +21,7 @@ export interface Prediction {
   readonly cardSeconds: number;
   readonly threadSeconds: number;
   readonly busSeconds: number;
-  /** Of the optimizer, and of sums that everyone makes for itself: after all else. */
+  /** Of the optimizer or of copying new weights, and of sums that everyone makes for itself: after all else. */
   readonly updateSeconds: number;
   /** Each card, in each direction, without headers. */
   readonly cardBytes: number;
@@ -56,14 +59,14 @@ function bucketSizes({ numBytes, bucketBytes }: Payload): number[] {
   return Array.from({ length: numBuckets }, (_, i) => Math.min(bucketBytes, numBytes - i * bucketBytes));
 }
 
-function trafficOf({ workersPerHost }: Network, { numWorkers, levels }: Payload, numBytes: number): Traffic {
+function trafficOf({ workersPerHost }: Network, { numWorkers, levels, isSharded }: Payload, numBytes: number): Traffic {
   const numOnHost = Math.min(workersPerHost, numWorkers);
   const numPeers = numWorkers - 1;
   const local = numOnHost - 1;
   const remote = numPeers - local;
   const chunk = numBytes / numWorkers;
   // Exchanged where that sends few bytes more than the direct route: everyone sends everyone all, once.
-  if (numPeers * numBytes - 2 * numPeers * chunk <= defaultHopBytes) {
+  if (isSharded !== true && numPeers * numBytes - 2 * numPeers * chunk <= defaultHopBytes) {
     return { ...frames(local, remote, numBytes), bytesSummed: 0, bytesSummedAtEnd: numPeers * numBytes, hops: 1 };
   }
   const sums = { bytesSummed: numPeers * chunk, bytesSummedAtEnd: 0 };
@@ -73,7 +76,9 @@ function trafficOf({ workersPerHost }: Network, { numWorkers, levels }: Payload,
   }
   // Two levels: inside the host all chunks but those of one's own place in it, across hosts those of that place.
   const numHosts = numWorkers / numOnHost;
-  return { ...frames(2 * (numWorkers - numHosts), 2 * (numHosts - 1), chunk), ...sums, hops: 4 };
+  const inside = numWorkers - numHosts;
+  const traffic = { ...frames(2 * inside, 2 * (numHosts - 1), chunk), ...sums, hops: 4 };
+  return levels === 'batched' ? { ...traffic, framesLocal: 2 * local } : traffic;
 }
 
 function frames(
@@ -101,7 +106,7 @@ function add(a: Traffic, b: Traffic): Traffic {
   };
 }
 
-function timeOf(network: Network, { numWorkers, numBytes }: Payload, traffic: Traffic): Prediction {
+function timeOf(network: Network, { numWorkers, numBytes, isSharded }: Payload, traffic: Traffic): Prediction {
   const { workersPerHost, coresPerHost, costs } = network;
   const { framesLocal, framesRemote, bytesLocal, bytesRemote, hops } = traffic;
   const onHost = Math.min(workersPerHost, numWorkers);
@@ -111,13 +116,17 @@ function timeOf(network: Network, { numWorkers, numBytes }: Payload, traffic: Tr
   const wire = (frames: number, bytes: number): number => onHost * (bytes + frames * frameOverheadBytes);
   const cardSeconds = wire(framesRemote, bytesRemote) / network.cardBytesPerSecond;
   const busSeconds = wire(framesLocal, copiedLocal) / network.busBytesPerSecond;
+  const applySeconds = numBytes * costs.applyByteSeconds;
   const threadSeconds =
     threadsPerCore *
     (2 * numFrames * costs.frameSeconds +
       2 * (copiedLocal + bytesRemote) * costs.byteSeconds +
-      traffic.bytesSummed * costs.sumByteSeconds);
+      traffic.bytesSummed * costs.sumByteSeconds +
+      (isSharded === true ? applySeconds / numWorkers : 0));
   const updateSeconds =
-    threadsPerCore * (traffic.bytesSummedAtEnd * costs.sumByteSeconds + numBytes * costs.applyByteSeconds);
+    threadsPerCore *
+    (traffic.bytesSummedAtEnd * costs.sumByteSeconds +
+      (isSharded === true ? numBytes * costs.sumByteSeconds : applySeconds));
   const latency = framesRemote > 0 ? network.latencySeconds : network.localLatencySeconds;
   const hidden = Math.max(0, numFrames / hops - 1) * costs.frameSeconds;
   const waitedSeconds = hops * (latency > hidden ? latency - hidden + costs.wakeSeconds : 0);

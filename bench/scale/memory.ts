@@ -1,5 +1,4 @@
 /** What one worker keeps in memory for the flat state, by what it is for, as the real region plan has it. */
-import { adam } from '../../src/optimizer/config.js';
 import { planRegions } from '../../worker/comm/regions.js';
 import type { Collective } from './collective.js';
 
@@ -16,8 +15,8 @@ export interface MemoryUse {
 const floatBytes = 4;
 
 /** Bytes of rank 0, with Adam. */
-export function memoryOf({ layout, plan }: Collective): MemoryUse {
-  const regions = planRegions({ layout, plan, optimizer: adam() });
+export function memoryOf({ layout, plan, optimizer }: Collective): MemoryUse {
+  const regions = planRegions({ layout, plan, optimizer });
   const use = { parameters: 0, moments: 0, gradients: 0, inboxes: 0, other: 0, total: 0 };
   for (const { name, elements } of regions) {
     const bytes = elements.reduce((sum, count) => sum + count, 0) * floatBytes;

@@ -32,7 +32,7 @@ export interface ThreadCosts {
   readonly frameSeconds: number;
   /** Each byte that it sends, and each that it receives: the kernel's copy, the checksum, the copy into place. */
   readonly byteSeconds: number;
-  /** Each byte of the result of adding two partials. */
+  /** Each byte of the result of adding two partials; likewise of copying new weights. */
   readonly sumByteSeconds: number;
   /** Each byte of parameters that the optimizer updates. */
   readonly applyByteSeconds: number;
@@ -47,7 +47,7 @@ const cardBytesPerSecond = 12.5e9 * packetShare;
 /** The kernels' rates are measured: 64 MiB added in 3.3 ms, Adam over 64 MiB in 20.5 ms, on one core. */
 export const defaultCosts: ThreadCosts = {
   wakeSeconds: 30e-6,
-  frameSeconds: 10e-6,
+  frameSeconds: 5e-6,
   byteSeconds: 0.25e-9,
   sumByteSeconds: 3.3e-3 / 2 ** 26,
   applyByteSeconds: 20.5e-3 / 2 ** 26,

@@ -3,15 +3,18 @@ import { formatSize } from '../../bin/byte-size.js';
 import { assert } from '../../src/errors.js';
 import type { Calibration, Comparison } from './calibration.js';
 import type { Network } from './network.js';
-import type { Point } from './sweep.js';
+import type { Change, Point } from './sweep.js';
 
 /** All that the page shows. */
 export interface Results {
   readonly network: Network;
   readonly calibration: Calibration | null;
   readonly points: readonly Point[];
+  /** With cards of 10 Gbit/s. */
+  readonly slowCard: readonly Point[];
   /** Larger buckets, and ten thousand workers. */
-  readonly larger: readonly Point[];
+  readonly further: readonly Point[];
+  readonly changes: readonly Change[];
   readonly stragglers: readonly Stragglers[];
 }
 
@@ -24,8 +27,9 @@ export interface Stragglers {
 }
 
 const pointHeading = [
-  'workers',
   'gradients',
+  'workers',
+  'way',
   'bucket',
   'time',
   'formula',
@@ -33,14 +37,14 @@ const pointHeading = [
   'card busy',
   'thread busy',
   'frames',
-  'chunk',
-  'memory',
+  'chunk, bytes',
 ];
 
 export function pointTable(points: readonly Point[]): string {
   const rows = points.map((point) => [
-    count(point.workers),
     formatSize(point.bytes),
+    count(point.workers),
+    point.way,
     formatSize(point.bucketBytes),
     time(point.seconds),
     time(point.formulaSeconds),
@@ -49,7 +53,6 @@ export function pointTable(points: readonly Point[]): string {
     percent(point.threadBusy),
     count(point.frames),
     count(Math.round(point.chunkBytes)),
-    megabytes(point.memory.total),
   ]);
   return table(pointHeading, rows);
 }
@@ -72,11 +75,31 @@ export function renderPage(page: string, results: Results): string {
   const parts = {
     network: networkTable(results.network),
     calibration: results.calibration ? calibrationTable(results.calibration) : 'Not measured yet.',
-    points: pointTable(results.points),
-    larger: pointTable(results.larger),
+    points: pointTable(shown(results.points)),
+    'slow-card': pointTable(shown(results.slowCard)),
+    memory: memoryTable(shown(results.points).filter(({ way }) => way !== 'mapped')),
+    further: pointTable(results.further),
+    changes: changeTable(results.changes),
     stragglers: stragglerTable(results.stragglers),
   };
   return Object.entries(parts).reduce((text, [name, part]) => replacePart(text, name, part), page);
+}
+
+/** Of the middle size, some numbers of workers. */
+function shown(points: readonly Point[]): Point[] {
+  const sizes = [...new Set(points.map(({ bytes }) => bytes))];
+  const middle = sizes[Math.floor(sizes.length / 2)];
+  return points.filter(({ bytes, workers }) => bytes === middle && [8, 64, 256, 1024].includes(workers));
+}
+
+function memoryTable(points: readonly Point[]): string {
+  const rows = points.map(({ workers, way, memory }) => [
+    count(workers),
+    way,
+    ...[memory.parameters, memory.moments, memory.gradients, memory.inboxes, memory.other, memory.total].map(megabytes),
+  ]);
+  const heading = ['workers', 'way', 'parameters', 'moments', 'gradients', 'from and for peers', 'other', 'all'];
+  return table(heading, rows);
 }
 
 function replacePart(page: string, name: string, part: string): string {
@@ -100,13 +123,25 @@ function networkTable(network: Network): string {
       ['latency between hosts, one way', time(network.latencySeconds), '`--latency`'],
       ['latency inside a host', time(network.localLatencySeconds), ''],
       ['copying through sockets, all workers of a host together', gigabytes(network.busBytesPerSecond), ''],
-      ['payload inside a host', network.localPayload, '`--local-payload`'],
+      ['comm thread, waking up', time(costs.wakeSeconds), '`--measured`'],
       ['comm thread, each frame sent or received', time(costs.frameSeconds), '`--measured`'],
       ['comm thread, each byte sent or received', gigabytes(1 / costs.byteSeconds), '`--measured`'],
       ['adding partials', gigabytes(1 / costs.sumByteSeconds), ''],
       ['Adam', gigabytes(1 / costs.applyByteSeconds), ''],
     ],
   );
+}
+
+function changeTable(changes: readonly Change[]): string {
+  const rows = changes.map(({ workers, bucketBytes, levels, localPayload, seconds, frames }) => [
+    count(workers),
+    formatSize(bucketBytes),
+    levels,
+    localPayload,
+    time(seconds),
+    count(frames),
+  ]);
+  return table(['workers', 'bucket', 'frames inside a host', 'bytes inside a host', 'time', 'frames'], rows);
 }
 
 function stragglerTable(stragglers: readonly Stragglers[]): string {

@@ -285,7 +285,7 @@ class Simulation {
 
   /** How long a job takes, what comes before it included; what it sends leaves meanwhile. */
   #perform(worker: Worker, job: Job, secondsBefore: number): number {
-    const { observer, network } = this.#options;
+    const { observer } = this.#options;
     let seconds = secondsBefore + (job.stage === 'arrives' ? this.#frameSeconds(job.copiedBytes) : 0);
     for (const work of this.#worksOf(worker, job)) {
       observer?.onWork?.(worker.rank, worker.numSteps, work);
@@ -293,10 +293,8 @@ class Simulation {
         const flight = this.#flight(worker, { ...work, from: worker.rank });
         seconds += this.#frameSeconds(flight.copiedBytes);
         this.#schedule(flight, 'leaves', this.#now + seconds);
-      } else if (work.type === 'sum' || work.type === 'combine')
-        seconds += work.numBytes * network.costs.sumByteSeconds;
-      else if (work.type === 'apply') seconds += work.numBytes * network.costs.applyByteSeconds;
-      else this.#commit(worker, this.#now + seconds);
+      } else if (work.type === 'commit') this.#commit(worker, this.#now + seconds);
+      else seconds += work.numBytes * this.#byteSecondsOf(work.type);
     }
     return seconds;
   }
@@ -424,6 +422,11 @@ class Simulation {
       payloadBytesSent: worker.payloadBytesSent / numSteps,
       threadBusy: worker.busySeconds / this.#lastCommit,
     };
+  }
+
+  #byteSecondsOf(type: Exclude<Work['type'], 'send' | 'commit'>): number {
+    const { applyByteSeconds, sumByteSeconds } = this.#options.network.costs;
+    return type === 'apply' || type === 'advance' ? applyByteSeconds : sumByteSeconds;
   }
 
   #frameSeconds(numBytes: number): number {

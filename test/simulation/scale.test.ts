@@ -23,18 +23,19 @@ interface Case {
   readonly numBytes?: number;
   readonly bucketBytes?: number;
   readonly levels?: 'flat' | 'two-level';
+  readonly isSharded?: boolean;
   readonly network?: Partial<Network>;
 }
 
 function run(
-  { numWorkers, numBytes = MiB, bucketBytes = 4 * MiB, levels = 'two-level', network }: Case,
+  { numWorkers, numBytes = MiB, bucketBytes = 4 * MiB, levels = 'two-level', isSharded = false, network }: Case,
   options: Partial<SimulationOptions> = {},
 ) {
   const whole = { ...defaultNetwork, ...network };
   const { workersPerHost } = whole;
-  const collective = new Collective({ numWorkers, workersPerHost, numBytes, bucketBytes, levels });
+  const collective = new Collective({ numWorkers, workersPerHost, numBytes, bucketBytes, levels, isSharded });
   const result = simulate({ collective, network: whole, ...options });
-  const predicted = predict(whole, { numWorkers, numBytes, bucketBytes, levels });
+  const predicted = predict(whole, { numWorkers, numBytes, bucketBytes, levels, isSharded });
   return { result, predicted, collective };
 }
 
@@ -93,7 +94,7 @@ class Ledger implements Observer {
       expect(own).toEqual(wanted);
       (work.type === 'sum' ? this.#sums : this.#combined).add(here);
     }
-    if (work.type === 'apply') {
+    if (work.type === 'apply' || work.type === 'copy') {
       const chunks = this.#collective.plan.buckets.flatMap((bucket) =>
         bucket.chunks.map((chunk) => `${rank} ${step} ${bucket.index} ${chunk.index}`),
       );
@@ -116,6 +117,7 @@ describe('a simulated all-reduce', () => {
     ['that exchange the last bucket', { numWorkers: 6, numBytes: 2 * MiB + 4096, bucketBytes: MiB }],
     ['of chunks of several sizes, some empty', { numWorkers: 13, numBytes: 64 * 101, bucketBytes: 64 * 30 }],
     ['over two levels whose hosts are several nodes of the tree', { numWorkers: 24, bucketBytes: MiB / 2 }],
+    ['that share out the moments', { numWorkers: 16, numBytes: MiB / 8, isSharded: true }],
     ['on hosts with fewer cores than workers', { numWorkers: 24, numBytes: MiB, network: { coresPerHost: 3 } }],
     ['with no latency', { numWorkers: 9, network: { latencySeconds: 0, localLatencySeconds: 0, costs: free } }],
   ])('sums every partial exactly once, in workers %s, step after step', (_, workers) => {
@@ -189,11 +191,15 @@ describe('a simulated all-reduce', () => {
     [32, 'flat'],
     [32, 'two-level'],
     [128, 'two-level'],
-  ] as const)('is near the formula where the threads are the limit: %i workers, %s', (numWorkers, levels) => {
-    const { result, predicted } = run({ levels, numWorkers, numBytes: 16 * MiB });
-    expect(predicted.threadSeconds).toBeGreaterThan(predicted.cardSeconds);
-    expect(Math.abs(result.stepSeconds / predicted.seconds - 1)).toBeLessThan(0.05);
-  });
+    [32, 'two-level', true],
+  ] as const)(
+    'is near the formula where the threads are the limit: %i workers, %s',
+    (...[numWorkers, levels, isSharded = false]) => {
+      const { result, predicted } = run({ levels, isSharded, numWorkers, numBytes: 16 * MiB });
+      expect(predicted.threadSeconds).toBeGreaterThan(predicted.cardSeconds);
+      expect(Math.abs(result.stepSeconds / predicted.seconds - 1)).toBeLessThan(0.05);
+    },
+  );
 
   it('is no faster with more workers, more bytes, more latency, a slower card or fewer cores', () => {
     const seconds = (changes: Partial<Case>): number => run({ numWorkers: 16, ...changes }).result.stepSeconds;
@@ -260,6 +266,13 @@ describe('the memory of a worker', () => {
       });
     }
     expect((memory[1]?.total ?? 0) / (memory[0]?.total ?? 1)).toBeLessThan(1.1);
+  });
+});
+
+describe('the memory of a worker whose moments are shared out', () => {
+  it('has its share of them', () => {
+    const { collective } = run({ numWorkers: 16, numBytes: 16 * MiB, isSharded: true });
+    expect(memoryOf(collective).moments).toBe(2 * MiB);
   });
 });
 
