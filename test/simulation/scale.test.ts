@@ -177,12 +177,12 @@ describe('a simulated all-reduce', () => {
   // By hand, frames of 10 µs after 5 µs to wake: sent at 15 (and 25), there at 115 (and 125), where the thread wakes and
   // has taken them in at 130 (and 140). The second hop begins with the thread awake.
   it.each([
-    [2, 130e-6],
-    [3, 275e-6],
-  ])('takes one hop with two workers and two with more: %i workers', (numWorkers, seconds) => {
+    [2, 64 * 1024, 130e-6],
+    [3, 3 * MiB, 275e-6],
+  ])('takes one hop with few bytes and two with many: %i workers, %i bytes', (numWorkers, numBytes, seconds) => {
     const costs = { ...free, frameSeconds: 10e-6, wakeSeconds: 5e-6 };
     const network = { workersPerHost: 1, latencySeconds: 100e-6, cardBytesPerSecond: endless, costs };
-    expect(run({ numWorkers, numBytes: 3 * MiB, network }).result.stepSeconds).toBeCloseTo(seconds, 9);
+    expect(run({ numWorkers, numBytes, network }).result.stepSeconds).toBeCloseTo(seconds, 9);
   });
 
   it.each([
