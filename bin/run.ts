@@ -203,7 +203,7 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
     wire: checkpoint.job['wire'] ?? 'float32', // older checkpoints do not say it
     optimizer: unsharded(checkpoint.optimizer),
   };
-  const is = plainJob(now);
+  const is: Readonly<Record<string, unknown>> = { ...plainJob(now), optimizer: unsharded(now.optimizer) };
   const keys = [
     'seed',
     'slots',

@@ -100,13 +100,14 @@ describe('the package', () => {
       'dist/index.d.ts',
       'dist/worker/comm/comm-thread.js',
       'dist/worker/compute/engine/native/addon.cc',
+      'dist/worker/comm/native/shared-pages.cc',
     ];
     expect(paths).toEqual(expect.arrayContaining([...needed, 'package.json', 'LICENSE', 'README.md']));
   });
 
   test('holds nothing but what is built and what people read', () => {
     const known =
-      /^(dist\/(bin|coordinator|src|transport|worker)\/.*\.(js|d\.ts)|dist\/worker\/compute\/engine\/native\/\w+\.(cc|h)|dist\/index\.(js|d\.ts)|[A-Z]+(\.md)?|package\.json)$/;
+      /^(dist\/(bin|coordinator|src|transport|worker)\/.*\.(js|d\.ts)|dist\/worker\/(comm|compute\/engine)\/native\/[\w-]+\.(cc|h)|dist\/index\.(js|d\.ts)|[A-Z]+(\.md)?|package\.json)$/;
     expect(packed.files.map(({ path }) => path).filter((path) => !known.test(path))).toEqual([]);
   });
 

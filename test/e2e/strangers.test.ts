@@ -63,7 +63,7 @@ test('strangers at the coordinator and at a worker change nothing', async () => 
   // A worker lets peers wait until it has a generation; these are there first. One is b, had it not the wrong generation.
   const atWorker = new Stranger(address);
   const { runId } = await readRunFile(folder.at('run'));
-  const otherGeneration = { type: 'peer-hello', runId, generation: 99, rank: 0, workerId: 'b' };
+  const otherGeneration = { type: 'peer-hello', runId, generation: 99, rank: 0, workerId: 'b', memory: null };
   const intruders = [
     atWorker.entersAndSays(token, otherGeneration),
     atWorker.entersAndSays(token, { type: 'peer-hello', generation: 'one' }),

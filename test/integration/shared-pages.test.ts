@@ -52,9 +52,9 @@ it('a kernel reads what another process of this host has written', async () => {
     memory.view('second', 0).fill(3);
     process.stdout.write(JSON.stringify(shared) + '\\n');
     process.stdin.resume();`;
-  const peer = execa('node', ['--input-type=module', '-e', script, path ?? '']);
-  const { value } = await peer[Symbol.asyncIterator]().next();
-  const shared = JSON.parse(String(value)) as ReturnType<SharedPages['share']>;
+  const peer = execa('node', ['--input-type=module', '-e', script, path]);
+  const first = (await peer[Symbol.asyncIterator]().next()) as IteratorResult<string, undefined>; // a line of stdout
+  const shared = JSON.parse(first.value ?? '') as ReturnType<SharedPages['share']>; // what the script writes
   expect(pages.sees(shared)).toBe(true);
   pages.mount(memory, { segment: 0, region: 'first', offset: 0, bytes: 20_000 }, shared, {
     region: 'second',
