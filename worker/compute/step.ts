@@ -12,6 +12,8 @@ import { sizeOf, type ParameterSpec } from '../../src/state/parameter.js';
 import { atLeastTwoDimensions, checkBatch, checkLabels, inputTensor, labelTensor } from './batch.js';
 import { asItIs, contribute, type Contribution } from './contribution.js';
 import type { Tfjs } from './engine/tfjs.js';
+import { collectGarbage } from './garbage.js';
+import { copyValues } from './initial-values.js';
 import { makeModel } from './model.js';
 import { Objective } from './objective.js';
 import type { PassObserver } from './pass.js';
@@ -103,7 +105,7 @@ export class TrainingStep {
     checkBatch(sample);
     const model = await makeModel(job.model, options);
     try {
-      const initialValues = model.variables.map((variable) => variable.dataSync<'float32'>().slice());
+      const initialValues = copyValues(model.parameters, model.variables);
       const firstPass = passForward(model, options);
       const { outputShape } = firstPass;
       const labelShape = atLeastTwoDimensions(sample.y.shape);
@@ -117,10 +119,10 @@ export class TrainingStep {
     }
   }
 
-  /** Copies of the values that the model was made with, in the order of `parameters`. For use before `bindWeights`. */
-  initialValues(): Float32Array[] {
+  /** The values that the model was made with, in the order of `parameters`, to be read. For use before `bindWeights`. */
+  initialValues(): readonly Float32Array[] {
     assert(!this.#bound, 'The initial values were asked for after the weights were bound');
-    return this.#weights.map((values) => values.slice());
+    return this.#weights;
   }
 
   /** Takes the weights from these views from now on: one per parameter, in the order of `parameters`. */
@@ -132,6 +134,11 @@ export class TrainingStep {
     );
     this.#weights = views;
     this.#bound = true;
+    // The model's own copy goes now, and not with the next eager pass: a run that is compiled may have none.
+    this.#tf.tidy(() => {
+      assignVariables(this.#tf, this.#model, views);
+    });
+    collectGarbage();
   }
 
   /** The views that weights are taken from now. */

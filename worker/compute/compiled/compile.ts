@@ -9,6 +9,7 @@ import type { Tfjs } from '../engine/tfjs.js';
 import { nodeBackend } from '../node-backend.js';
 import type { Measurements, SlotOutputs, SlotStep, StepKey } from '../step.js';
 import { asItIs } from '../contribution.js';
+import { collectGarbage } from '../garbage.js';
 import type { NativeAddon } from '../engine/native-addon.js';
 import { CompiledGraph } from './compiled-graph.js';
 import { firstDifference } from './record.js';
@@ -80,13 +81,14 @@ function shiftRows({ data, shape }: Column): Column {
 
 /** The graph has the eager step's bits on both batches; otherwise, in words, where it has not. */
 function check(graph: StepGraph, { step, batch, key }: CompileOptions): string | null {
+  const [expected, found] = [makeOutputs(step), makeOutputs(step)]; // for both batches: each is as large as the model
   for (const [rows, itsKey] of [
     [batch, key],
     [otherRows(batch), otherKey(key)],
   ] as const) {
-    const [expected, found] = [makeOutputs(step), makeOutputs(step)];
     const eager = step.gradient(rows, itsKey, expected);
     const compiled = graph.run(feedOf(step, rows, itsKey), found, asItIs);
+    collectGarbage(); // the eager step's gradients, which were read into fresh memory
     const difference = outputDifference(step, { ...eager, ...expected }, { ...compiled, ...found });
     if (difference !== null) return difference;
   }

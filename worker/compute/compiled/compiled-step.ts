@@ -87,7 +87,7 @@ export class CompiledStep implements SlotStep {
     return this.#eager.numTensors;
   }
 
-  initialValues(): Float32Array[] {
+  initialValues(): readonly Float32Array[] {
     return this.#eager.initialValues();
   }
 
