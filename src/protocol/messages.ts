@@ -104,7 +104,10 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
     type: z.literal('heartbeat'),
     step: count,
     waiting: text.nullable(),
-    /** Its own gradients of this step are not all there yet. */
+    /**
+     * It is in the gradients of the step after those committed, which are not all there yet. False while it evaluates,
+     * writes a checkpoint, fetches state, or waits for others: only what should end soon is held to the step's time.
+     */
     computing: z.boolean(),
   }),
   z.strictObject({
@@ -115,7 +118,11 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   z.strictObject({ type: z.literal('evaluated'), step: count, slots: z.array(slotEvaluationSchema) }),
   z.strictObject({ type: z.literal('checkpointed'), step: count, path: text }),
+  /** Said again in each generation, when its `drain` comes: what was said in an older one is forgotten. */
   z.strictObject({ type: z.literal('draining'), step: count }),
+  /** It ends by wish, and its slots go to others. Answered by `goodbye`. */
+  z.strictObject({ type: z.literal('leaving'), step: count }),
+  /** Said again after the `start` of each generation that begins at the last step. */
   z.strictObject({ type: z.literal('finished'), step: count, weightsSha256: text }),
   z.strictObject({ type: z.literal('failed'), failure: failureSchema }),
   z.strictObject({
