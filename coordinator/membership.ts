@@ -267,7 +267,7 @@ function onLeaving(
   const member = state.members.get(workerId);
   if (!member) return still(state);
   return andThen({ state, effects: [{ type: 'dismiss', workerId }] }, (next) =>
-    lose(config, next, member, { kind: 'left', why: 'it left by wish', detectedMs: 0 }),
+    lose(config, next, member, { kind: 'left', why: 'by wish', detectedMs: 0 }),
   );
 }
 
