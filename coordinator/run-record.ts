@@ -79,8 +79,9 @@ export class RunRecord {
     return this.#last?.step ?? this.shape.firstStep;
   }
 
+  /** Training goes on; what counts is when it did first. */
   start(nowMs: number): void {
-    this.#startedMs = nowMs;
+    this.#startedMs ??= nowMs;
   }
 
   get recoveries(): readonly Recovery[] {
