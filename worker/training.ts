@@ -6,15 +6,14 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { Bucket } from '../src/collective/buckets.js';
-import { plainJob } from '../src/job/plain-job.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker, RosterEntry } from '../src/protocol/messages.js';
 import { weightsDigest } from '../src/state/digest.js';
 import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
-import { lockstepVersion } from '../src/version.js';
 import type { Brake } from './brake.js';
-import { checkpointPath, pruneCheckpoints } from './checkpoint/checkpoint-folder.js';
-import { writeCheckpoint } from './checkpoint/checkpoint-writer.js';
+import { checkpointFacts } from './checkpoint-facts.js';
+import { startAsideWriter } from './checkpoint/aside-writer.js';
+import { Checkpoints, type CheckpointsOptions } from './checkpoint/checkpoints.js';
 import type { Sharding } from './checkpoint/tensors.js';
 import type { CommTimes } from './comm/comm-times.js';
 import type { StepWords } from './comm/step-words.js';
@@ -52,18 +51,18 @@ export class Training {
   readonly #gradients: Gradients;
   readonly #progress: ProgressReport;
   readonly #times: StepTimes;
+  readonly #checkpoints: Checkpoints | null;
   /** Steps committed. */
   #numSteps: number;
-  #checkpointed: number;
 
   constructor(options: TrainingOptions) {
     const { prepared, memory, self, words } = options;
     const { step, schedule, data, loaded, firstStep } = prepared;
     this.#options = options;
     this.#numSteps = firstStep;
-    this.#checkpointed = firstStep;
     this.#times = new StepTimes(options.times);
     this.#progress = new ProgressReport(self.rank === 0 ? options.send : () => undefined, this.#times);
+    this.#checkpoints = this.#makeCheckpoints();
     this.#gradients = new Gradients({
       step,
       memory,
@@ -83,11 +82,23 @@ export class Training {
     while (this.#numSteps < schedule.totalSteps && (await brake.mayBegin(this.#numSteps))) {
       await this.#step(this.#numSteps);
       if (schedule.endsEpoch(this.#numSteps)) await this.#evaluate();
-      if (schedule.wantsCheckpoint(this.#numSteps)) await this.#checkpoint();
+      if (this.#wantsCheckpoint()) await this.#checkpoint('take');
     }
-    if (this.#checkpointed < this.#numSteps) await this.#checkpoint();
+    await this.#checkpoint('finish');
     this.#progress.flush();
     this.#options.send({ type: 'finished', step: this.#numSteps, weightsSha256: this.#weightsSha256() });
+  }
+
+  /** A checkpoint in flight is finished. */
+  async close(): Promise<void> {
+    await this.#checkpoints?.close();
+  }
+
+  /** That of the last step follows it. */
+  #wantsCheckpoint(): boolean {
+    const { schedule } = this.#options.prepared;
+    if (this.#numSteps === schedule.totalSteps) return false;
+    return schedule.wantsCheckpoint(this.#numSteps) || this.#checkpoints?.isDue === true;
   }
 
   async #step(step: number): Promise<void> {
@@ -136,41 +147,36 @@ export class Training {
     send({ type: 'evaluated', step: this.#numSteps, slots });
   }
 
-  /** Rank 0 writes; the others meet it again in the next step. */
-  async #checkpoint(): Promise<void> {
-    this.#checkpointed = this.#numSteps;
-    const { prepared, self, memory, sharding, send, log } = this.#options;
-    if (self.rank !== 0) return;
-    const { plan, loaded, engine, schedule, data } = prepared;
-    const { job } = loaded;
-    const folder = join(plan.runDir, 'checkpoints');
-    const path = checkpointPath(folder, this.#numSteps);
-    await writeCheckpoint({
-      path,
+  async #checkpoint(how: 'take' | 'finish'): Promise<void> {
+    const { prepared, inbox } = this.#options;
+    const checkpoints = this.#checkpoints;
+    if (checkpoints) await inbox.unlessFailed(checkpoints[how](checkpointFacts(prepared, this.#numSteps)));
+  }
+
+  /** Rank 0 writes them, and decides alone when: the others wait for its partials. */
+  #makeCheckpoints(): Checkpoints | null {
+    const { prepared, self, memory, sharding, send, inbox, log } = this.#options;
+    const { plan, loaded, firstStep } = prepared;
+    if (self.rank !== 0) return null;
+    const options: CheckpointsOptions = {
+      folder: join(plan.runDir, 'checkpoints'),
+      keep: loaded.job.checkpointsKept,
       memory,
       sharding,
-      facts: {
-        runId: plan.runId,
-        step: this.#numSteps,
-        position: schedule.sampler.position(this.#numSteps),
-        sampler: {
-          rows: data.train.length,
-          batchSize: job.batchSize,
-          slots: plan.slots,
-          seed: job.seed,
-          shuffle: job.shuffle,
-          lastBatch: job.lastBatch,
-        },
-        job: { ...plainJob(job), slots: plan.slots, threads: plan.threads },
-        optimizer: job.optimizer,
-        engine: engine.description,
-        lockstepVersion,
+      everySeconds: loaded.job.checkpointEverySeconds ?? null,
+      startWriter: startAsideWriter,
+      now: () => performance.now(),
+      availableBytes: () => process.availableMemory(),
+      onWritten: (step, path) => {
+        this.#progress.flush();
+        send({ type: 'checkpointed', step, path });
+      },
+      onFailure: (error) => {
+        inbox.fail(error);
       },
       log,
-    });
-    await pruneCheckpoints(folder, { keep: job.checkpointsKept, step: this.#numSteps });
-    this.#progress.flush();
-    send({ type: 'checkpointed', step: this.#numSteps, path });
+    };
+    return new Checkpoints(options, firstStep);
   }
 
   #weightsSha256(): string {

@@ -47,6 +47,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const inbox = new Inbox();
   let connected: (waker: number) => void = () => undefined;
   let brake: Brake | null = null;
+  let training: Training | null = null;
   const send = (message: FromWorker): void => {
     link.send(message);
   };
@@ -74,7 +75,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const generation = await inbox.next('generation');
     const allConnected = new Promise<number>((done) => (connected = done));
     brake = new Brake({ inbox, send, step: prepared.firstStep });
-    const training = await enterGeneration({ prepared, generation, options, link, inbox, brake, send, allConnected });
+    training = await enterGeneration({ prepared, generation, options, link, inbox, brake, send, allConnected });
     await training.run();
     await inbox.next('goodbye');
     prepared.step.dispose();
@@ -85,6 +86,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     }
     throw error;
   } finally {
+    await training?.close();
     await link.close();
   }
 }

@@ -59,6 +59,7 @@ export const jobSchema = z.strictObject({
   wire: z.enum(wireFormats).default('float32'),
   initialWeights: z.string().min(1).optional(),
   checkpointEverySteps: z.int().positive().optional(),
+  checkpointEverySeconds: z.number().positive().optional(),
   checkpointsKept: z.int().positive().default(3),
 });
 
@@ -113,6 +114,8 @@ export interface JobDefinition {
   readonly initialWeights?: string;
   /** Checkpoints inside an epoch too. @default only at each epoch's end */
   readonly checkpointEverySteps?: number;
+  /** A checkpoint when so many seconds have passed since the last one. @default as steps and epochs have it */
+  readonly checkpointEverySeconds?: number;
   /** Older checkpoints are deleted. @default 3 */
   readonly checkpointsKept?: number;
 }
