@@ -1,4 +1,7 @@
-/** Workers as child processes of this one, one for each GPU where there are GPUs. */
+/**
+ * Workers as child processes of this one, one for each GPU where there are GPUs. Each has a place, and a name of its own: the
+ * one that takes the place of w1 is w1.2.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { LockstepError } from '../src/errors.js';
@@ -6,6 +9,7 @@ import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import { formatEndpoint } from '../transport/endpoint.js';
 import { limitFlags } from './options.js';
+import { Replacements } from './replacements.js';
 import type { Launcher } from './run.js';
 
 export interface LocalWorkersOptions {
@@ -17,6 +21,8 @@ export interface LocalWorkersOptions {
   readonly json: boolean;
   /** Handed on to the workers. */
   readonly limits: Limits;
+  /** Within ten minutes; 0: whoever dies is not replaced. */
+  readonly maxReplacements: number;
 }
 
 /** A process group of its own: Ctrl-C reaches this process alone, which stops the workers in good order. */
@@ -33,6 +39,19 @@ function spawn(command: readonly [string, string], args: readonly string[], env:
 
 type Child = ReturnType<typeof spawn>;
 
+/** How a process ended. */
+interface Ending {
+  readonly how: string;
+  readonly bySignal: boolean;
+}
+
+interface Started {
+  readonly child: Child;
+  readonly ended: Promise<Ending>;
+}
+
+type Run = Parameters<Launcher['start']>[0];
+
 /** How long a lost worker's process may take to end, for its end to be told. */
 const explanationTimeoutMs = 2_000;
 
@@ -41,39 +60,38 @@ const keptLines = 20;
 
 export class LocalWorkers implements Launcher {
   readonly #options: LocalWorkersOptions;
-  readonly #children = new Map<number, { readonly child: Child; readonly ended: Promise<string> }>();
+  readonly #replacements: Replacements;
+  /** By process id. */
+  readonly #children = new Map<number, Started>();
+  /** How processes ended that are no more, by process id. */
+  readonly #endings = new Map<number, Ending>();
   readonly #warnings = new Set<string>();
-  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #numLeft: number;
   #closing = false;
 
   constructor(options: LocalWorkersOptions) {
     this.#options = options;
+    this.#replacements = new Replacements(options.maxReplacements);
+    this.#numLeft = options.numWorkers;
   }
 
-  start({ coordinator, tokenFile, log }: Parameters<Launcher['start']>[0]): void {
-    const url = formatEndpoint(coordinator.endpoint);
-    for (let index = 0; index < this.#options.numWorkers; index++) {
-      const { child, ended } = this.#spawn(index, url, tokenFile, log);
-      if (child.pid !== undefined) this.#children.set(child.pid, { child, ended });
-      const failUnlessJoined = (how: string): void => {
-        if (this.#closing) return;
-        const message = `Worker ${workerName(index)} (pid ${child.pid ?? 'none'}) has not joined: ${how}.`;
-        coordinator.failUnlessJoined(workerName(index), new LockstepError('ERR_WORKER_LOST', message));
-      };
-      void ended.then(failUnlessJoined);
-      const { connectTimeoutMs } = this.#options.limits;
-      const timer = setTimeout(() => {
-        failUnlessJoined(`it has said nothing for ${connectTimeoutMs} ms`);
-      }, connectTimeoutMs);
-      this.#timers.push(timer);
-    }
+  start(run: Run): void {
+    for (let index = 0; index < this.#options.numWorkers; index++) void this.#keep(index, 1, run);
   }
 
   /** Null also where the process lives on: its connection is gone all the same. */
   async explainLoss(pid: number): Promise<string | null> {
-    const child = this.#children.get(pid);
-    if (!child) return null;
-    return Promise.race([child.ended, delay(explanationTimeoutMs, null, { ref: false })]);
+    const ending = this.#endings.get(pid) ?? this.#children.get(pid)?.ended;
+    if (!ending) return null;
+    return Promise.race([
+      Promise.resolve(ending).then(({ how }) => how),
+      delay(explanationTimeoutMs, null, { ref: false }),
+    ]);
+  }
+
+  end(pid: number): void {
+    this.#children.get(pid)?.child.kill('SIGKILL');
   }
 
   kill(): void {
@@ -90,6 +108,68 @@ export class LocalWorkers implements Launcher {
     clearTimeout(timer);
   }
 
+  /** Runs a worker in this place, and when it ends another. */
+  async #keep(index: number, nth: number, run: Run): Promise<void> {
+    const { coordinator, log } = run;
+    const workerId = workerName(index, nth);
+    const started = this.#spawn(index, workerId, run);
+    const pid = started.child.pid ?? NaN;
+    this.#children.set(pid, started);
+    const silent = this.#later(this.#options.limits.connectTimeoutMs, () => {
+      if (!coordinator.hasMember(workerId)) this.#onUnheard(workerId, pid, run);
+    });
+    const ending = await started.ended;
+    clearTimeout(silent);
+    this.#children.delete(pid);
+    this.#endings.set(pid, ending);
+    if (this.#closing) return;
+    // What it says of itself would be said by any other: the job's fault, or this machine's.
+    const isRefused = !coordinator.hasStarted && !ending.bySignal && !coordinator.hasMember(workerId);
+    if (isRefused) this.#abandon(workerId, pid, ending.how, run);
+    else if (!coordinator.isEnding) this.#replace(index, nth + 1, ending.how, run);
+    else log.debug(`${workerId} has ended: ${ending.how}`);
+  }
+
+  #replace(index: number, nth: number, how: string, run: Run): void {
+    const delayMs = this.#replacements.next(performance.now());
+    if (delayMs === null) {
+      this.#giveUp(workerName(index, nth - 1), how, run);
+      return;
+    }
+    this.#later(delayMs, () => {
+      if (run.coordinator.isEnding) return;
+      run.log.info(`worker ${workerName(index, nth)} starts in the place of ${workerName(index, nth - 1)}`);
+      void this.#keep(index, nth, run);
+    });
+  }
+
+  #giveUp(workerId: string, how: string, { coordinator, log }: Run): void {
+    const { maxReplacements } = this.#options;
+    const why = maxReplacements === 0 ? '' : `, after ${maxReplacements} replacements within 10 minutes`;
+    log.warn(`worker ${workerId} is not replaced${why}: ${how}`, { workerId });
+    this.#numLeft--;
+    if (this.#numLeft === 0) coordinator.expectNoMoreWorkers('all have ended, and none is replaced');
+  }
+
+  #onUnheard(workerId: string, pid: number, run: Run): void {
+    if (run.coordinator.hasStarted) this.end(pid);
+    else this.#abandon(workerId, pid, `it has said nothing for ${this.#options.limits.connectTimeoutMs} ms`, run);
+  }
+
+  #abandon(workerId: string, pid: number, how: string, { coordinator }: Run): void {
+    const message = `Worker ${workerId} (pid ${Number.isNaN(pid) ? 'none' : pid}) has not joined: ${how}.`;
+    coordinator.abandon(new LockstepError('ERR_WORKER_LOST', message));
+  }
+
+  #later(delayMs: number, action: () => void): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      if (!this.#closing) action();
+    }, delayMs);
+    this.#timers.add(timer);
+    return timer;
+  }
+
   /** A worker's warning is the person's to read, once if several say the same; its error comes with its end. */
   #say(worker: string, line: string, log: Log): void {
     const warning = /^warn: (.*)$/.exec(line)?.[1];
@@ -98,7 +178,7 @@ export class LocalWorkers implements Launcher {
     if (warning !== undefined) this.#warnings.add(warning);
   }
 
-  #spawn(index: number, url: string, tokenFile: string, log: Log): { child: Child; ended: Promise<string> } {
+  #spawn(index: number, workerId: string, { coordinator, tokenFile, log }: Run): Started {
     const { gpus, command, json, limits } = this.#options;
     const gpu = gpus[index % Math.max(1, gpus.length)];
     const flags = [
@@ -106,31 +186,34 @@ export class LocalWorkers implements Launcher {
       ...(json ? ['--json'] : []),
       ...limitFlags(limits),
     ];
-    const args = ['worker', '--join', url, '--token-file', tokenFile, '--id', workerName(index), ...flags];
+    const url = formatEndpoint(coordinator.endpoint);
+    const args = ['worker', '--join', url, '--token-file', tokenFile, '--id', workerId, ...flags];
     const child = spawn(command, args, gpu === undefined ? {} : { CUDA_VISIBLE_DEVICES: gpu });
     const lines: string[] = [];
     const reading = readLines(child, (line) => {
       lines.push(line);
       if (lines.length > keptLines) lines.shift();
-      this.#say(workerName(index), line, log);
+      this.#say(workerId, line, log);
     });
     return { child, ended: Promise.all([child, reading]).then(([result]) => describeEnd(result, lines)) };
   }
 }
 
-function workerName(index: number): string {
-  return `w${index}`;
+/** @param nth in its place, counted from 1 */
+function workerName(index: number, nth: number): string {
+  return nth === 1 ? `w${index}` : `w${index}.${nth}`;
 }
 
 async function readLines(child: Child, onLine: (line: string) => void): Promise<void> {
   for await (const line of child.iterable({ from: 'stderr' })) onLine(line);
 }
 
-function describeEnd(result: Awaited<Child>, lines: readonly string[]): string {
+function describeEnd(result: Awaited<Child>, lines: readonly string[]): Ending {
   const { signal, exitCode } = result;
   const how = signal === undefined ? `it exited with code ${exitCode ?? 'unknown'}` : `it was killed by ${signal}`;
   const last = lines.findLast((line) => line.startsWith('error: '));
-  return last === undefined ? how : `${how}, saying "${last.slice('error: '.length)}"`;
+  const saying = last === undefined ? '' : `, saying "${last.slice('error: '.length)}"`;
+  return { how: `${how}${saying}`, bySignal: signal !== undefined };
 }
 
 /** The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; what it is set to already limits them. */

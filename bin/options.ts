@@ -20,7 +20,14 @@ const limitTexts: Readonly<Record<keyof Limits, string>> = {
   connectTimeoutMs: 'time to reach another process',
   heartbeatMs: 'between two signs of life of a worker',
   heartbeatTimeoutMs: 'silence after which a worker counts as lost',
+  loadingTimeoutMs: 'the same of a worker that still loads',
+  stepTimeoutMs: 'least time for the gradients of a step, before their worker counts as hung',
+  workersTimeoutMs: 'how long a run with too few workers waits for more',
 };
+
+/** The coordinator's alone. */
+export const coordinatorLimits = ['heartbeatMs', 'loadingTimeoutMs', 'stepTimeoutMs', 'workersTimeoutMs'] as const;
+export type WorkerLimits = Omit<Limits, (typeof coordinatorLimits)[number]>;
 
 /** One option for each limit, with its default; `without` those that somebody else decides. */
 export function addLimits(command: Command, without: readonly (keyof Limits)[] = []): Command {
@@ -38,8 +45,9 @@ function flagOf(name: string): string {
 
 /** The limits as options of the worker command. */
 export function limitFlags(limits: Limits): string[] {
-  const { heartbeatMs: _decidedByCoordinator, ...own } = limits;
-  return Object.entries(own).flatMap(([name, value]) => [flagOf(name), String(value)]);
+  const decidedElsewhere: readonly string[] = coordinatorLimits;
+  const own = Object.entries(limits).filter(([name]) => !decidedElsewhere.includes(name));
+  return own.flatMap(([name, value]) => [flagOf(name), String(value)]);
 }
 
 /** The limits among a command's options, checked against one another. */
@@ -52,6 +60,9 @@ export function limitsOf(options: Partial<Limits>): Limits {
     connectTimeoutMs: value('connectTimeoutMs'),
     heartbeatMs: value('heartbeatMs'),
     heartbeatTimeoutMs: value('heartbeatTimeoutMs'),
+    loadingTimeoutMs: value('loadingTimeoutMs'),
+    stepTimeoutMs: value('stepTimeoutMs'),
+    workersTimeoutMs: value('workersTimeoutMs'),
   };
   const { heartbeatMs, heartbeatTimeoutMs } = limits;
   if (heartbeatMs * 2 <= heartbeatTimeoutMs) return limits;

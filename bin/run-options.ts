@@ -10,6 +10,7 @@ import { BarView, JsonView, LineView, type View } from './view.js';
 export interface CommonRunOptions extends Limits {
   readonly epochs?: number;
   readonly steps?: number;
+  readonly minWorkers: number;
   readonly runDir?: string;
   readonly resume: boolean;
   readonly summary?: string;
@@ -22,6 +23,7 @@ export function addRunOptions(command: Command): Command {
   return command
     .option('--epochs <n>', 'passes over the data, instead of what the job says', positiveInteger)
     .option('--steps <n>', 'end after this many steps of the run', positiveInteger)
+    .option('--min-workers <n>', 'with fewer workers left the run waits for more', positiveInteger, 1)
     .option('--run-dir <dir>', 'where the files of the run go (default: runs/NAME-TIME)')
     .option('--resume', 'go on from the last checkpoint in --run-dir', false)
     .option('--summary <file>', 'write one JSON object when the run ends, well or badly')
@@ -37,10 +39,10 @@ export function addRunOptions(command: Command): Command {
 
 export function runOptionsOf(
   options: CommonRunOptions,
-): Pick<RunOptions, 'overrides' | 'steps' | 'runDir' | 'resume' | 'summary' | 'tokenFile'> {
-  const { epochs, steps, runDir, resume, summary, set, tokenFile } = options;
+): Pick<RunOptions, 'overrides' | 'minWorkers' | 'steps' | 'runDir' | 'resume' | 'summary' | 'tokenFile'> {
+  const { epochs, minWorkers, steps, runDir, resume, summary, set, tokenFile } = options;
   const overrides = epochs === undefined ? set : [...set, `epochs=${epochs}`];
-  return { overrides, steps: steps ?? null, runDir, resume, summary, tokenFile };
+  return { overrides, minWorkers, steps: steps ?? null, runDir, resume, summary, tokenFile };
 }
 
 /** A bar on a terminal, lines elsewhere, JSON where asked; and the log that goes with it. */

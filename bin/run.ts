@@ -29,6 +29,7 @@ import { recordingObserver, type View } from './view.js';
 export interface RunOptions {
   readonly job: string;
   readonly numWorkers: number;
+  readonly minWorkers: number;
   readonly overrides: readonly string[];
   readonly steps: number | null;
   /** @default runs/NAME-TIME */
@@ -48,6 +49,8 @@ export interface Launcher {
   start(run: { readonly coordinator: Coordinator; readonly tokenFile: string; readonly log: Log }): void;
   /** How a worker's process ended, where it was one of ours. */
   explainLoss(pid: number): Promise<string | null>;
+  /** A worker that is out of the run: its process must not live on. */
+  end(pid: number): void;
   /** Ends them without waiting. */
   kill(): void;
   /** Resolves when none of them is left. */
@@ -88,6 +91,10 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: S
   const path = resolve(options.runDir ?? join('runs', `${loaded.job.name}-${timestamp()}`));
   if (resume && options.runDir === undefined) {
     throw new LockstepError('ERR_USAGE', '--resume needs --run-dir DIR: the run to go on with.');
+  }
+  if (options.minWorkers > options.numWorkers) {
+    const message = `--min-workers (${options.minWorkers}) is more than the ${options.numWorkers} worker(s) of the run.`;
+    throw new LockstepError('ERR_USAGE', message);
   }
   refuseOpenDoor(options.listen, options.tokenFile !== undefined);
   const found = resume ? await latestCheckpoint(checkpointFolder(path), log) : undefined;
@@ -132,6 +139,7 @@ async function train(run: TrainOptions): Promise<RunResult> {
     loaded,
     overrides: options.overrides,
     numWorkers: options.numWorkers,
+    minWorkers: options.minWorkers,
     ...settled,
     steps: options.steps,
     resume: found
@@ -141,6 +149,13 @@ async function train(run: TrainOptions): Promise<RunResult> {
     token: await readToken(tokenFile),
     limits,
     explainLoss: (pid) => launcher.explainLoss(pid),
+    onEvicted: (_workerId, pid) => {
+      launcher.end(pid);
+    },
+    findCheckpoint: async () => {
+      const newest = await latestCheckpoint(checkpointFolder(folder.path), log);
+      return newest ? { step: newest.checkpoint.step, path: newest.path } : null;
+    },
     observer: recordingObserver(folder, view),
     log,
   });

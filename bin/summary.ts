@@ -1,4 +1,5 @@
 /** What a run came to, as one JSON object: `--summary FILE`. */
+import type { Recovery } from '../coordinator/membership-state.js';
 import type { RunResult } from '../coordinator/coordinator.js';
 import type { LockstepError } from '../src/errors.js';
 
@@ -38,7 +39,14 @@ export interface Summary {
   readonly engine: string | null;
   readonly weightsSha256: string | null;
   readonly checkpoint: string | null;
-  readonly recoveries: readonly never[];
+  /** In the order in which the run went on after them. */
+  readonly recoveries: readonly RecoverySummary[];
+}
+
+export type RecoverySummary = Omit<Recovery, 'pid' | 'numWorkers'>;
+
+function summarizeRecovery({ pid: _pid, numWorkers: _numWorkers, ...recovery }: Recovery): RecoverySummary {
+  return recovery;
 }
 
 export function summarize(run: Outcome & { readonly numWorkers: number; readonly wallSeconds: number }): Summary {
@@ -64,6 +72,6 @@ export function summarize(run: Outcome & { readonly numWorkers: number; readonly
     engine: record?.shape.engine ?? null,
     weightsSha256: run.result?.weightsSha256 ?? null,
     checkpoint: record?.checkpoint?.path ?? null,
-    recoveries: [],
+    recoveries: record?.recoveries.map(summarizeRecovery) ?? [],
   };
 }

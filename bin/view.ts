@@ -1,5 +1,6 @@
 /** How a run looks while it goes on: a progress bar on a terminal, plain lines elsewhere, JSON lines with `--json`. */
 import { MultiBar, Presets, type SingleBar } from 'cli-progress';
+import type { Recovery } from '../coordinator/membership-state.js';
 import type { RunFolder } from '../coordinator/run-folder.js';
 import type { RunObserver, RunRecord, StepLine, Validation } from '../coordinator/run-record.js';
 import type { Log } from '../src/log.js';
@@ -36,6 +37,9 @@ export function recordingObserver(folder: RunFolder, view: View): RunObserver {
     },
     onCheckpoint: (step, path) => {
       view.onCheckpoint(step, path);
+    },
+    onRecovery: (recovery) => {
+      view.onRecovery(recovery);
     },
     onReason: (reason) => {
       view.onReason(reason);
@@ -90,6 +94,10 @@ export class LineView implements View {
 
   onCheckpoint(): void {
     // The summary names the last one; a line for each would drown the rest.
+  }
+
+  onRecovery(recovery: Recovery): void {
+    this.#print(describeRecovery(recovery));
   }
 
   protected noteTotal(record: RunRecord): void {
@@ -189,6 +197,10 @@ export class JsonView implements View {
     this.#log.info('checkpoint', { step, path });
   }
 
+  onRecovery(recovery: Recovery): void {
+    this.#log.info(describeRecovery(recovery), { recovery });
+  }
+
   onReason(reason: string | null): void {
     if (reason !== null) this.#log.info(reason);
   }
@@ -200,6 +212,14 @@ export class JsonView implements View {
   done(summary: Summary): void {
     this.#log.info('summary', { ...summary });
   }
+}
+
+/** "worker w1 is lost at step 20 (it was killed by SIGKILL): 3 workers go on with its slots" */
+export function describeRecovery({ kind, workerId, step, why, numWorkers }: Recovery): string {
+  const goOn = numWorkers === 1 ? 'one worker goes on' : `${numWorkers} workers go on`;
+  if (kind === 'joined') return `worker ${workerId} has joined at step ${step}: ${goOn}`;
+  const what = { lost: 'is lost', silent: 'is lost', hung: 'is out', left: 'has left' }[kind];
+  return `worker ${workerId} ${what} at step ${step} (${why}): ${goOn} with its slots`;
 }
 
 function describeSummary(summary: Summary, totalSteps: number | null): string[] {

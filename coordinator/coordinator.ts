@@ -13,19 +13,25 @@ import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
+import { Endings } from './endings.js';
+import { idsOf } from './members.js';
 import { beginMembership, membership } from './membership.js';
-import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
+import type { CheckpointPlace, MembershipConfig, MembershipEvent } from './membership-state.js';
+import type { MembershipEffect, MembershipState } from './membership-state.js';
 import { RowServer } from './row-server.js';
 import { RunRecord, type RunObserver } from './run-record.js';
 import { describeStatus } from './status.js';
-import { abortMessage, WorkerConnections, type Hello } from './worker-connections.js';
+import { WorkerConnections, type Hello } from './worker-connections.js';
 
 export interface CoordinatorOptions {
   readonly runId: string;
   readonly runDir: string;
   readonly loaded: LoadedJob;
   readonly overrides: readonly string[];
+  /** Workers that the run wants. */
   readonly numWorkers: number;
+  /** With fewer it waits. */
+  readonly minWorkers: number;
   readonly slots: number;
   readonly threads: number;
   /** Optimizer steps of the whole run at most; null: until the last epoch ends. */
@@ -37,6 +43,10 @@ export interface CoordinatorOptions {
   readonly limits: Limits;
   /** How a worker's process ended, where the launcher knows. */
   readonly explainLoss?: (pid: number) => Promise<string | null>;
+  /** A worker's process is out of the run, and may still be there. */
+  readonly onEvicted?: (workerId: string, pid: number) => void;
+  /** The newest whole checkpoint of the run directory, where it can be read from here. */
+  readonly findCheckpoint?: () => Promise<CheckpointPlace | null>;
   readonly observer: RunObserver;
   readonly log: Log;
 }
@@ -49,6 +59,9 @@ export interface RunResult {
   readonly generations: number;
 }
 
+/** A silence is noticed this part of its limit late at most. */
+const ticksPerTimeout = 10;
+
 export class Coordinator {
   readonly endpoint: Endpoint;
   /** Resolves when the run has ended, well or badly. */
@@ -58,6 +71,7 @@ export class Coordinator {
   readonly #listener: Listener;
   readonly #rows: RowServer | null;
   readonly #connections: WorkerConnections;
+  readonly #endings: Endings;
   readonly #clock: NodeJS.Timeout;
   #state: MembershipState;
   #reason: string | null = null;
@@ -68,12 +82,20 @@ export class Coordinator {
     options: CoordinatorOptions,
     parts: { readonly rows: RowServer | null; readonly listener: Listener; readonly facts: Facts },
   ) {
-    const { numWorkers, slots, limits } = options;
+    const { numWorkers, minWorkers, slots, limits, loaded, resume } = options;
     this.#options = options;
     this.#listener = parts.listener;
     this.#rows = parts.rows;
-    this.#config = { numWorkers, slots, heartbeatTimeoutMs: limits.heartbeatTimeoutMs, facts: parts.facts };
-    this.#state = beginMembership(this.#config);
+    this.#config = {
+      numWorkers,
+      minWorkers,
+      slots,
+      isSharded: loaded.job.optimizer.sharded,
+      checkpoint: resume && { step: resume.step, path: resume.path },
+      facts: parts.facts,
+      patience: limits,
+    };
+    this.#state = beginMembership(this.#config, performance.now());
     this.endpoint = parts.listener.endpoint;
     this.ended = new Promise((resolve) => (this.#end = resolve));
     this.#connections = new WorkerConnections({
@@ -86,14 +108,23 @@ export class Coordinator {
       onMessage: (workerId, message) => {
         this.#onMessage(workerId, message);
       },
-      onClosed: (hello, why) => void this.#onClosed(hello, why),
+      onClosed: (hello, why) => {
+        this.#take({ type: 'lost', workerId: hello.workerId, why });
+      },
+    });
+    this.#endings = new Endings({
+      explainLoss: options.explainLoss,
+      onRecovery: (recovery) => {
+        this.#record?.addRecovery(recovery);
+        options.observer.onRecovery(recovery);
+      },
     });
     // After what has come in by now: a process that was stopped, or busy, must not take its own silence for the workers'.
     this.#clock = setInterval(() => {
       setImmediate(() => {
         this.#take({ type: 'tick' });
       });
-    }, limits.heartbeatMs);
+    }, limits.heartbeatTimeoutMs / ticksPerTimeout);
   }
 
   /** Opens the data if it is served, and listens. */
@@ -121,9 +152,30 @@ export class Coordinator {
     this.#take({ type: 'stop' });
   }
 
-  /** A worker's process is gone. If it is in the run, its connection tells; if not, nobody else will. */
-  failUnlessJoined(workerId: string, error: LockstepError): void {
-    if (!this.#state.members.has(workerId)) this.#take({ type: 'abandon', error });
+  /** Whether a generation has begun to train: what ends a worker from then on ends no run. */
+  get hasStarted(): boolean {
+    return this.#state.hasStarted;
+  }
+
+  /** Whether the run is about to end, or has. */
+  get isEnding(): boolean {
+    const { phase, isStopping, members } = this.#state;
+    if (isStopping || phase === 'finished' || phase === 'failed') return true;
+    return [...members.values()].some((member) => member.state === 'finished');
+  }
+
+  hasMember(workerId: string): boolean {
+    return this.#state.members.has(workerId);
+  }
+
+  /** The run cannot begin. */
+  abandon(error: LockstepError): void {
+    this.#take({ type: 'abandon', error });
+  }
+
+  /** The launcher has given up: with too few workers the run ends, and waits no longer. */
+  expectNoMoreWorkers(why: string): void {
+    this.#take({ type: 'no-more-workers', why });
   }
 
   status(): Status {
@@ -144,20 +196,17 @@ export class Coordinator {
     await this.#rows?.close();
   }
 
-  async #onClosed({ workerId, pid }: Hello, why: string): Promise<void> {
-    const ending = await this.#options.explainLoss?.(pid);
-    this.#take({ type: 'lost', workerId, why: ending ?? why });
-  }
-
   #onMessage(workerId: string, message: Exclude<FromWorker, Hello>): void {
     switch (message.type) {
       case 'ready':
         this.#take({ ...message, workerId });
         if (this.#state.members.has(workerId)) this.#onReady(workerId, message); // a worker that was refused tells nothing
         break;
+      case 'halted':
       case 'connected':
       case 'heartbeat':
       case 'draining':
+      case 'leaving':
       case 'finished':
         this.#take({ ...message, workerId });
         break;
@@ -205,6 +254,7 @@ export class Coordinator {
       const validation = record.addEvaluation(message.step, message.slots);
       if (validation) observer.onValidation(validation);
     } else {
+      this.#take(message);
       record.addCheckpoint(message.step, message.path);
       observer.onCheckpoint(message.step, message.path);
     }
@@ -213,7 +263,7 @@ export class Coordinator {
   async #serveRows(workerId: string, request: Extract<FromWorker, { type: 'read-rows' }>): Promise<void> {
     try {
       assert(this.#rows, `worker ${workerId} asked for rows of a job that serves none`);
-      this.#connections.send(workerId, await this.#rows.answer(request));
+      this.#connections.send([workerId], await this.#rows.answer(request));
     } catch (thrown) {
       this.#take({ type: 'failed', workerId, error: toLockstepError(thrown, 'ERR_DATA_INVALID') });
     }
@@ -231,39 +281,65 @@ export class Coordinator {
   #perform(effect: MembershipEffect): void {
     switch (effect.type) {
       case 'welcome':
-        this.#connections.send(effect.workerId, { type: 'welcome', plan: this.#plan() });
+        this.#connections.send([effect.workerId], { type: 'welcome', plan: this.#plan() });
         break;
       case 'refuse':
         this.#connections.refuse(effect.workerId, effect.error);
         break;
-      case 'form-generation':
-        this.#connections.broadcast({ type: 'generation', generation: effect.generation, workers: [...effect.roster] });
+      case 'evict':
+        this.#connections.refuse(effect.workerId, effect.error);
+        this.#options.onEvicted?.(effect.workerId, effect.pid);
         break;
+      case 'dismiss':
+        this.#connections.send([effect.workerId], { type: 'goodbye' });
+        break;
+      case 'halt':
+        this.#connections.send(effect.workerIds, { type: 'halt', generation: effect.generation });
+        break;
+      case 'seek-checkpoint':
+        void this.#seekCheckpoint();
+        break;
+      case 'form-generation': {
+        const { type: _type, roster, ...generation } = effect;
+        this.#connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
+        break;
+      }
       case 'start':
         this.#record?.start(performance.now());
-        this.#connections.broadcast({ type: 'start', generation: effect.generation });
+        this.#connections.send(effect.workerIds, { type: 'start', generation: effect.generation });
+        for (const recovery of effect.recoveries) this.#endings.tell(recovery);
         break;
       case 'drain':
-        this.#connections.broadcast({ type: 'drain' });
+        this.#connections.send(effect.workerIds, { type: 'drain' });
         break;
       case 'stop-after':
-        this.#connections.broadcast({ type: 'stop-after', step: effect.step });
+        this.#connections.send(effect.workerIds, { type: 'stop-after', step: effect.step });
         break;
       case 'finish':
-        this.#connections.broadcast({ type: 'goodbye' });
-        this.#finish(null, effect.weightsSha256);
+        this.#connections.sayGoodbye(idsOf(this.#state.roster));
+        void this.#finish(null, effect.weightsSha256);
         break;
       case 'fail':
-        this.#connections.broadcast(abortMessage(effect.error));
-        this.#finish(effect.error, null);
+        this.#connections.abort(effect.error);
+        void this.#finish(effect.error, null);
         break;
     }
   }
 
-  #finish(error: LockstepError | null, weightsSha256: string | null): void {
+  async #seekCheckpoint(): Promise<void> {
+    try {
+      const checkpoint = (await this.#options.findCheckpoint?.()) ?? null;
+      this.#take({ type: 'checkpoint-found', checkpoint });
+    } catch (thrown) {
+      this.#take({ type: 'abandon', error: toLockstepError(thrown) });
+    }
+  }
+
+  async #finish(error: LockstepError | null, weightsSha256: string | null): Promise<void> {
     clearInterval(this.#clock);
+    await this.#endings.told;
     this.#end({
-      error: error && this.#withCheckpoint(error),
+      error: error && this.#withCheckpoint(await this.#endings.explain(error)),
       weightsSha256,
       record: this.#record,
       generations: this.#state.generation,
@@ -282,15 +358,18 @@ export class Coordinator {
 
   #plan(): RunPlan {
     const { runId, runDir, loaded, overrides, slots, threads, steps, resume, limits } = this.#options;
+    // The run's own checkpoints come and go: whoever joins later has the state from the others.
+    const resumeFrom = this.#state.hasStarted ? null : (resume?.path ?? null);
     return {
       runId,
+      term: 1,
       runDir,
       jobPath: loaded.path,
       overrides: [...overrides],
       slots,
       threads,
       steps,
-      resumeFrom: resume?.path ?? null,
+      resumeFrom,
       served: this.#rows?.served ?? null,
       heartbeatMs: limits.heartbeatMs,
     };

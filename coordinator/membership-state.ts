@@ -3,17 +3,47 @@ import type { LockstepError } from '../src/errors.js';
 import type { Facts } from '../src/protocol/facts.js';
 import type { Addresses, RosterEntry } from '../src/protocol/messages.js';
 
-/** What does not change in a run. */
-export interface MembershipConfig {
-  /** Workers that the run starts with. */
-  readonly numWorkers: number;
-  readonly slots: number;
+/** How long the run waits for what. */
+export interface Patience {
+  /** Silence of a worker in a generation, after which it is lost. */
   readonly heartbeatTimeoutMs: number;
-  /** Facts that every worker has to agree on, known before the first one is ready. */
-  readonly facts: Facts;
+  /** The same of one that still loads. */
+  readonly loadingTimeoutMs: number;
+  /** The least time that one step's gradients may take; slow steps get more. */
+  readonly stepTimeoutMs: number;
+  /** For a worker to say `halted`, and `connected`. */
+  readonly connectTimeoutMs: number;
+  /** For workers to come, where there are too few. */
+  readonly workersTimeoutMs: number;
 }
 
-export type WorkerState = 'loading' | 'ready' | 'connected' | 'training' | 'holding' | 'finished';
+/** What does not change in a run. */
+export interface MembershipConfig {
+  /** Workers that the run wants: it begins with them, and takes no more. */
+  readonly numWorkers: number;
+  /** With fewer it waits. */
+  readonly minWorkers: number;
+  readonly slots: number;
+  /** Each worker has a share of the optimizer's moments that nobody else has. */
+  readonly isSharded: boolean;
+  /** Where the run begins; null: at the job's first weights. */
+  readonly checkpoint: CheckpointPlace | null;
+  /** Facts that every worker has to agree on, known before the first one is ready. */
+  readonly facts: Facts;
+  readonly patience: Patience;
+}
+
+export interface CheckpointPlace {
+  readonly step: number;
+  readonly path: string;
+}
+
+/**
+ * loading → ready → connecting → connected → training ⇄ holding → finished, and with the next generation from each after
+ * ready: halting → halted → connecting
+ */
+export type WorkerState =
+  'loading' | 'ready' | 'halting' | 'halted' | 'connecting' | 'connected' | 'training' | 'holding' | 'finished';
 
 export interface Member {
   readonly workerId: string;
@@ -22,26 +52,83 @@ export interface Member {
   readonly state: WorkerState;
   /** Steps committed, as last heard. */
   readonly step: number;
+  /** Steps whose state it holds whole, as it said when it halted; null: none. */
+  readonly heldStep: number | null;
   /** What it waits for, in words, as last heard. */
   readonly waiting: string | null;
+  /** The gradients of its step are not all there yet, as last heard. */
+  readonly isComputing: boolean;
   readonly lastSeenMs: number;
+  /** Since when it has told of nothing new. */
+  readonly sinceMs: number;
+  /** When it told of its last step; null: of none in this generation. */
+  readonly steppedMs: number | null;
+  /** The slowest of its recent steps. */
+  readonly slowestMs: number;
   readonly device: string;
   readonly addresses: Addresses | null;
   readonly weightsSha256: string | null;
 }
 
-export type Phase = 'gathering' | 'connecting' | 'training' | 'draining' | 'finished' | 'failed';
+/** `gathering`: too few workers are ready. `halting`: those of the last generation are asked what they hold. */
+export type Phase = 'gathering' | 'halting' | 'connecting' | 'training' | 'finished' | 'failed';
+
+export type ChangeKind = 'lost' | 'silent' | 'hung' | 'left' | 'joined';
+
+/** Why a generation is made: a worker that is no longer in the run, or a new one. */
+export interface Change {
+  readonly kind: ChangeKind;
+  readonly workerId: string;
+  readonly pid: number;
+  readonly why: string;
+  /** From its last sign of life until this was noticed; 0 where its connection told. */
+  readonly detectedMs: number;
+  readonly atMs: number;
+}
+
+/** A change that the run has dealt with. */
+export interface Recovery extends Omit<Change, 'atMs'> {
+  /** Steps committed when the run went on. */
+  readonly step: number;
+  /** From when the change was noticed until all went on. */
+  readonly resumedMs: number;
+  /** Slots that another worker has now, which computes them again where it had no partial of the step. */
+  readonly recomputedSlots: number;
+  /** In the new generation. */
+  readonly numWorkers: number;
+}
 
 export interface MembershipState {
   readonly phase: Phase;
   readonly members: ReadonlyMap<string, Member>;
+  /** Also of the one that is being made. */
   readonly generation: number;
-  /** By rank; empty before the first generation. */
+  /** By rank, of the last generation that was formed; empty before. */
   readonly roster: readonly RosterEntry[];
+  /** Whether a generation was started. */
+  readonly hasStarted: boolean;
   /** The facts of the run: those configured, and those of the first worker. */
   readonly facts: Facts;
+  /** The newest that is known to be whole. */
+  readonly checkpoint: CheckpointPlace | null;
+  /** Nobody has the state any more, and the newest checkpoint is being looked for. */
+  readonly isSeeking: boolean;
+  /** What the generation that is being made is for, so far. */
+  readonly changes: readonly Change[];
+  /** Slots that changed hands since all went on last. */
+  readonly movedSlots: number;
+  /** Ctrl-C: the run is to end after the step that is under way. */
+  readonly isStopping: boolean;
   /** Where a drained run ends, in steps; null until that is agreed. */
   readonly stopAfter: number | null;
+  /** Why no worker will come any more; null: one may. */
+  readonly noMoreWorkers: string | null;
+  /** Of the last event. */
+  readonly nowMs: number;
+  /** When the run began to wait for workers to come; null: it has enough, or some are on their way. */
+  readonly shortSinceMs: number | null;
+  /** The last worker that was lost. */
+  readonly lastLoss: LockstepError | null;
 }
 
 export type MembershipEvent =
@@ -53,12 +140,24 @@ export type MembershipEvent =
       readonly addresses: Addresses;
       readonly facts: Facts;
     }
+  | { readonly type: 'halted'; readonly workerId: string; readonly generation: number; readonly step: number | null }
   | { readonly type: 'connected'; readonly workerId: string; readonly generation: number }
-  | { readonly type: 'heartbeat'; readonly workerId: string; readonly step: number; readonly waiting: string | null }
+  | {
+      readonly type: 'heartbeat';
+      readonly workerId: string;
+      readonly step: number;
+      readonly waiting: string | null;
+      readonly computing: boolean;
+    }
   | { readonly type: 'draining'; readonly workerId: string; readonly step: number }
+  | { readonly type: 'leaving'; readonly workerId: string; readonly step: number }
   | { readonly type: 'finished'; readonly workerId: string; readonly step: number; readonly weightsSha256: string }
   | { readonly type: 'failed'; readonly workerId: string; readonly error: LockstepError }
   | { readonly type: 'lost'; readonly workerId: string; readonly why: string }
+  | { readonly type: 'checkpointed'; readonly step: number; readonly path: string }
+  /** The answer to `seek-checkpoint`; null: there is none. */
+  | { readonly type: 'checkpoint-found'; readonly checkpoint: CheckpointPlace | null }
+  | { readonly type: 'no-more-workers'; readonly why: string }
   | { readonly type: 'abandon'; readonly error: LockstepError }
   | { readonly type: 'stop' }
   | { readonly type: 'tick' };
@@ -66,16 +165,35 @@ export type MembershipEvent =
 export type MembershipEffect =
   | { readonly type: 'welcome'; readonly workerId: string }
   | { readonly type: 'refuse'; readonly workerId: string; readonly error: LockstepError }
-  | { readonly type: 'form-generation'; readonly generation: number; readonly roster: readonly RosterEntry[] }
-  | { readonly type: 'start'; readonly generation: number }
-  | { readonly type: 'drain' }
-  | { readonly type: 'stop-after'; readonly step: number }
+  /** As `refuse`, and its process may still run: it is to be ended. */
+  | { readonly type: 'evict'; readonly workerId: string; readonly pid: number; readonly error: LockstepError }
+  | { readonly type: 'dismiss'; readonly workerId: string }
+  | { readonly type: 'halt'; readonly generation: number; readonly workerIds: readonly string[] }
+  | { readonly type: 'seek-checkpoint' }
+  | {
+      readonly type: 'form-generation';
+      readonly generation: number;
+      readonly step: number;
+      readonly resumeFrom: string | null;
+      readonly roster: readonly RosterEntry[];
+    }
+  | {
+      readonly type: 'start';
+      readonly generation: number;
+      readonly workerIds: readonly string[];
+      readonly recoveries: readonly Recovery[];
+    }
+  | { readonly type: 'drain'; readonly workerIds: readonly string[] }
+  | { readonly type: 'stop-after'; readonly step: number; readonly workerIds: readonly string[] }
   | { readonly type: 'finish'; readonly step: number; readonly weightsSha256: string }
   | { readonly type: 'fail'; readonly error: LockstepError };
 
-export interface MembershipTransition {
+export interface MembershipStep {
   readonly state: MembershipState;
   readonly effects: readonly MembershipEffect[];
+}
+
+export interface MembershipTransition extends MembershipStep {
   /** What the run waits for, in words; null while it trains. */
   readonly reason: string | null;
 }

@@ -1,74 +1,106 @@
 /**
  * Who is in the run, as a state machine with no socket, timer or file in it: workers say hello, get ready, form a
- * generation, train, and finish together. Time comes in with each event. A decision that is not taken yet carries its
- * reason.
+ * generation, train, and finish together. Whoever dies, hangs, leaves or joins meanwhile makes the next generation (moves.ts).
+ * Time comes in with each event. A decision that is not taken yet carries its reason.
  *
- * gathering → connecting → training ⇄ draining → finished, and from each of them → failed
+ * gathering → connecting → training → finished; with a change from each to halting → connecting; and from each to failed
  */
-import { assignSlots } from '../src/collective/assignment.js';
 import { LockstepError } from '../src/errors.js';
 import { compareFacts } from '../src/protocol/facts.js';
-import type { RosterEntry } from '../src/protocol/messages.js';
+import { andThen, fail, idsOf, isInRoster, liveRoster, nameOf, updateMember, withoutMember } from './members.js';
 import type {
+  Change,
   Member,
   MembershipConfig,
-  MembershipEffect,
   MembershipEvent,
   MembershipState,
+  MembershipStep,
   MembershipTransition,
-  WorkerState,
 } from './membership-state.js';
+import { beginMoves, finish, formWhenPossible, isWanted, lose, onHalted, startWhenConnected } from './moves.js';
+import { endWaiting, evictOverdue, forgiveAbsence } from './patience.js';
+import { waitingFor } from './waiting-for.js';
 
-export function beginMembership(config: MembershipConfig): MembershipState {
-  return { phase: 'gathering', members: new Map(), generation: 0, roster: [], facts: config.facts, stopAfter: null };
+export function beginMembership({ facts, checkpoint }: MembershipConfig, nowMs: number): MembershipState {
+  return {
+    phase: 'gathering',
+    members: new Map(),
+    generation: 0,
+    roster: [],
+    hasStarted: false,
+    facts,
+    checkpoint,
+    isSeeking: false,
+    changes: [],
+    movedSlots: 0,
+    isStopping: false,
+    stopAfter: null,
+    noMoreWorkers: null,
+    nowMs,
+    shortSinceMs: nowMs,
+    lastLoss: null,
+  };
 }
 
 export function membership(
   config: MembershipConfig,
-  state: MembershipState,
+  before: MembershipState,
   event: MembershipEvent,
   nowMs: number,
 ): MembershipTransition {
-  const { state: next, effects } = step(config, state, event, nowMs);
-  return { state: next, effects, reason: waitingFor(config, next) };
+  const taken = take(config, forgiveAbsence(config, before, nowMs), event);
+  const { state, effects } = andThen(taken, (next) => endWaiting(config, next));
+  return { state, effects, reason: waitingFor(config, state) };
 }
 
-type Step = Omit<MembershipTransition, 'reason'>;
-
-function step(config: MembershipConfig, state: MembershipState, event: MembershipEvent, nowMs: number): Step {
+function take(config: MembershipConfig, state: MembershipState, event: MembershipEvent): MembershipStep {
   if (state.phase === 'finished' || state.phase === 'failed') return onEventAfterEnd(state, event);
   switch (event.type) {
     case 'hello':
-      return onHello(config, state, event, nowMs);
+      return onHello(config, state, event);
     case 'ready':
-      return onReady(config, state, event, nowMs);
+      return onReady(config, state, event);
+    case 'halted':
+      return onHalted(config, state, event);
     case 'connected':
-      return onConnected(state, event, nowMs);
-    case 'heartbeat': {
-      const { workerId, waiting } = event;
-      // A worker that holds has told of the step that it has begun, which is one more than it has committed.
-      const furthest = Math.max(state.members.get(workerId)?.step ?? 0, event.step);
-      return { state: update(state, workerId, { step: furthest, waiting, lastSeenMs: nowMs }), effects: [] };
-    }
+      return onConnected(config, state, event);
+    case 'heartbeat':
+      return { state: onHeartbeat(state, event), effects: [] };
     case 'draining':
-      return onDraining(state, event, nowMs);
+      return onDraining(state, event);
+    case 'leaving':
+      return onLeaving(config, state, event);
     case 'finished':
-      return onFinished(state, event, nowMs);
+      return onFinished(state, event);
     case 'failed':
-      return onFailed(state, event);
-    case 'lost':
-      return onLost(state, event);
+      return onFailed(config, state, event);
+    case 'lost': {
+      const member = state.members.get(event.workerId);
+      return member ? lose(config, state, member, { kind: 'lost', why: event.why, detectedMs: 0 }) : still(state);
+    }
+    case 'checkpointed':
+      return still({ ...state, checkpoint: { step: event.step, path: event.path } });
+    case 'checkpoint-found': {
+      const found = { ...state, isSeeking: false, checkpoint: event.checkpoint ?? state.checkpoint };
+      return formWhenPossible(config, found, { isCheckpointSought: true });
+    }
+    case 'no-more-workers':
+      return still({ ...state, noMoreWorkers: event.why });
     case 'abandon':
-      return fail(state, event.error, []);
+      return fail(state, event.error);
     case 'stop':
       return onStop(state);
     case 'tick':
-      return onTick(config, state, nowMs);
+      return evictOverdue(config, state);
   }
 }
 
-function onEventAfterEnd(state: MembershipState, event: MembershipEvent): Step {
-  if (event.type !== 'hello') return { state, effects: [] };
+function still(state: MembershipState): MembershipStep {
+  return { state, effects: [] };
+}
+
+function onEventAfterEnd(state: MembershipState, event: MembershipEvent): MembershipStep {
+  if (event.type !== 'hello') return still(state);
   const error = new LockstepError('ERR_PROTOCOL', `The run is over (${state.phase}); no worker can join it.`);
   return { state, effects: [{ type: 'refuse', workerId: event.workerId, error }] };
 }
@@ -77,24 +109,29 @@ function onHello(
   config: MembershipConfig,
   state: MembershipState,
   { workerId, host, pid }: Extract<MembershipEvent, { type: 'hello' }>,
-  nowMs: number,
-): Step {
+): MembershipStep {
   const refusal = refuseNewcomer(config, state, workerId);
   if (refusal) return { state, effects: [{ type: 'refuse', workerId, error: refusal }] };
+  const { nowMs } = state;
   const member: Member = {
     workerId,
     host,
     pid,
     state: 'loading',
     step: 0,
+    heldStep: null,
     waiting: null,
+    isComputing: false,
     lastSeenMs: nowMs,
+    sinceMs: nowMs,
+    steppedMs: null,
+    slowestMs: 0,
     device: '',
     addresses: null,
     weightsSha256: null,
   };
   const members = new Map([...state.members, [workerId, member]]);
-  return { state: { ...state, members }, effects: [{ type: 'welcome', workerId }] };
+  return { state: { ...state, members, noMoreWorkers: null }, effects: [{ type: 'welcome', workerId }] };
 }
 
 function refuseNewcomer(config: MembershipConfig, state: MembershipState, workerId: string): LockstepError | null {
@@ -104,7 +141,7 @@ function refuseNewcomer(config: MembershipConfig, state: MembershipState, worker
       `There is a worker ${workerId} already; each start needs an id of its own.`,
     );
   }
-  if (state.phase === 'gathering' && state.members.size < config.numWorkers) return null;
+  if (state.members.size < config.numWorkers) return null;
   return new LockstepError(
     'ERR_PROTOCOL',
     `The run has its ${config.numWorkers} workers; one more cannot join. Start the coordinator with a larger --workers.`,
@@ -115,10 +152,10 @@ function onReady(
   config: MembershipConfig,
   before: MembershipState,
   event: Extract<MembershipEvent, { type: 'ready' }>,
-  nowMs: number,
-): Step {
+): MembershipStep {
   const { workerId, device, addresses } = event;
-  if (before.members.get(workerId)?.state !== 'loading') {
+  const member = before.members.get(workerId);
+  if (member?.state !== 'loading') {
     throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} was not expected to get ready.`);
   }
   const differences = compareFacts(before.facts, event.facts);
@@ -126,164 +163,133 @@ function onReady(
     const what = differences.slice(0, 5).join('; ');
     const message = `Worker ${workerId} does not fit the run: ${what}. Give all workers the same job, data and Lockstep.`;
     const error = new LockstepError('ERR_WORKER_MISMATCH', message, { details: { workerId, differences } });
-    const members = new Map([...before.members].filter(([id]) => id !== workerId));
-    return { state: { ...before, members }, effects: [{ type: 'refuse', workerId, error }] };
+    return { state: withoutMember(before, workerId), effects: [{ type: 'refuse', workerId, error }] };
   }
-  const facts = { ...event.facts, ...before.facts };
-  const known = { device, addresses, lastSeenMs: nowMs, state: 'ready' } as const;
-  const state = update({ ...before, facts }, workerId, known);
-  const ready = [...state.members.values()].filter((member) => member.state === 'ready');
-  if (ready.length < config.numWorkers) return { state, effects: [] };
-  return formGeneration(config, state, ready);
-}
-
-/** Ranks by host, then in the order of the workers' ids; slots by rank. So the slots of a host are neighbours. */
-function formGeneration(config: MembershipConfig, state: MembershipState, ready: readonly Member[]): Step {
-  const slots = assignSlots(config.slots, ready.length);
-  const ordered = groupByHost(ready.toSorted((a, b) => (a.workerId < b.workerId ? -1 : 1)));
-  const roster = ordered.flatMap(({ workerId, host, addresses }, rank): RosterEntry[] => {
-    const range = slots[rank];
-    return range && addresses ? [{ workerId, rank, host, ...range, addresses }] : [];
-  });
-  const generation = state.generation + 1;
-  return {
-    state: { ...state, phase: 'connecting', generation, roster },
-    effects: [{ type: 'form-generation', generation, roster }],
-  };
-}
-
-/** Hosts in the order of their first worker. */
-function groupByHost(members: readonly Member[]): Member[] {
-  const hosts = new Map<string, Member[]>();
-  for (const member of members) {
-    const hostId = member.addresses?.hostId ?? '';
-    hosts.set(hostId, [...(hosts.get(hostId) ?? []), member]);
-  }
-  return [...hosts.values()].flat();
+  const { nowMs: atMs } = before;
+  const join: Change = { kind: 'joined', workerId, pid: member.pid, why: 'it is ready', detectedMs: 0, atMs };
+  const changes = before.hasStarted ? [...before.changes, join] : before.changes;
+  const known = { device, addresses, lastSeenMs: atMs, sinceMs: atMs, state: 'ready' } as const;
+  const state = updateMember({ ...before, changes, facts: { ...event.facts, ...before.facts } }, workerId, known);
+  if (state.phase === 'training') return isWanted(config, state) ? beginMoves(config, state) : still(state);
+  return formWhenPossible(config, state);
 }
 
 function onConnected(
+  config: MembershipConfig,
   before: MembershipState,
   { workerId, generation }: Extract<MembershipEvent, { type: 'connected' }>,
-  nowMs: number,
-): Step {
-  if (generation !== before.generation) return { state: before, effects: [] };
-  const state = update(before, workerId, { state: 'connected', lastSeenMs: nowMs });
-  if (![...state.members.values()].every((member) => member.state === 'connected')) return { state, effects: [] };
-  return { state: { ...setAll(state, 'training'), phase: 'training' }, effects: [{ type: 'start', generation }] };
+): MembershipStep {
+  const { nowMs } = before;
+  const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
+  const isAwaited = before.phase === 'connecting' && generation === before.generation && isInRoster(before, workerId);
+  if (!isAwaited) return still(seen);
+  return startWhenConnected(config, updateMember(seen, workerId, { state: 'connected', sinceMs: nowMs }));
 }
 
+function onHeartbeat(
+  state: MembershipState,
+  { workerId, step: committed, waiting, computing }: Extract<MembershipEvent, { type: 'heartbeat' }>,
+): MembershipState {
+  const { nowMs } = state;
+  const member = state.members.get(workerId);
+  const seen = { waiting, lastSeenMs: nowMs };
+  if (!member || !isInRoster(state, workerId)) return updateMember(state, workerId, seen);
+  // What is on its way to the next generation shows by its words that it gets on.
+  const isNew = member.isComputing !== computing || (member.state === 'connecting' && member.waiting !== waiting);
+  const sinceMs = isNew || committed > member.step ? nowMs : member.sinceMs;
+  const known = { ...seen, isComputing: computing, sinceMs };
+  // A worker that holds has told of the step that it has begun, which is one more than it has committed.
+  if (member.state !== 'training' || committed <= member.step) return updateMember(state, workerId, known);
+  const stepMs = (nowMs - (member.steppedMs ?? nowMs)) / (committed - member.step);
+  const slowestMs = Math.max(stepMs, recentness * member.slowestMs);
+  return updateMember(state, workerId, { ...known, step: committed, steppedMs: nowMs, slowestMs });
+}
+
+/** What is left of a slow step's weight with each later one. */
+const recentness = 0.95;
+
 /** Ctrl-C: every worker holds after the step that it has begun; the run stops after the furthest of them. */
-function onStop(state: MembershipState): Step {
-  if (state.phase === 'draining') return { state, effects: [] };
-  if (state.phase === 'training') return { state: { ...state, phase: 'draining' }, effects: [{ type: 'drain' }] };
-  return fail(state, new LockstepError('ERR_INTERRUPTED', 'The run was stopped before its first step.'), []);
+function onStop(state: MembershipState): MembershipStep {
+  if (state.isStopping) return still(state);
+  const stopping = { ...state, isStopping: true };
+  if (state.phase === 'training') {
+    return { state: stopping, effects: [{ type: 'drain', workerIds: idsOf(liveRoster(state)) }] };
+  }
+  if (state.hasStarted && state.phase !== 'gathering') return still(stopping); // once they go on
+  const when = state.hasStarted ? 'while it waited for workers' : 'before its first step';
+  return fail(stopping, new LockstepError('ERR_INTERRUPTED', `The run was stopped ${when}.`));
 }
 
 function onDraining(
   before: MembershipState,
   { workerId, step: begun }: Extract<MembershipEvent, { type: 'draining' }>,
-  nowMs: number,
-): Step {
-  if (before.members.get(workerId)?.state !== 'training') return { state: before, effects: [] };
-  return agreeOnStop(update(before, workerId, { state: 'holding', step: begun, lastSeenMs: nowMs }));
+): MembershipStep {
+  const { phase, isStopping, nowMs } = before;
+  const isAwaited = phase === 'training' && isStopping && before.members.get(workerId)?.state === 'training';
+  if (!isAwaited) return still(updateMember(before, workerId, { lastSeenMs: nowMs }));
+  return agreeOnStop(updateMember(before, workerId, { state: 'holding', step: begun, lastSeenMs: nowMs }));
 }
 
 /** With every worker holding, or done, the furthest step that one has begun is the last. */
-function agreeOnStop(state: MembershipState): Step {
-  const members = [...state.members.values()];
-  const undecided = state.phase === 'draining' && state.stopAfter === null;
-  if (!undecided || members.some((member) => member.state === 'training')) return { state, effects: [] };
-  const stopAfter = Math.max(...members.map((member) => member.step));
-  return { state: { ...state, stopAfter }, effects: [{ type: 'stop-after', step: stopAfter }] };
+function agreeOnStop(state: MembershipState): MembershipStep {
+  const roster = liveRoster(state);
+  const isUndecided = state.isStopping && state.stopAfter === null;
+  if (!isUndecided || roster.some((member) => member.state === 'training')) return still(state);
+  const stopAfter = Math.max(...roster.map((member) => member.step));
+  const effect = { type: 'stop-after', step: stopAfter, workerIds: idsOf(roster) } as const;
+  return { state: { ...state, stopAfter }, effects: [effect] };
 }
 
 function onFinished(
   before: MembershipState,
   { workerId, step: committed, weightsSha256 }: Extract<MembershipEvent, { type: 'finished' }>,
-  nowMs: number,
-): Step {
-  const done = { state: 'finished', step: committed, weightsSha256, lastSeenMs: nowMs } as const;
-  const state = update(before, workerId, done);
-  const members = [...state.members.values()];
-  const other = members.find((member) => member.weightsSha256 !== null && member.weightsSha256 !== weightsSha256);
+): MembershipStep {
+  const { phase, nowMs } = before;
+  const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
+  if (phase !== 'training' || !isInRoster(before, workerId)) return still(seen); // it will say it again
+  const done = { state: 'finished', step: committed, weightsSha256, isComputing: false } as const;
+  const state = updateMember(seen, workerId, done);
+  const roster = liveRoster(state);
+  const other = roster.find((member) => member.weightsSha256 !== null && member.weightsSha256 !== weightsSha256);
   if (other) {
     const message = `After step ${committed} worker ${workerId} has weights ${weightsSha256} and worker ${other.workerId} has ${other.weightsSha256 ?? ''}.`;
-    return fail(
-      state,
-      new LockstepError('ERR_INTERNAL', `${message} This is a bug in Lockstep; please report it.`),
-      [],
-    );
+    return fail(state, new LockstepError('ERR_INTERNAL', `${message} This is a bug in Lockstep; please report it.`));
   }
-  if (!members.every((member) => member.state === 'finished')) return agreeOnStop(state);
-  return { state: { ...state, phase: 'finished' }, effects: [{ type: 'finish', step: committed, weightsSha256 }] };
+  return roster.every((member) => member.state === 'finished') ? finish(state) : agreeOnStop(state);
 }
 
-/** The worker's own account of why it cannot go on. */
-function onFailed(state: MembershipState, { workerId, error }: Extract<MembershipEvent, { type: 'failed' }>): Step {
+/** By wish, as on a host that is taken away. */
+function onLeaving(
+  config: MembershipConfig,
+  state: MembershipState,
+  { workerId }: Extract<MembershipEvent, { type: 'leaving' }>,
+): MembershipStep {
   const member = state.members.get(workerId);
-  if (!member) return { state, effects: [] };
+  if (!member) return still(state);
+  return andThen({ state, effects: [{ type: 'dismiss', workerId }] }, (next) =>
+    lose(config, next, member, { kind: 'left', why: 'by wish', detectedMs: 0 }),
+  );
+}
+
+/** Not the job's fault, but of the way to another worker: without the one that says so the run goes on. */
+const codesOfLinks: readonly string[] = ['ERR_WORKER_LOST', 'ERR_FRAME_CORRUPT'];
+
+/**
+ * The worker's own account of why it cannot go on. An error of the job would come back with any worker, and ends the run. One
+ * that comes beside a run that goes on is not missed.
+ */
+function onFailed(
+  config: MembershipConfig,
+  state: MembershipState,
+  { workerId, error }: Extract<MembershipEvent, { type: 'failed' }>,
+): MembershipStep {
+  const member = state.members.get(workerId);
+  if (!member) return still(state);
+  const isSpare = state.hasStarted && !isInRoster(state, workerId);
+  if (isSpare || codesOfLinks.includes(error.code)) {
+    return lose(config, state, member, { kind: 'lost', why: `it failed: ${error.message}`, detectedMs: 0 });
+  }
   const message = `${nameOf(state, member)} failed: ${error.message}`;
   const details = { ...error.details, workerId, step: member.step };
-  return fail(state, new LockstepError(error.code, message, { cause: error, details }), []);
-}
-
-function onLost(state: MembershipState, { workerId, why }: Extract<MembershipEvent, { type: 'lost' }>): Step {
-  const member = state.members.get(workerId);
-  if (!member) return { state, effects: [] };
-  return fail(state, lostError(state, member, why), []);
-}
-
-function onTick(config: MembershipConfig, state: MembershipState, nowMs: number): Step {
-  const silent = [...state.members.values()].find((m) => nowMs - m.lastSeenMs > config.heartbeatTimeoutMs);
-  if (!silent) return { state, effects: [] };
-  const silence = Math.round(nowMs - silent.lastSeenMs);
-  const why = `it was silent for ${silence} ms, longer than the limit of ${config.heartbeatTimeoutMs} ms`;
-  return fail(state, lostError(state, silent, why), []);
-}
-
-function lostError(state: MembershipState, member: Member, why: string): LockstepError {
-  const { workerId, host, pid, step: committed } = member;
-  const message = `${nameOf(state, member)} is lost after step ${committed}: ${why}.`;
-  return new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, host, pid, step: committed, why } });
-}
-
-function nameOf(state: MembershipState, { workerId, host, pid }: Member): string {
-  const rank = state.roster.find((entry) => entry.workerId === workerId)?.rank;
-  return `Worker ${workerId} (${rank === undefined ? '' : `rank ${rank}, `}pid ${pid} on ${host})`;
-}
-
-function fail(state: MembershipState, error: LockstepError, effects: readonly MembershipEffect[]): Step {
-  return { state: { ...state, phase: 'failed' }, effects: [...effects, { type: 'fail', error }] };
-}
-
-function update(state: MembershipState, workerId: string, changes: Partial<Member>): MembershipState {
-  const member = state.members.get(workerId);
-  if (!member) throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} spoke before it said hello.`);
-  return { ...state, members: new Map([...state.members, [workerId, { ...member, ...changes }]]) };
-}
-
-function setAll(state: MembershipState, workerState: WorkerState): MembershipState {
-  const entries = [...state.members].map(([id, member]) => [id, { ...member, state: workerState }] as const);
-  return { ...state, members: new Map(entries) };
-}
-
-function waitingFor(config: MembershipConfig, state: MembershipState): string | null {
-  const members = [...state.members.values()];
-  const named = (wanted: WorkerState): string =>
-    members.flatMap((member) => (member.state === wanted ? [member.workerId] : [])).join(', ');
-  switch (state.phase) {
-    case 'gathering': {
-      const ready = members.filter((member) => member.state === 'ready').length;
-      const loading = named('loading');
-      const detail = loading ? `; ${loading} is still loading` : '';
-      return `No generation yet: ${ready} of ${config.numWorkers} workers are ready${detail}`;
-    }
-    case 'connecting':
-      return `Generation ${state.generation} has not started: ${named('ready')} is not connected to all peers`;
-    case 'draining':
-      return `The run stops: waiting for ${named('training') || 'the last step'}`;
-    default:
-      return null;
-  }
+  return fail(state, new LockstepError(error.code, message, { cause: error, details }));
 }

@@ -1,6 +1,7 @@
 /** What a run has come to so far: its steps, validations and checkpoints, as workers report them. */
 import type { SlotEvaluation, StepRecord } from '../src/protocol/messages.js';
 import type { Schedule } from '../src/job/schedule.js';
+import type { Recovery } from './membership-state.js';
 
 /** What the first worker that is ready tells about all. */
 export interface RunShape {
@@ -32,6 +33,8 @@ export interface RunObserver {
   onSteps(lines: readonly StepLine[], record: RunRecord): void;
   onValidation(validation: Validation): void;
   onCheckpoint(step: number, path: string): void;
+  /** The run has gone on after a worker was lost, or with a new one. */
+  onRecovery(recovery: Recovery): void;
   /** What the run waits for has changed; null: nothing. */
   onReason(reason: string | null): void;
 }
@@ -39,7 +42,8 @@ export interface RunObserver {
 export class RunRecord {
   readonly shape: RunShape;
   readonly #slots: number;
-  readonly #evaluations = new Map<number, SlotEvaluation[]>();
+  readonly #evaluations = new Map<number, Map<number, SlotEvaluation>>();
+  readonly #recoveries: Recovery[] = [];
   #last: StepLine | null = null;
   #validation: Validation | null = null;
   #stepTime: StepTime | null = null;
@@ -79,28 +83,41 @@ export class RunRecord {
     this.#startedMs = nowMs;
   }
 
-  /** @param stepTime milliseconds per step, by what they go into */
+  get recoveries(): readonly Recovery[] {
+    return this.#recoveries;
+  }
+
+  /**
+   * What is new among the records: after a loss the new rank 0 tells again what the old one may not have told.
+   *
+   * @param stepTime milliseconds per step, by what they go into */
   addSteps(
     { records, stepTime }: { readonly records: readonly StepRecord[]; readonly stepTime: StepTime | null },
     nowMs: number,
   ): StepLine[] {
     this.#stepTime = stepTime ?? this.#stepTime;
-    const lines = records.map(({ step, loss, metrics }) => {
-      const { epoch } = this.shape.schedule.sampler.position(step - 1);
-      return { step, epoch: epoch + 1, loss, metrics: named(this.shape.metricNames, metrics) };
-    });
+    const lines = records
+      .filter(({ step }) => step > this.numSteps)
+      .map(({ step, loss, metrics }) => {
+        const { epoch } = this.shape.schedule.sampler.position(step - 1);
+        return { step, epoch: epoch + 1, loss, metrics: named(this.shape.metricNames, metrics) };
+      });
     this.#last = lines.at(-1) ?? this.#last;
     this.#endedMs = nowMs;
     return lines;
   }
 
-  /** The validation after `step`, once all slots are in: means in slot order, so the same bits for any workers. */
+  /**
+   * The validation after `step`, once all slots are in, and once only, whoever tells of a slot again: means in slot order, so the same bits
+   * for any workers.
+   */
   addEvaluation(step: number, slots: readonly SlotEvaluation[]): Validation | null {
-    const all = [...(this.#evaluations.get(step) ?? []), ...slots];
+    if (step <= (this.#validation?.step ?? -1)) return null;
+    const all = new Map([...(this.#evaluations.get(step) ?? []), ...slots.map((slot) => [slot.slot, slot] as const)]);
     this.#evaluations.set(step, all);
-    if (all.length < this.#slots) return null;
+    if (all.size < this.#slots) return null;
     this.#evaluations.delete(step);
-    const { loss, metrics } = mean(all.toSorted((a, b) => a.slot - b.slot));
+    const { loss, metrics } = mean([...all.values()].toSorted((a, b) => a.slot - b.slot));
     const names = this.shape.metricNames.map((name) => `val_${name}`);
     this.#validation = {
       step,
@@ -108,6 +125,10 @@ export class RunRecord {
       metrics: { val_loss: loss, ...named(names, metrics) },
     };
     return this.#validation;
+  }
+
+  addRecovery(recovery: Recovery): void {
+    this.#recoveries.push(recovery);
   }
 
   addCheckpoint(step: number, path: string): void {

@@ -15,7 +15,7 @@ export function describeStatus(
     type: 'status',
     runId: run.runId,
     name: run.loaded.job.name,
-    state: state.phase,
+    state: state.phase === 'training' && state.isStopping ? 'draining' : state.phase,
     step: record?.numSteps ?? 0,
     totalSteps: record?.shape.schedule.totalSteps ?? null,
     epoch: record?.shape.schedule.epochsAfter(record.numSteps) ?? 0,

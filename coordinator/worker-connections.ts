@@ -42,12 +42,20 @@ export class WorkerConnections {
     }
   }
 
-  send(workerId: string, message: FromCoordinator): void {
-    this.#byWorker.get(workerId)?.send(message);
+  send(workerIds: readonly string[], message: FromCoordinator): void {
+    for (const workerId of workerIds) this.#byWorker.get(workerId)?.send(message);
   }
 
-  broadcast(message: FromCoordinator): void {
-    for (const connection of this.#byWorker.values()) connection.send(message);
+  /** Those that have done their work are told so, and others that there is none. */
+  sayGoodbye(workerIds: readonly string[]): void {
+    this.send(workerIds, { type: 'goodbye' });
+    const others = [...this.#byWorker.keys()].filter((workerId) => !workerIds.includes(workerId));
+    for (const workerId of others) this.refuse(workerId, new LockstepError('ERR_PROTOCOL', 'The run has ended.'));
+  }
+
+  /** Tells all why the run ends. */
+  abort(error: LockstepError): void {
+    for (const connection of this.#byWorker.values()) connection.send(abortMessage(error));
   }
 
   /** Tells the worker why, and forgets it. */
@@ -68,10 +76,15 @@ export class WorkerConnections {
   }
 
   #admit(connection: Connection, hello: Hello): void {
-    const { workerId, lockstepVersion: version } = hello;
+    const { workerId, lockstepVersion: version, standing } = hello;
     if (version !== lockstepVersion) {
       const message = `Worker ${workerId} runs Lockstep ${version}, the coordinator ${lockstepVersion}. Install the same on both.`;
       throw new LockstepError('ERR_WORKER_MISMATCH', message);
+    }
+    if (standing) {
+      const where = `run ${standing.runId}, generation ${standing.generation}, step ${standing.step}`;
+      const message = `Worker ${workerId} is in a run already (${where}). This coordinator began without it and cannot take it in.`;
+      throw new LockstepError('ERR_PROTOCOL', message);
     }
     if (this.#byWorker.has(workerId)) {
       const message = `There is a worker ${workerId} already. Each start needs an id of its own; leave out --id to get one.`;
@@ -107,6 +120,6 @@ export class WorkerConnections {
   }
 }
 
-export function abortMessage(error: LockstepError): FromCoordinator {
+function abortMessage(error: LockstepError): FromCoordinator {
   return { type: 'abort', failure: toFailure(error, null) };
 }

@@ -15,7 +15,7 @@ export function coordinatorCommand(): Command {
   const command = new Command('coordinator')
     .description('coordinate a run whose workers are started elsewhere')
     .argument('<job>', 'the job file, .ts or .js')
-    .requiredOption('--workers <n>', 'workers that the run starts with', positiveInteger)
+    .requiredOption('--workers <n>', 'workers that the run wants, and starts with', positiveInteger)
     .option('--listen <host:port>', 'where workers connect; port 0 takes a free one', '127.0.0.1:0');
   return addLimits(addRunOptions(command)).action(async (job: string, options: CoordinatorOptions) => {
     const { view, log } = makeView(options.json);
@@ -25,6 +25,7 @@ export function coordinatorCommand(): Command {
         view.note(`Start ${options.workers} worker(s): lockstep worker --join ${url} --token-file ${tokenFile}`);
       },
       explainLoss: () => Promise.resolve(null),
+      end: () => undefined,
       kill: () => undefined,
       close: () => Promise.resolve(),
     };

@@ -6,7 +6,9 @@ import { statusSchema, type Status } from '../../src/protocol/messages.js';
 import { dial } from '../../transport/dialler.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import { parseEndpoint } from '../../transport/endpoint.js';
-import { addLimits, limitsOf } from '../options.js';
+import { addLimits, coordinatorLimits, limitsOf } from '../options.js';
+
+const othersLimits = ['maxConnections', 'connectTimeoutMs', 'heartbeatTimeoutMs', ...coordinatorLimits] as const;
 
 interface StatusOptions extends Pick<Limits, 'maxControlBytes' | 'authenticationTimeoutMs'> {
   readonly runDir?: string;
@@ -22,12 +24,10 @@ export function statusCommand(): Command {
     .option('--url <url>', 'where the coordinator listens')
     .option('--token-file <file>', "the coordinator's secret (default: the run directory's)")
     .option('--json', 'one JSON object on stdout', false);
-  return addLimits(command, ['maxConnections', 'connectTimeoutMs', 'heartbeatMs', 'heartbeatTimeoutMs']).action(
-    async (options: StatusOptions) => {
-      const status = await askStatus(options);
-      process.stdout.write(options.json ? `${JSON.stringify(status)}\n` : `${describe(status).join('\n')}\n`);
-    },
-  );
+  return addLimits(command, othersLimits).action(async (options: StatusOptions) => {
+    const status = await askStatus(options);
+    process.stdout.write(options.json ? `${JSON.stringify(status)}\n` : `${describe(status).join('\n')}\n`);
+  });
 }
 
 async function askStatus(options: StatusOptions): Promise<Omit<Status, 'type'>> {

@@ -8,13 +8,17 @@ import { runJob } from '../run.js';
 
 interface TrainOptions extends CommonRunOptions {
   readonly workers?: number;
+  readonly replace: boolean;
+  readonly maxReplacements: number;
 }
 
 export function trainCommand(): Command {
   const command = new Command('train')
     .description('train a job on this machine')
     .argument('<job>', 'the job file, .ts or .js')
-    .option('--workers <n>', 'worker processes (default: one for each GPU, or 1)', positiveInteger);
+    .option('--workers <n>', 'worker processes (default: one for each GPU, or 1)', positiveInteger)
+    .option('--no-replace', 'start no other worker for one that dies')
+    .option('--max-replacements <n>', 'at most so many in 10 minutes', positiveInteger, 10);
   return addLimits(addRunOptions(command)).action(async (job: string, options: TrainOptions) => {
     const gpus = await listGpus();
     const numWorkers = options.workers ?? Math.max(1, gpus.length);
@@ -26,6 +30,7 @@ export function trainCommand(): Command {
       command: [process.execPath, process.argv[1] ?? ''],
       json: options.json,
       limits,
+      maxReplacements: options.replace ? options.maxReplacements : 0,
     });
     const listen = parseEndpoint('127.0.0.1:0');
     const common = runOptionsOf(options);

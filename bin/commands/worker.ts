@@ -3,14 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { Command, Option } from 'commander';
 import { readToken } from '../../coordinator/run-folder.js';
-import type { Limits } from '../../src/protocol/limits.js';
 import { parseEndpoint } from '../../transport/endpoint.js';
 import { runWorker } from '../../worker/worker.js';
 import { loadJob } from '../job-file.js';
 import { jsonLog, textLog } from '../log.js';
-import { addLimits, limitsOf } from '../options.js';
+import { addLimits, coordinatorLimits, limitsOf, type WorkerLimits } from '../options.js';
 
-interface WorkerCommandOptions extends Omit<Limits, 'heartbeatMs'> {
+interface WorkerCommandOptions extends WorkerLimits {
   readonly join: string;
   readonly tokenFile?: string;
   readonly listen?: string;
@@ -29,7 +28,7 @@ export function workerCommand(): Command {
     .option('--id <name>', 'a name of its own (default: made from the host and a random number)')
     .addOption(new Option('--device <kind>', 'what to compute on').choices(['auto', 'cpu', 'gpu']).default('auto'))
     .option('--json', 'log JSON lines on stdout', false);
-  return addLimits(command, ['heartbeatMs']).action(
+  return addLimits(command, coordinatorLimits).action(
     async (jobPath: string | undefined, options: WorkerCommandOptions) => {
       const log = options.json ? jsonLog('lockstep-worker') : textLog({});
       await runWorker({

@@ -1,4 +1,4 @@
-/** What a listener takes from the network before it refuses, each with its default. */
+/** What a process takes from the network before it refuses, and how long it waits for others, each with its default. */
 export interface Limits {
   /** Largest control message, in bytes. @default 16 MiB */
   readonly maxControlBytes: number;
@@ -8,10 +8,16 @@ export interface Limits {
   readonly authenticationTimeoutMs: number;
   /** Time to reach another process, retries included. @default 60 s */
   readonly connectTimeoutMs: number;
-  /** Between two signs of life of a worker. @default 1 s */
+  /** Between two signs of life of a worker. @default 100 ms */
   readonly heartbeatMs: number;
-  /** Silence after which a worker counts as lost. @default 15 s */
+  /** Silence after which a worker of a generation counts as lost. @default 1 s */
   readonly heartbeatTimeoutMs: number;
+  /** The same of a worker that still loads. @default 15 s */
+  readonly loadingTimeoutMs: number;
+  /** The least time that one step's gradients may take; 20 times the slowest of late, if that is more. @default 10 s */
+  readonly stepTimeoutMs: number;
+  /** How long a run with too few workers waits for more. @default 5 min */
+  readonly workersTimeoutMs: number;
 }
 
 export const defaultLimits: Limits = {
@@ -19,6 +25,9 @@ export const defaultLimits: Limits = {
   maxConnections: 4096,
   authenticationTimeoutMs: 10_000,
   connectTimeoutMs: 60_000,
-  heartbeatMs: 1_000,
-  heartbeatTimeoutMs: 15_000,
+  heartbeatMs: 100,
+  heartbeatTimeoutMs: 1_000,
+  loadingTimeoutMs: 15_000,
+  stepTimeoutMs: 10_000,
+  workersTimeoutMs: 300_000,
 };

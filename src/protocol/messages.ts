@@ -44,12 +44,38 @@ export const slotEvaluationSchema = z.strictObject({
 });
 export type SlotEvaluation = z.output<typeof slotEvaluationSchema>;
 
+export const rosterEntrySchema = z.strictObject({
+  workerId: text,
+  rank: count,
+  host: text,
+  firstSlot: count,
+  endSlot: count,
+  addresses: addressesSchema,
+  /** Steps committed, whose state the worker holds when the generation begins; null: a newcomer holds none. */
+  step: count.nullable(),
+});
+export type RosterEntry = z.output<typeof rosterEntrySchema>;
+
+/** What a worker that is in a run tells a coordinator that it meets anew. */
+const standingSchema = z.strictObject({
+  runId: text,
+  /** Of the coordinator that it heard last: a lower one is of the past. */
+  term: count,
+  generation: count,
+  step: count,
+  /** Of that generation, by rank. */
+  workers: z.array(rosterEntrySchema),
+});
+export type Standing = z.output<typeof standingSchema>;
+
 const helloSchema = z.strictObject({
   type: z.literal('hello'),
   workerId: text,
   host: text,
   pid: count,
   lockstepVersion: text,
+  /** Null: it begins. */
+  standing: standingSchema.nullable(),
 });
 
 const columnSchema = z.strictObject({
@@ -71,8 +97,19 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
     metricNames: z.array(text),
     addresses: addressesSchema,
   }),
+  /** Nothing of an older generation than this one is committed any more. `step`: committed, and held whole. */
+  z.strictObject({ type: z.literal('halted'), generation: z.int().positive(), step: count.nullable() }),
   z.strictObject({ type: z.literal('connected'), generation: count }),
-  z.strictObject({ type: z.literal('heartbeat'), step: count, waiting: text.nullable() }),
+  z.strictObject({
+    type: z.literal('heartbeat'),
+    step: count,
+    waiting: text.nullable(),
+    /**
+     * It is in the gradients of the step after those committed, which are not all there yet. False while it evaluates,
+     * writes a checkpoint, fetches state, or waits for others: only what should end soon is held to the step's time.
+     */
+    computing: z.boolean(),
+  }),
   z.strictObject({
     type: z.literal('progress'),
     records: z.array(stepRecordSchema),
@@ -81,7 +118,11 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   z.strictObject({ type: z.literal('evaluated'), step: count, slots: z.array(slotEvaluationSchema) }),
   z.strictObject({ type: z.literal('checkpointed'), step: count, path: text }),
+  /** Said again in each generation, when its `drain` comes: what was said in an older one is forgotten. */
   z.strictObject({ type: z.literal('draining'), step: count }),
+  /** It ends by wish, and its slots go to others. Answered by `goodbye`. */
+  z.strictObject({ type: z.literal('leaving'), step: count }),
+  /** Said again after the `start` of each generation that begins at the last step. */
   z.strictObject({ type: z.literal('finished'), step: count, weightsSha256: text }),
   z.strictObject({ type: z.literal('failed'), failure: failureSchema }),
   z.strictObject({
@@ -93,19 +134,13 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
 ]);
 export type FromWorker = z.output<typeof fromWorkerSchema>;
 
-export const rosterEntrySchema = z.strictObject({
-  workerId: text,
-  rank: count,
-  host: text,
-  firstSlot: count,
-  endSlot: count,
-  addresses: addressesSchema,
-});
-export type RosterEntry = z.output<typeof rosterEntrySchema>;
-
 const generationSchema = z.strictObject({
   type: z.literal('generation'),
   generation: z.int().positive(),
+  /** Steps committed when it begins. */
+  step: count,
+  /** The checkpoint that all read where nobody holds the state of `step`; null: the job's first weights. */
+  resumeFrom: text.nullable(),
   /** By rank. */
   workers: z.array(rosterEntrySchema),
 });
@@ -114,6 +149,8 @@ export type Generation = Omit<z.output<typeof generationSchema>, 'type'>;
 /** What the coordinator has decided for the run, and each worker follows. */
 export const runPlanSchema = z.strictObject({
   runId: text,
+  /** Of this coordinator: each start of one has a higher number. */
+  term: z.int().positive(),
   runDir: text,
   jobPath: text,
   overrides: z.array(text),
@@ -132,6 +169,8 @@ export type RunPlan = z.output<typeof runPlanSchema>;
 export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('welcome'), plan: runPlanSchema }),
   generationSchema,
+  /** The next generation is being made, under this number: nothing older is committed any more. */
+  z.strictObject({ type: z.literal('halt'), generation: z.int().positive() }),
   z.strictObject({ type: z.literal('start'), generation: z.int().positive() }),
   z.strictObject({ type: z.literal('drain') }),
   z.strictObject({ type: z.literal('stop-after'), step: count }),

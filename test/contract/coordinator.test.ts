@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Coordinator, type CoordinatorOptions } from '../../coordinator/coordinator.js';
 import { jobSchema } from '../../src/job/job.js';
+import type { Recovery } from '../../coordinator/membership-state.js';
 import type { Log } from '../../src/log.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
 import { fromCoordinatorSchema, type FromCoordinator, type FromWorker } from '../../src/protocol/messages.js';
@@ -11,7 +12,7 @@ import { dial } from '../../transport/dialler.js';
 
 const token = 'a token of this test';
 const silentLog: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
-const observer = { onSteps: ignore, onValidation: ignore, onCheckpoint: ignore, onReason: ignore };
+const observer = { onSteps: ignore, onValidation: ignore, onCheckpoint: ignore, onRecovery: ignore, onReason: ignore };
 const data = { length: 8, read: () => ({ x: column(), y: column() }) };
 const job = jobSchema.parse({
   name: 'test',
@@ -31,13 +32,14 @@ function column(): { data: Float32Array; shape: number[] } {
 }
 
 describe('the coordinator', () => {
-  const limits = { ...defaultLimits, heartbeatMs: 50, heartbeatTimeoutMs: 500 };
+  const limits = { ...defaultLimits, heartbeatMs: 50, heartbeatTimeoutMs: 500, loadingTimeoutMs: 500 };
   const options = (changes: Partial<CoordinatorOptions> = {}): CoordinatorOptions => ({
     runId: 'r',
     runDir: '/nowhere',
     loaded: { job, path: '/job.ts', baseDir: '/', facts: { 'job file': 'a' } },
     overrides: [],
     numWorkers: 1,
+    minWorkers: 1,
     slots: 1,
     threads: 1,
     steps: null,
@@ -50,12 +52,9 @@ describe('the coordinator', () => {
     ...changes,
   });
   let coordinator: Coordinator;
-  let error: string | null;
 
   beforeEach(async () => {
-    error = null;
     coordinator = await Coordinator.start(options());
-    void coordinator.ended.then((result) => (error = result.error?.message ?? null));
   });
 
   afterEach(async () => {
@@ -65,22 +64,81 @@ describe('the coordinator', () => {
   const join = async (workerId: string): Promise<Connection> => {
     const { endpoint } = coordinator;
     const connection = await dial({ endpoint, token, limits, maxMessageBytes: limits.maxControlBytes });
-    connection.send({ type: 'hello', workerId, host: 'h', pid: 1, lockstepVersion });
+    connection.send({ type: 'hello', workerId, host: 'h', pid: 1, lockstepVersion, standing: null });
     await expectMessage(connection, 'welcome');
     return connection;
   };
 
+  /** Two workers of a generation that has started. */
+  const train = async (...ids: [string, string]): Promise<[Connection, Connection]> => {
+    const [first, second] = [await join(ids[0]), await join(ids[1])];
+    const workers: [Connection, Connection] = [first, second];
+    for (const worker of workers) worker.send(ready({ 'job file': 'a' }, { trainRows: 8 }));
+    for (const worker of workers) await expectMessage(worker, 'generation');
+    for (const worker of workers) worker.send({ type: 'connected', generation: 1 });
+    for (const worker of workers) await expectMessage(worker, 'start');
+    return workers;
+  };
+
   it('does not take its own silence for that of its workers', async () => {
     const worker = await join('a');
-    worker.send({ type: 'heartbeat', step: 0, waiting: null });
+    worker.send({ type: 'heartbeat', step: 0, waiting: null, computing: false });
     stopThisProcess(2 * limits.heartbeatTimeoutMs);
     await vi.waitUntil(() => coordinator.status().workers[0]?.state === 'loading');
     for (let i = 0; i < 4; i++) {
-      worker.send({ type: 'heartbeat', step: i, waiting: null });
-      await vi.waitUntil(() => error !== null || coordinator.status().workers[0]?.step === i);
+      worker.send({ type: 'heartbeat', step: 0, waiting: `beat ${i}`, computing: false });
+      await vi.waitUntil(() => coordinator.status().workers[0]?.waiting === `beat ${i}`);
     }
-    expect(error).toBeNull();
     worker.close();
+  });
+
+  it('goes on with those that are left, and tells how the lost one ended', async () => {
+    await coordinator.close();
+    const recoveries: Recovery[] = [];
+    const told = { ...observer, onRecovery: (recovery: Recovery) => recoveries.push(recovery) };
+    const explainLoss = (): Promise<string> => Promise.resolve('it was killed by SIGKILL');
+    coordinator = await Coordinator.start(options({ numWorkers: 2, slots: 2, observer: told, explainLoss }));
+    const [a, b] = await train('a', 'b');
+    b.terminate();
+    expect(await next(a, 'halt')).toEqual({ type: 'halt', generation: 2 });
+    a.send({ type: 'halted', generation: 2, step: 3 });
+    expect(await next(a, 'generation')).toMatchObject({
+      generation: 2,
+      step: 3,
+      workers: [{ workerId: 'a', endSlot: 2 }],
+    });
+    a.send({ type: 'connected', generation: 2 });
+    await next(a, 'start');
+    await vi.waitUntil(() => recoveries.length === 1);
+    expect(recoveries).toMatchObject([
+      { kind: 'lost', workerId: 'b', step: 3, why: 'it was killed by SIGKILL', recomputedSlots: 1, numWorkers: 1 },
+    ]);
+    a.close();
+  });
+
+  it('tells a silent worker and its launcher that it is out of the run', async () => {
+    await coordinator.close();
+    const evicted: string[] = [];
+    const onEvicted = (workerId: string): unknown => evicted.push(workerId);
+    coordinator = await Coordinator.start(options({ numWorkers: 2, slots: 2, onEvicted }));
+    const [a, b] = await train('a', 'b');
+    const beats = setInterval(() => {
+      a.send({ type: 'heartbeat', step: 0, waiting: null, computing: false });
+    }, limits.heartbeatMs);
+    expect(await next(b, 'abort')).toMatchObject({ failure: { code: 'ERR_WORKER_LOST' } });
+    clearInterval(beats);
+    expect(evicted).toEqual(['b']);
+    expect((await b.closed).code).toBe(1008);
+    a.close();
+  });
+
+  it('refuses a worker that another coordinator has begun with', async () => {
+    const { endpoint } = coordinator;
+    const worker = await dial({ endpoint, token, limits, maxMessageBytes: limits.maxControlBytes });
+    const standing = { runId: 'other', term: 1, generation: 2, step: 5, workers: [] };
+    worker.send({ type: 'hello', workerId: 'a', host: 'h', pid: 1, lockstepVersion, standing });
+    const { failure } = await next(worker, 'abort');
+    expect(failure.message).toContain('Worker a is in a run already (run other, generation 2, step 5)');
   });
 
   it('warns of workers that compute on different processors', async () => {
@@ -125,9 +183,17 @@ function ready(facts: Record<string, string>, { trainRows }: { trainRows: number
   };
 }
 
-async function expectMessage(connection: Connection, type: FromCoordinator['type']): Promise<void> {
+async function next<T extends FromCoordinator['type']>(
+  connection: Connection,
+  type: T,
+): Promise<Extract<FromCoordinator, { type: T }>> {
   const message = await connection.receive(fromCoordinatorSchema, { what: type, timeoutMs: 5_000 });
-  expect(message.type).toBe(type);
+  if (message.type !== type) throw new Error(`A ${message.type} came instead of ${type}`);
+  return message as Extract<FromCoordinator, { type: T }>; // of just that type
+}
+
+async function expectMessage(connection: Connection, type: FromCoordinator['type']): Promise<void> {
+  await next(connection, type);
 }
 
 /** As SIGSTOP does, and a long garbage collection. */

@@ -28,12 +28,13 @@ it('a generation that ends lets go of a peer that has not answered yet', async (
     firstSlot: rank,
     endSlot: rank + 1,
     addresses: { hostId: 'h', unixPath, tcp: [] },
+    step: 0,
   });
   const ending = new AbortController();
   const links = new PeerLinks({
     ...shared,
     runId: 'r',
-    generation: { generation: 1, workers: [worker(0), worker(1)] },
+    generation: { generation: 1, step: 0, resumeFrom: null, workers: [worker(0), worker(1)] },
     rank: 0,
     hostId: 'h',
     signal: ending.signal,

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { assignSlots } from '../../src/collective/assignment.js';
 import { divide, planBuckets } from '../../src/collective/buckets.js';
 
 const segments = fc.array(
@@ -41,28 +40,5 @@ describe('planBuckets', () => {
   it('gives each rank a share that differs by one cache line at most', () => {
     const lines = divide(0, 16 * 101, 4).map(({ elements }) => elements / 16);
     expect(Math.max(...lines) - Math.min(...lines)).toBeLessThanOrEqual(1);
-  });
-});
-
-describe('assignSlots', () => {
-  it('shares out all slots as neighbours, none with two more than another', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 1, max: 200 }), (slots, workers) => {
-        fc.pre(workers <= slots);
-        const ranges = assignSlots(slots, workers);
-        expect(ranges[0]?.firstSlot).toBe(0);
-        expect(ranges.at(-1)?.endSlot).toBe(slots);
-        for (const [rank, range] of ranges.entries()) {
-          if (rank > 0) expect(range.firstSlot).toBe(ranges[rank - 1]?.endSlot);
-        }
-        const sizes = ranges.map(({ firstSlot, endSlot }) => endSlot - firstSlot);
-        expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(1);
-        expect(Math.min(...sizes)).toBeGreaterThan(0);
-      }),
-    );
-  });
-
-  it('refuses more workers than slots', () => {
-    expect(() => assignSlots(2, 3)).toThrow('3 workers cannot share out 2 slots');
   });
 });

@@ -5,29 +5,47 @@ import type {
   MembershipEffect,
   MembershipEvent,
   MembershipState,
+  Patience,
 } from '../../coordinator/membership-state.js';
 import { LockstepError } from '../../src/errors.js';
 
 const addresses = { hostId: 'a', unixPath: '/a', tcp: [] };
 const facts = { 'Lockstep version': '1', 'parameter 0': 'w [2]' };
+const patience: Patience = {
+  heartbeatTimeoutMs: 100,
+  loadingTimeoutMs: 1_000,
+  stepTimeoutMs: 500,
+  connectTimeoutMs: 300,
+  workersTimeoutMs: 2_000,
+};
 
-/** Plays events one after the other, a millisecond apart. */
+/** Plays events one after the other, a millisecond apart, and keeps the effects of each. */
 class Play {
   state: MembershipState;
   reason: string | null = null;
-  effects: MembershipEffect[] = [];
+  effects: readonly MembershipEffect[] = [];
   nowMs = 0;
   readonly #config: MembershipConfig;
 
   constructor(config: Partial<MembershipConfig> = {}) {
-    this.#config = { numWorkers: 2, slots: 4, heartbeatTimeoutMs: 100, facts: {}, ...config };
-    this.state = beginMembership(this.#config);
+    const base = { numWorkers: 2, minWorkers: 1, slots: 4, isSharded: false, checkpoint: null, facts: {}, patience };
+    this.#config = { ...base, ...config };
+    this.state = beginMembership(this.#config, 0);
+  }
+
+  /** A run that trains, with workers a, b, … of one slot each, or of `slots` together. */
+  static training(numWorkers: number, config: Partial<MembershipConfig> = {}): Play {
+    const ids = 'abcdefgh'.slice(0, numWorkers).split('');
+    return new Play({ numWorkers, slots: numWorkers, ...config })
+      .hello(...ids)
+      .ready(...ids)
+      .connected(...ids);
   }
 
   take(event: MembershipEvent, nowMs = this.nowMs + 1): this {
     this.nowMs = nowMs;
     const { state, effects, reason } = membership(this.#config, this.state, event, nowMs);
-    Object.assign(this, { state, reason, effects: [...effects] });
+    Object.assign(this, { state, reason, effects });
     return this;
   }
 
@@ -42,12 +60,36 @@ class Play {
   }
 
   connected(...ids: string[]): this {
-    for (const workerId of ids) this.take({ type: 'connected', workerId, generation: 1 });
+    const { generation } = this.state;
+    for (const workerId of ids) this.take({ type: 'connected', workerId, generation });
     return this;
   }
 
-  training(): this {
-    return this.hello('a', 'b').ready('b', 'a').connected('a', 'b');
+  halted(steps: Readonly<Record<string, number | null>>): this {
+    const { generation } = this.state;
+    for (const [workerId, step] of Object.entries(steps)) this.take({ type: 'halted', workerId, generation, step });
+    return this;
+  }
+
+  lost(...ids: string[]): this {
+    for (const workerId of ids) this.take({ type: 'lost', workerId, why: 'it was killed by SIGKILL' });
+    return this;
+  }
+
+  beat(workerId: string, beat: Partial<Extract<MembershipEvent, { type: 'heartbeat' }>> = {}): this {
+    return this.take({ type: 'heartbeat', workerId, step: 0, waiting: null, computing: false, ...beat });
+  }
+
+  /** Until then, every 20 ms all but these beat, at the steps that they are at, and the clock ticks. */
+  beatUntil(endMs: number, ...silent: string[]): this {
+    while (this.nowMs < endMs && this.effects.every(({ type }) => type !== 'evict' && type !== 'fail')) {
+      for (const { workerId, step, waiting, isComputing: computing } of this.state.members.values()) {
+        if (!silent.includes(workerId))
+          this.take({ type: 'heartbeat', workerId, step, waiting, computing }, this.nowMs);
+      }
+      this.take({ type: 'tick' }, this.nowMs + 20);
+    }
+    return this;
   }
 
   get types(): string[] {
@@ -55,8 +97,15 @@ class Play {
   }
 
   get error(): string {
-    const failed = this.effects.find((effect) => effect.type === 'fail' || effect.type === 'refuse');
+    const failed = this.effects.find((effect) => 'error' in effect);
     return failed && 'error' in failed ? `${failed.error.code}: ${failed.error.message}` : 'none';
+  }
+
+  /** "a 0-2 @5": who has which slots, and the step that it holds. */
+  get roster(): string[] {
+    return this.state.roster.map(
+      ({ workerId, firstSlot, endSlot, step }) => `${workerId} ${firstSlot}-${endSlot} @${step ?? 'none'}`,
+    );
   }
 }
 
@@ -66,6 +115,7 @@ const done = (workerId: string, weightsSha256 = 'x', step = 9): MembershipEvent 
   step,
   weightsSha256,
 });
+const holds = (workerId: string, step: number): MembershipEvent => ({ type: 'draining', workerId, step });
 
 describe('a run', () => {
   it('forms its generation when all workers are ready, and says for whom it waits before', () => {
@@ -75,16 +125,13 @@ describe('a run', () => {
     play.hello('b').ready('b');
     expect(play.reason).toBe('No generation yet: 1 of 2 workers are ready; a is still loading');
     play.ready('a');
-    expect(play.effects).toMatchObject([
-      {
-        type: 'form-generation',
-        generation: 1,
-        roster: [
-          { workerId: 'a', rank: 0, firstSlot: 0, endSlot: 2 },
-          { workerId: 'b', rank: 1, firstSlot: 2, endSlot: 4 },
-        ],
-      },
-    ]);
+    expect(play.effects).toMatchObject([{ type: 'form-generation', generation: 1, step: 0, resumeFrom: null }]);
+    expect(play.roster).toEqual(['a 0-2 @none', 'b 2-4 @none']);
+  });
+
+  it('begins where its checkpoint is', () => {
+    const play = new Play({ checkpoint: { step: 7, path: '/c' } }).hello('a', 'b').ready('a', 'b');
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 7, resumeFrom: '/c' }]);
   });
 
   it('gives the workers of one host neighbouring ranks and slots', () => {
@@ -104,7 +151,9 @@ describe('a run', () => {
     const play = new Play().hello('a', 'b').ready('a', 'b').connected('b');
     expect(play.types).toEqual([]);
     expect(play.reason).toBe('Generation 1 has not started: a is not connected to all peers');
-    expect(play.connected('a').effects).toEqual([{ type: 'start', generation: 1 }]);
+    expect(play.connected('a').effects).toEqual([
+      { type: 'start', generation: 1, workerIds: ['a', 'b'], recoveries: [] },
+    ]);
     expect(play.reason).toBeNull();
   });
 
@@ -115,14 +164,14 @@ describe('a run', () => {
   });
 
   it('ends when all workers have finished with the same weights', () => {
-    const play = new Play().training().take(done('a'));
+    const play = Play.training(2).take(done('a'));
     expect(play.types).toEqual([]);
     expect(play.take(done('b')).effects).toEqual([{ type: 'finish', step: 9, weightsSha256: 'x' }]);
     expect(play.state.phase).toBe('finished');
   });
 
   it('fails when two workers end with different weights', () => {
-    const play = new Play().training().take(done('a')).take(done('b', 'y'));
+    const play = Play.training(2).take(done('a')).take(done('b', 'y'));
     expect(play.error).toContain('After step 9 worker b has weights y and worker a has x');
   });
 });
@@ -151,78 +200,385 @@ describe('a worker', () => {
     expect(play.hello('c').ready('c').types).toEqual(['form-generation']);
   });
 
-  it('that dies ends the run with its name, rank, step and the reason', () => {
-    const play = new Play().training();
-    play.take({ type: 'heartbeat', workerId: 'b', step: 5, waiting: null });
-    play.take({ type: 'lost', workerId: 'b', why: 'it was killed by SIGKILL' });
-    expect(play.error).toBe(
-      'ERR_WORKER_LOST: Worker b (rank 1, pid 1 on h) is lost after step 5: it was killed by SIGKILL.',
-    );
-  });
-
   it('that fails ends the run with its own code and words', () => {
-    const play = new Play().training();
-    play.take({ type: 'failed', workerId: 'a', error: new LockstepError('ERR_NOT_FINITE', 'The loss is NaN.') });
+    const error = new LockstepError('ERR_NOT_FINITE', 'The loss is NaN.');
+    const play = Play.training(2).take({ type: 'failed', workerId: 'a', error });
     expect(play.error).toBe('ERR_NOT_FINITE: Worker a (rank 0, pid 1 on h) failed: The loss is NaN.');
   });
 
-  it('that is silent for longer than the limit is lost, and not a moment before', () => {
-    const play = new Play().hello('a', 'b');
-    play.take({ type: 'heartbeat', workerId: 'a', step: 0, waiting: null }, 60);
-    expect(play.take({ type: 'tick' }, 102).types).toEqual([]);
-    play.take({ type: 'tick' }, 103);
-    expect(play.error).toContain('Worker b (pid 1 on h) is lost after step 0: it was silent for 101 ms');
+  it('that fails while it loads beside a run that trains ends nothing', () => {
+    const error = new LockstepError('ERR_MEMORY', 'No memory.');
+    const play = Play.training(2).lost('b').hello('c').take({ type: 'failed', workerId: 'c', error });
+    expect(play.types).toEqual([]);
+    expect(play.halted({ a: 3 }).types).toEqual(['form-generation']);
+  });
+
+  it('that fails because of its way to another one is lost, and ends nothing', () => {
+    const error = new LockstepError('ERR_FRAME_CORRUPT', 'A frame is damaged.');
+    expect(Play.training(2).take({ type: 'failed', workerId: 'a', error }).types).toEqual(['halt']);
   });
 
   it('that speaks before its hello is a breach of the protocol', () => {
-    expect(() => new Play().take({ type: 'heartbeat', workerId: 'x', step: 1, waiting: null })).toThrow(
-      'Worker x spoke before it said hello',
+    expect(() => new Play().beat('x')).toThrow('Worker x spoke before it said hello');
+  });
+});
+
+describe('a loss', () => {
+  it('halts those that are left, and its slots go to the neighbours', () => {
+    const play = Play.training(3, { slots: 6 }).lost('b');
+    expect(play.effects).toEqual([{ type: 'halt', generation: 2, workerIds: ['a', 'c'] }]);
+    expect(play.reason).toBe('Generation 2 is being made: a, c has not halted');
+    play.halted({ a: 5 });
+    expect(play.types).toEqual([]);
+    play.halted({ c: 6 });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', generation: 2, step: 6, resumeFrom: null }]);
+    expect(play.roster).toEqual(['a 0-3 @5', 'c 3-6 @6']);
+  });
+
+  it('is told with its times and its slots when all go on', () => {
+    const play = Play.training(3, { slots: 6 }).lost('b').halted({ a: 5, c: 5 }).connected('a', 'c');
+    const recovery = {
+      kind: 'lost',
+      workerId: 'b',
+      pid: 1,
+      why: 'it was killed by SIGKILL',
+      step: 5,
+      detectedMs: 0,
+      resumedMs: 4,
+      recomputedSlots: 2,
+      numWorkers: 2,
+    };
+    expect(play.effects).toEqual([{ type: 'start', generation: 2, workerIds: ['a', 'c'], recoveries: [recovery] }]);
+  });
+
+  it('of the first rank makes the next one the first', () => {
+    const play = Play.training(3).lost('a').halted({ b: 1, c: 1 });
+    expect(play.state.roster.map(({ workerId, rank }) => [workerId, rank])).toEqual([
+      ['b', 0],
+      ['c', 1],
+    ]);
+    expect(play.roster).toEqual(['b 0-2 @1', 'c 2-3 @1']);
+  });
+
+  it.each([
+    ['while the others halt', (play: Play) => play.halted({ a: 4 })],
+    ['when all have halted', (play: Play) => play.halted({ a: 4, c: 4 })],
+    ['while the others connect', (play: Play) => play.halted({ a: 4, c: 4, d: 4 }).connected('a')],
+  ])('that follows another %s begins the moves anew with the next number', (_, meanwhile) => {
+    const play = Play.training(4).lost('b');
+    meanwhile(play).lost('d');
+    expect(play.effects).toEqual([{ type: 'halt', generation: 3, workerIds: ['a', 'c'] }]);
+    play.take({ type: 'halted', workerId: 'a', generation: 2, step: 4 });
+    play.take({ type: 'connected', workerId: 'c', generation: 2 });
+    expect(play.state.phase).toBe('halting');
+    play.halted({ a: 4, c: 4 });
+    expect(play.roster).toEqual(['a 0-2 @4', 'c 2-4 @4']);
+    play.connected('a', 'c');
+    expect(play.effects).toMatchObject([{ type: 'start', recoveries: [{ workerId: 'b' }, { workerId: 'd' }] }]);
+  });
+
+  it('while the first generation connects waits for another worker', () => {
+    const play = new Play().hello('a', 'b').ready('a', 'b').lost('b').halted({ a: null });
+    expect(play.reason).toBe('No generation yet: 1 of 2 workers are ready');
+    play.hello('c').ready('c');
+    expect(play.effects).toMatchObject([{ type: 'form-generation', generation: 2, step: 0, resumeFrom: null }]);
+    expect(play.roster).toEqual(['a 0-2 @none', 'c 2-4 @none']);
+  });
+
+  it('of one that loads concerns nobody', () => {
+    const play = Play.training(2).lost('b').halted({ a: 1 }).connected('a').hello('c').lost('c');
+    expect(play.types).toEqual([]);
+    expect(play.reason).toBeNull();
+  });
+
+  it('of the only one that was ahead leaves the others where they are', () => {
+    const play = Play.training(3).lost('a').halted({ b: 7, c: 6 }).lost('b').halted({ c: 6 });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', generation: 3, step: 6, resumeFrom: null }]);
+  });
+
+  it('after which all that are left have finished ends the run', () => {
+    const play = Play.training(2).take(done('a')).lost('b');
+    expect(play.effects).toEqual([{ type: 'finish', step: 9, weightsSha256: 'x' }]);
+  });
+
+  it('before all have finished asks those that have finished too, and has them finish again', () => {
+    const play = Play.training(3).take(done('a')).lost('b');
+    expect(play.effects).toMatchObject([{ type: 'halt', workerIds: ['a', 'c'] }]);
+    play.halted({ a: 9, c: 8 }).connected('a', 'c');
+    expect(play.take(done('c')).types).toEqual([]);
+    expect(play.take(done('a')).types).toEqual(['finish']);
+  });
+
+  it('of moments that nobody else has ends the run, and says why', () => {
+    const play = Play.training(2, { isSharded: true }).lost('b');
+    expect(play.error).toBe(
+      'ERR_WORKER_LOST: Worker b (rank 1, pid 1 on h) is lost after step 0: it was killed by SIGKILL. ' +
+        "Its share of the optimizer's moments is lost with it, as the optimizer is sharded.",
     );
+  });
+
+  it('forgets a finish and a stop that were said in the older generation', () => {
+    const play = Play.training(3).lost('b').take(done('a')).take(holds('c', 3)).halted({ a: 9, c: 9 });
+    expect(play.connected('a', 'c').types).toEqual(['start']);
+    expect(play.state.members.get('a')?.state).toBe('training');
+  });
+});
+
+describe('with all workers lost', () => {
+  it('the run waits, and goes on from the newest checkpoint with the next that comes', () => {
+    const play = Play.training(2).take({ type: 'checkpointed', step: 4, path: '/c4' }).lost('a', 'b');
+    expect(play.reason).toBe('No worker trains: 0 of 1 workers are ready');
+    expect(play.hello('c').ready('c').types).toEqual(['seek-checkpoint']);
+    play.take({ type: 'checkpoint-found', checkpoint: { step: 6, path: '/c6' } });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 6, resumeFrom: '/c6' }]);
+    expect(play.roster).toEqual(['c 0-2 @none']);
+  });
+
+  it('it goes on from the one that it was told of, where none can be looked for', () => {
+    const play = Play.training(2)
+      .take({ type: 'checkpointed', step: 4, path: '/c4' })
+      .lost('a', 'b')
+      .hello('c')
+      .ready('c');
+    play.take({ type: 'checkpoint-found', checkpoint: null });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 4, resumeFrom: '/c4' }]);
+  });
+
+  it('it fails when nobody comes for long, and names the last one that was lost', () => {
+    const play = Play.training(2).lost('a', 'b').beatUntil(1_990);
+    expect(play.error).toBe('none');
+    play.beatUntil(2_100);
+    expect(play.error).toMatch(
+      /^ERR_WORKER_LOST: The run needs 1 worker\(s\) and has 0: none came for 2000 ms\. Worker b \(rank 1, pid 1 on h\) is lost/,
+    );
+  });
+
+  it('it fails at once when none will come any more', () => {
+    const play = Play.training(1).lost('a').take({ type: 'no-more-workers', why: 'all have ended' });
+    expect(play.error).toContain('The run needs 1 worker(s) and has 0: all have ended.');
+  });
+
+  it('it does not fail for want of others while one trains', () => {
+    const play = Play.training(2).lost('b').take({ type: 'no-more-workers', why: 'x' }).halted({ a: 1 }).connected('a');
+    expect(play.types).toEqual(['start']);
+  });
+});
+
+describe('with fewer workers than it needs', () => {
+  it('the run waits with the state in the memory of those that are left', () => {
+    const play = Play.training(3, { minWorkers: 2 }).lost('a', 'b').halted({ c: 5 });
+    expect(play.reason).toBe('No worker trains: 1 of 2 workers are ready');
+    play.hello('d').ready('d');
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 5, resumeFrom: null }]);
+    expect(play.roster).toEqual(['c 0-1 @5', 'd 1-3 @none']);
+  });
+
+  it('the first generation is formed after a while, if they are enough at all', () => {
+    const play = new Play({ numWorkers: 3, minWorkers: 2 }).hello('a', 'b').ready('a', 'b').beatUntil(1_970);
+    expect(play.state.phase).toBe('gathering');
+    play.beatUntil(2_030);
+    expect(play.state.phase).toBe('connecting');
+    expect(play.state.roster).toHaveLength(2);
+  });
+});
+
+describe('a newcomer', () => {
+  const shorthanded = (): Play => Play.training(3).lost('b').halted({ a: 5, c: 5 }).connected('a', 'c');
+
+  it('joins once it is ready, with even shares and no state', () => {
+    const play = shorthanded().hello('b.2');
+    expect(play.types).toEqual(['welcome']);
+    expect(play.ready('b.2').effects).toEqual([{ type: 'halt', generation: 3, workerIds: ['a', 'c'] }]);
+    play.halted({ a: 8, c: 8 });
+    expect(play.roster).toEqual(['a 0-1 @8', 'b.2 1-2 @none', 'c 2-3 @8']);
+    play.connected('a', 'b.2', 'c');
+    expect(play.effects).toMatchObject([
+      { type: 'start', recoveries: [{ kind: 'joined', workerId: 'b.2', step: 8, recomputedSlots: 1, numWorkers: 3 }] },
+    ]);
+  });
+
+  it('that is ready while the others halt comes with them', () => {
+    const play = Play.training(3).lost('b').hello('d').halted({ a: 5 }).ready('d').halted({ c: 5 });
+    expect(play.roster).toEqual(['a 0-1 @5', 'c 1-2 @5', 'd 2-3 @none']);
+  });
+
+  it('that is ready while the others connect begins the moves anew before they start', () => {
+    const play = Play.training(3).lost('b').hello('d').halted({ a: 5, c: 5 }).ready('d').connected('a');
+    expect(play.types).toEqual([]);
+    expect(play.connected('c').effects).toEqual([{ type: 'halt', generation: 3, workerIds: ['a', 'c'] }]);
+  });
+
+  it('that dies while it fetches the state is lost like any other', () => {
+    const play = shorthanded().hello('d').ready('d').halted({ a: 8, c: 8 }).lost('d');
+    expect(play.effects).toEqual([{ type: 'halt', generation: 4, workerIds: ['a', 'c'] }]);
+    play.halted({ a: 8, c: 8 });
+    expect(play.roster).toEqual(['a 0-1 @8', 'c 1-3 @8']);
+  });
+
+  it('that dies before it is let in was never there', () => {
+    const play = shorthanded().hello('d').ready('d').lost('d').halted({ a: 8, c: 8 }).connected('a', 'c');
+    expect(play.effects).toMatchObject([{ type: 'start', recoveries: [] }]);
+  });
+
+  it('is not let in when the run stops, or has nearly ended', () => {
+    expect(shorthanded().take({ type: 'stop' }).hello('d').ready('d').types).toEqual([]);
+    expect(shorthanded().take(done('a')).hello('d').ready('d').types).toEqual([]);
+  });
+});
+
+describe('a worker that leaves', () => {
+  it('is let go, and the others go on with its slots', () => {
+    const play = Play.training(2).take({ type: 'leaving', workerId: 'b', step: 3 });
+    expect(play.effects).toEqual([
+      { type: 'dismiss', workerId: 'b' },
+      { type: 'halt', generation: 2, workerIds: ['a'] },
+    ]);
+    play.halted({ a: 3 }).connected('a');
+    expect(play.effects).toMatchObject([{ type: 'start', recoveries: [{ kind: 'left', workerId: 'b' }] }]);
+  });
+});
+
+describe('silence', () => {
+  it('of more than the limit evicts a worker of the generation, and not a moment before', () => {
+    const play = Play.training(2).beatUntil(90, 'b');
+    expect(play.types).toEqual([]);
+    play.beatUntil(200, 'b');
+    expect(play.types).toEqual(['evict', 'halt']);
+    expect(play.error).toMatch(/Worker b \(rank 1, pid 1 on h\) is out of the run: it was silent for 1\d\d ms/);
+    play.halted({ a: 3 }).connected('a');
+    expect(play.effects).toMatchObject([{ type: 'start', recoveries: [{ kind: 'silent', workerId: 'b' }] }]);
+  });
+
+  it('of one that loads may be longer', () => {
+    const play = new Play().hello('a', 'b').beatUntil(1_000, 'b');
+    expect(play.types).toEqual([]);
+    expect(play.beatUntil(1_100, 'b').types).toEqual(['evict']);
+  });
+
+  it('of several at once leaves the others one generation', () => {
+    const play = Play.training(4).beatUntil(50).beatUntil(300, 'b', 'd');
+    expect(play.types.filter((type) => type === 'evict')).toHaveLength(2);
+    expect(play.effects.at(-1)).toMatchObject({ type: 'halt', workerIds: ['a', 'c'] });
+  });
+
+  it('is not what this process did not hear while it was stopped', () => {
+    const play = Play.training(2).take({ type: 'tick' }, 5_000);
+    expect(play.types).toEqual([]);
+    expect(play.beatUntil(5_300, 'b').types).toEqual(['evict', 'halt']);
+  });
+
+  it('of a worker that halted already counts too', () => {
+    const play = Play.training(3).lost('c').halted({ a: 1 }).beatUntil(50).beatUntil(300, 'a', 'b');
+    expect(play.types.filter((type) => type === 'evict')).toHaveLength(2);
+  });
+});
+
+describe('a worker that beats and does nothing', () => {
+  const stuck = (play: Play): Play => play.beat('a', { step: 1 }).beat('b', { step: 1, computing: true });
+
+  it('is evicted when the others have waited for its gradients for longer than the limit', () => {
+    const play = stuck(Play.training(2)).beatUntil(500);
+    expect(play.types).toEqual([]);
+    play.beatUntil(600);
+    expect(play.types).toEqual(['evict', 'halt']);
+    expect(play.error).toMatch(/it beats, but has computed one step for 5\d\d ms, longer than the limit of 500 ms/);
+  });
+
+  it('has longer where steps are slow', () => {
+    const play = Play.training(2).beatUntil(50).beat('a', { step: 1 }).beat('b', { step: 1, computing: true });
+    expect(play.beatUntil(1_000).types).toEqual([]);
+    expect(play.beatUntil(1_500).types).toEqual(['evict', 'halt']);
+  });
+
+  it('has longer where the others needed long for this very step', () => {
+    const play = Play.training(2).beat('a', { step: 1, computing: true }).beat('b', { step: 1, computing: true });
+    play.beatUntil(100).beat('a', { step: 1 });
+    expect(play.beatUntil(1_900).types).toEqual([]);
+  });
+
+  it('has much longer where all compute, or it is alone', () => {
+    const play = Play.training(1).beat('a', { step: 1, computing: true });
+    expect(play.beatUntil(20_000).types).toEqual([]);
+    expect(play.beatUntil(31_000).types).toEqual(['evict']);
+  });
+
+  it('is evicted when it does not halt', () => {
+    const play = Play.training(3).lost('c').halted({ a: 1 }).beatUntil(400);
+    expect(play.error).toMatch(/Worker b .*it beats, but has not halted for 3\d\d ms/);
+  });
+
+  it('is evicted when it does not connect, unless its words show that it gets on', () => {
+    const play = Play.training(3).lost('c').halted({ a: 1, b: 1 }).connected('a').beatUntil(200);
+    play.beat('b', { waiting: 'half of the state is here' });
+    expect(play.beatUntil(400).types).toEqual([]);
+    expect(play.beatUntil(600).error).toMatch(/Worker b .*it beats, but has not connected for 3\d\d ms/);
   });
 });
 
 describe('a stop', () => {
-  const holds = (workerId: string, step: number): MembershipEvent => ({ type: 'draining', workerId, step });
-
   it('ends all workers after the furthest step that any has begun', () => {
-    const play = new Play().training().take({ type: 'stop' });
-    expect(play.types).toEqual(['drain']);
+    const play = Play.training(2).take({ type: 'stop' });
+    expect(play.effects).toEqual([{ type: 'drain', workerIds: ['a', 'b'] }]);
     expect(play.take(holds('a', 7)).types).toEqual([]);
     expect(play.reason).toBe('The run stops: waiting for b');
-    expect(play.take(holds('b', 8)).effects).toEqual([{ type: 'stop-after', step: 8 }]);
+    expect(play.take(holds('b', 8)).effects).toEqual([{ type: 'stop-after', step: 8, workerIds: ['a', 'b'] }]);
   });
 
   it('goes on to the step that a worker has begun, whatever its heartbeats say of those committed', () => {
-    const play = new Play().training().take({ type: 'stop' }).take(holds('a', 8));
-    play.take({ type: 'heartbeat', workerId: 'a', step: 7, waiting: 'partials from rank 1' });
-    expect(play.take(holds('b', 7)).effects).toEqual([{ type: 'stop-after', step: 8 }]);
+    const play = Play.training(2).take({ type: 'stop' }).take(holds('a', 8));
+    play.beat('a', { step: 7, waiting: 'partials from rank 1' });
+    expect(play.take(holds('b', 7)).effects).toMatchObject([{ type: 'stop-after', step: 8 }]);
   });
 
   it('is agreed once, however often it is asked for', () => {
-    const play = new Play().training().take({ type: 'stop' }).take(holds('a', 7)).take(holds('b', 8));
+    const play = Play.training(2).take({ type: 'stop' }).take(holds('a', 7)).take(holds('b', 8));
     expect(play.take({ type: 'stop' }).types).toEqual([]);
     expect(play.take(done('a', 'x', 8)).types).toEqual([]);
     expect(play.take(done('b', 'x', 8)).types).toEqual(['finish']);
   });
 
   it('lets a worker go on to the end that another has reached already', () => {
-    const play = new Play()
-      .training()
+    const play = Play.training(2)
       .take(done('a', 'x', 10))
       .take({ type: 'stop' });
-    expect(play.take(holds('b', 9)).effects).toEqual([{ type: 'stop-after', step: 10 }]);
+    expect(play.take(holds('b', 9)).effects).toMatchObject([{ type: 'stop-after', step: 10 }]);
   });
 
   it('counts a worker that finishes while the stop is agreed', () => {
-    const play = new Play()
-      .training()
+    const play = Play.training(2)
       .take({ type: 'stop' })
       .take(holds('b', 9))
       .take(done('a', 'x', 10));
-    expect(play.effects).toEqual([{ type: 'stop-after', step: 10 }]);
+    expect(play.effects).toMatchObject([{ type: 'stop-after', step: 10 }]);
+  });
+
+  it.each([
+    ['before anybody holds', [] as MembershipEvent[]],
+    ['while some hold', [holds('a', 7)]],
+    ['when it was agreed', [holds('a', 7), holds('b', 8), holds('c', 8)]],
+    ['when some have finished', [holds('a', 7), holds('b', 8), holds('c', 8), done('a', 'x', 8)]],
+  ])('survives a loss %s: it is asked for again', (_, before) => {
+    const play = Play.training(3).take({ type: 'stop' });
+    for (const event of before) play.take(event);
+    play.lost('b').halted({ a: 8, c: 7 }).connected('a', 'c');
+    expect(play.types).toEqual(['start', 'drain']);
+    play.take(holds('a', 9)).take(holds('c', 8));
+    expect(play.effects).toMatchObject([{ type: 'stop-after', step: 9 }]);
+    expect(play.take(done('a')).take(done('c')).types).toEqual(['finish']);
+  });
+
+  it('that comes while a generation is made waits until all go on', () => {
+    const play = Play.training(3).lost('b').take({ type: 'stop' });
+    expect(play.types).toEqual([]);
+    expect(play.halted({ a: 1, c: 1 }).connected('a', 'c').types).toEqual(['start', 'drain']);
   });
 
   it('before the first step ends the run as an error', () => {
     expect(new Play().hello('a').take({ type: 'stop' }).error).toContain('stopped before its first step');
+  });
+
+  it('with no worker left ends the run as an error', () => {
+    const play = Play.training(1).lost('a').take({ type: 'stop' });
+    expect(play.error).toContain('stopped while it waited for workers');
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { RunRecord } from '../../coordinator/run-record.js';
+import type { SlotEvaluation } from '../../src/protocol/messages.js';
 import { Schedule } from '../../src/job/schedule.js';
 
 const schedule = new Schedule({
@@ -43,6 +44,29 @@ describe('a validation', () => {
     record.addEvaluation(3, [first, second]);
     expect(record.addEvaluation(6, [third])).toBeNull();
     expect(record.addEvaluation(3, [third])?.step).toBe(3);
+  });
+});
+
+describe('after a loss', () => {
+  it('steps that are told again change nothing', () => {
+    const record = newRecord();
+    const told = (...steps: number[]): number[] => {
+      const records = steps.map((step) => ({ step, loss: step, metrics: [0] }));
+      return record.addSteps({ records, stepTime: null }, 0).map(({ step }) => step);
+    };
+    expect(told(1, 2)).toEqual([1, 2]);
+    expect(told(2, 3)).toEqual([3]);
+    expect(told(1, 2)).toEqual([]);
+    expect(record.numSteps).toBe(3);
+  });
+
+  it('slots that are evaluated again count once, and so does the validation', () => {
+    const record = newRecord();
+    const slot = (index: number): SlotEvaluation => ({ slot: index, rows: 1, loss: index, metrics: [0] });
+    expect(record.addEvaluation(3, [slot(0), slot(1)])).toBeNull();
+    expect(record.addEvaluation(3, [slot(1)])).toBeNull();
+    expect(record.addEvaluation(3, [slot(1), slot(2)])?.metrics).toMatchObject({ val_loss: 1 });
+    expect(record.addEvaluation(3, [slot(0), slot(1), slot(2)])).toBeNull();
   });
 });
 

@@ -1,0 +1,51 @@
+/** Who is in a run, asked and changed without a decision. */
+import { LockstepError } from '../src/errors.js';
+import type { Member, MembershipState, MembershipStep, WorkerState } from './membership-state.js';
+
+/** Members of the last generation that was formed, as far as they are still there, by rank. */
+export function liveRoster({ roster, members }: MembershipState): Member[] {
+  return roster.flatMap(({ workerId }) => members.get(workerId) ?? []);
+}
+
+export function isInRoster({ roster }: MembershipState, workerId: string): boolean {
+  return roster.some((entry) => entry.workerId === workerId);
+}
+
+export function membersThat(state: MembershipState, ...states: readonly WorkerState[]): Member[] {
+  return [...state.members.values()].filter((member) => states.includes(member.state));
+}
+
+export function idsOf(members: readonly { readonly workerId: string }[]): string[] {
+  return members.map(({ workerId }) => workerId);
+}
+
+export function updateMember(state: MembershipState, workerId: string, changes: Partial<Member>): MembershipState {
+  const member = state.members.get(workerId);
+  if (!member) throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} spoke before it said hello.`);
+  return { ...state, members: new Map([...state.members, [workerId, { ...member, ...changes }]]) };
+}
+
+/** All of the roster that are there; others stay as they are. */
+export function updateRoster(state: MembershipState, changes: Partial<Member>): MembershipState {
+  return liveRoster(state).reduce((next, { workerId }) => updateMember(next, workerId, changes), state);
+}
+
+export function withoutMember(state: MembershipState, workerId: string): MembershipState {
+  return { ...state, members: new Map([...state.members].filter(([id]) => id !== workerId)) };
+}
+
+/** "Worker w1 (rank 1, pid 17 on host-a)" */
+export function nameOf(state: MembershipState, { workerId, host, pid }: Member): string {
+  const rank = state.roster.find((entry) => entry.workerId === workerId)?.rank;
+  return `Worker ${workerId} (${rank === undefined ? '' : `rank ${rank}, `}pid ${pid} on ${host})`;
+}
+
+export function fail(state: MembershipState, error: LockstepError): MembershipStep {
+  return { state: { ...state, phase: 'failed' }, effects: [{ type: 'fail', error }] };
+}
+
+/** One step after the other, with the effects of both. */
+export function andThen(before: MembershipStep, next: (state: MembershipState) => MembershipStep): MembershipStep {
+  const { state, effects } = next(before.state);
+  return { state, effects: [...before.effects, ...effects] };
+}

@@ -1,0 +1,167 @@
+/**
+ * The four moves that make a generation: halt, form, connect, start. Whatever the reason, they are these, and whatever
+ * comes between begins them anew with the next number. Docs: docs/decisions/0016-the-next-generation.md.
+ */
+import { LockstepError } from '../src/errors.js';
+import { fail, idsOf, isInRoster, liveRoster, membersThat, nameOf } from './members.js';
+import { updateMember, updateRoster, withoutMember } from './members.js';
+import type {
+  Change,
+  ChangeKind,
+  Member,
+  MembershipConfig,
+  MembershipState,
+  MembershipStep,
+  Recovery,
+} from './membership-state.js';
+import { countMovedSlots, nextRoster } from './roster.js';
+
+export interface Loss {
+  readonly kind: Exclude<ChangeKind, 'joined'>;
+  readonly why: string;
+  readonly detectedMs: number;
+}
+
+/** A worker is no longer in the run. */
+export function lose(config: MembershipConfig, before: MembershipState, member: Member, loss: Loss): MembershipStep {
+  const { workerId, pid } = member;
+  const error = lostError(before, member, loss.why);
+  const state = { ...withoutMember(before, workerId), lastLoss: error };
+  if (!isInRoster(before, workerId)) {
+    const changes = state.changes.filter((change) => change.workerId !== workerId); // it comes to nothing
+    return formWhenPossible(config, { ...state, changes });
+  }
+  const left = liveRoster(state);
+  if (left.length > 0 && left.every(({ state: doing }) => doing === 'finished')) return finish(state);
+  if (config.isSharded && state.hasStarted && state.roster.length > 1) return fail(state, shardLostError(error));
+  const change: Change = { ...loss, workerId, pid, atMs: state.nowMs };
+  return beginMoves(config, { ...state, changes: [...state.changes, change] });
+}
+
+/** First move: nothing of an older generation than this is committed any more. */
+export function beginMoves(config: MembershipConfig, before: MembershipState): MembershipStep {
+  const generation = before.generation + 1;
+  const workerIds = idsOf(liveRoster(before));
+  const state = { ...updateRoster(before, { state: 'halting', sinceMs: before.nowMs }), generation };
+  // Nobody holds a partial or a state: there is nothing to keep together.
+  if (workerIds.length === 0) return formWhenPossible(config, { ...state, phase: 'gathering', roster: [] });
+  return { state: { ...state, phase: 'halting' }, effects: [{ type: 'halt', generation, workerIds }] };
+}
+
+export interface Forming {
+  /** Go on with fewer workers than wanted. */
+  readonly isImpatient?: boolean;
+  /** The newest checkpoint has been looked for. */
+  readonly isCheckpointSought?: boolean;
+}
+
+/** Second move, once all that live have halted and are enough. */
+export function formWhenPossible(
+  config: MembershipConfig,
+  state: MembershipState,
+  forming: Forming = {},
+): MembershipStep {
+  const isForming = state.phase === 'gathering' || state.phase === 'halting';
+  if (!isForming || membersThat(state, 'halting').length > 0) return { state, effects: [] };
+  const workers = membersThat(state, 'halted', 'ready');
+  const numNeeded = state.hasStarted || forming.isImpatient === true ? config.minWorkers : config.numWorkers;
+  if (workers.length < numNeeded) return { state: { ...state, phase: 'gathering' }, effects: [] };
+  const held = workers.flatMap(({ heldStep }) => heldStep ?? []);
+  if (held.length > 0) return form(config, state, workers, { step: Math.max(...held), path: null });
+  if (!state.hasStarted || forming.isCheckpointSought === true) {
+    return form(config, state, workers, state.checkpoint ?? { step: 0, path: null });
+  }
+  if (state.isSeeking) return { state, effects: [] };
+  return { state: { ...state, phase: 'gathering', isSeeking: true }, effects: [{ type: 'seek-checkpoint' }] };
+}
+
+function form(
+  config: MembershipConfig,
+  before: MembershipState,
+  workers: readonly Member[],
+  { step, path: resumeFrom }: { readonly step: number; readonly path: string | null },
+): MembershipStep {
+  const generation = Math.max(1, before.generation);
+  const roster = nextRoster(config.slots, workers, before.roster);
+  const movedSlots = before.movedSlots + countMovedSlots(before.roster, roster);
+  const state = { ...before, phase: 'connecting', generation, roster, movedSlots, isSeeking: false } as const;
+  return {
+    state: updateRoster(state, { state: 'connecting', step, sinceMs: before.nowMs }),
+    effects: [{ type: 'form-generation', generation, step, resumeFrom, roster }],
+  };
+}
+
+/** Third and fourth move: with all connected they go on, unless there is one more by now. */
+export function startWhenConnected(config: MembershipConfig, state: MembershipState): MembershipStep {
+  if (!liveRoster(state).every((member) => member.state === 'connected')) return { state, effects: [] };
+  return isWanted(config, state) ? beginMoves(config, state) : start(state);
+}
+
+/** A worker that is ready, and that the run has a place for. */
+export function isWanted(config: MembershipConfig, state: MembershipState): boolean {
+  const roster = liveRoster(state);
+  if (state.isStopping || membersThat(state, 'ready').length === 0) return false;
+  if (config.isSharded && state.hasStarted) return false;
+  return roster.length < config.numWorkers && roster.every((member) => member.state !== 'finished');
+}
+
+function start(before: MembershipState): MembershipStep {
+  const { generation, nowMs, isStopping } = before;
+  const workerIds = idsOf(liveRoster(before));
+  const fresh = { state: 'training', isComputing: false, waiting: null, weightsSha256: null } as const;
+  const state = updateRoster(before, { ...fresh, sinceMs: nowMs, steppedMs: nowMs });
+  const recoveries = recoveriesOf(before);
+  const settled = { changes: [], movedSlots: 0, stopAfter: null, hasStarted: true } as const;
+  return {
+    state: { ...state, ...settled, phase: 'training' },
+    effects: [
+      { type: 'start', generation, workerIds, recoveries },
+      ...(isStopping ? [{ type: 'drain', workerIds } as const] : []),
+    ],
+  };
+}
+
+function recoveriesOf({ changes, movedSlots: recomputedSlots, nowMs, ...state }: MembershipState): Recovery[] {
+  const numWorkers = state.roster.length;
+  const step = state.members.get(state.roster[0]?.workerId ?? '')?.step ?? 0;
+  return changes.map(({ atMs, ...change }) => {
+    return { ...change, step, resumedMs: nowMs - atMs, recomputedSlots, numWorkers };
+  });
+}
+
+/** All that are left have finished, with the same weights. */
+export function finish(state: MembershipState): MembershipStep {
+  const { step = 0, weightsSha256 } = liveRoster(state)[0] ?? {};
+  return {
+    state: { ...state, phase: 'finished' },
+    effects: [{ type: 'finish', step, weightsSha256: weightsSha256 ?? '' }],
+  };
+}
+
+/** A worker answers the first move. */
+export function onHalted(
+  config: MembershipConfig,
+  before: MembershipState,
+  {
+    workerId,
+    generation,
+    step,
+  }: { readonly workerId: string; readonly generation: number; readonly step: number | null },
+): MembershipStep {
+  const seen = updateMember(before, workerId, { lastSeenMs: before.nowMs });
+  const isAwaited = generation === before.generation && before.members.get(workerId)?.state === 'halting';
+  if (!isAwaited) return { state: seen, effects: [] };
+  const halted = { state: 'halted', heldStep: step, step: step ?? 0, sinceMs: before.nowMs } as const;
+  return formWhenPossible(config, updateMember(seen, workerId, halted));
+}
+
+function lostError(state: MembershipState, member: Member, why: string): LockstepError {
+  const { workerId, host, pid, step } = member;
+  const message = `${nameOf(state, member)} is lost after step ${step}: ${why}.`;
+  return new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, host, pid, step, why } });
+}
+
+function shardLostError({ message, details }: LockstepError): LockstepError {
+  const why = "Its share of the optimizer's moments is lost with it, as the optimizer is sharded.";
+  return new LockstepError('ERR_WORKER_LOST', `${message} ${why}`, { details });
+}

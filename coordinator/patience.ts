@@ -1,0 +1,118 @@
+/** Whom the run has waited for too long: workers that are silent, that hang, or that do not come. */
+import { LockstepError } from '../src/errors.js';
+import { andThen, fail, isInRoster, liveRoster, membersThat, nameOf } from './members.js';
+import { formWhenPossible, lose, type Loss } from './moves.js';
+import type {
+  Member,
+  MembershipConfig,
+  MembershipEffect,
+  MembershipState,
+  MembershipStep,
+} from './membership-state.js';
+
+/** A step may take this many times as long as the slowest of late. */
+const slownessAllowed = 20;
+/** Where nobody waits for them, as all do the same, or there is one alone, they may take longer by this. */
+const togetherness = 60;
+
+/**
+ * This process was stopped, or busy: what it did not hear then is no silence of the workers, and what it did not see is no
+ * standstill.
+ */
+export function forgiveAbsence({ patience }: MembershipConfig, state: MembershipState, nowMs: number): MembershipState {
+  const awayMs = nowMs - state.nowMs;
+  if (awayMs <= patience.heartbeatTimeoutMs / 2) return { ...state, nowMs };
+  const members = [...state.members].map(([id, member]): [string, Member] => {
+    return [id, { ...member, lastSeenMs: member.lastSeenMs + awayMs, sinceMs: member.sinceMs + awayMs }];
+  });
+  return { ...state, nowMs, members: new Map(members) };
+}
+
+/** Evicts whoever is overdue: an evicted worker may live on, and must not believe that it is in the run. */
+export function evictOverdue(config: MembershipConfig, state: MembershipState): MembershipStep {
+  const overdue = [...silentOnes(config, state), ...stuckOnes(config, state)];
+  return overdue.reduce<MembershipStep>(
+    (before, [member, loss]) =>
+      andThen(before, (next) => {
+        if (!next.members.has(member.workerId) || next.phase === 'failed') return { state: next, effects: [] };
+        return andThen({ state: next, effects: [eviction(next, member, loss)] }, (now) =>
+          lose(config, now, member, loss),
+        );
+      }),
+    { state, effects: [] },
+  );
+}
+
+function eviction(state: MembershipState, member: Member, { why }: Loss): MembershipEffect {
+  const { workerId, pid } = member;
+  const error = new LockstepError('ERR_WORKER_LOST', `${nameOf(state, member)} is out of the run: ${why}.`);
+  return { type: 'evict', workerId, pid, error };
+}
+
+type Overdue = readonly [Member, Loss];
+
+function silentOnes({ patience }: MembershipConfig, state: MembershipState): Overdue[] {
+  return [...state.members.values()].flatMap((member): Overdue[] => {
+    const limitMs = isInRoster(state, member.workerId) ? patience.heartbeatTimeoutMs : patience.loadingTimeoutMs;
+    const detectedMs = state.nowMs - member.lastSeenMs;
+    if (detectedMs <= limitMs) return [];
+    const why = `it was silent for ${Math.round(detectedMs)} ms, longer than the limit of ${limitMs} ms`;
+    return [[member, { kind: 'silent', why, detectedMs }]];
+  });
+}
+
+/** Their comm threads beat, and they do not what others wait for. */
+function stuckOnes(config: MembershipConfig, state: MembershipState): Overdue[] {
+  const roster = liveRoster(state);
+  const awaited = roster.filter(isAwaited(state));
+  const { what, limitMs } = limitOf(config, state);
+  const allowedMs = awaited.length < roster.length ? limitMs : limitMs * togetherness;
+  return awaited.flatMap((member): Overdue[] => {
+    const detectedMs = state.nowMs - member.sinceMs;
+    if (detectedMs <= allowedMs) return [];
+    const why = `it beats, but ${what} for ${Math.round(detectedMs)} ms, longer than the limit of ${Math.round(allowedMs)} ms`;
+    return [[member, { kind: 'hung', why, detectedMs }]];
+  });
+}
+
+function isAwaited({ phase }: MembershipState): (member: Member) => boolean {
+  if (phase === 'halting') return (member) => member.state === 'halting';
+  if (phase === 'connecting') return (member) => member.state === 'connecting';
+  return (member) => phase === 'training' && member.state === 'training' && member.isComputing;
+}
+
+function limitOf({ patience }: MembershipConfig, state: MembershipState): { what: string; limitMs: number } {
+  if (state.phase === 'halting') return { what: 'has not halted', limitMs: patience.connectTimeoutMs };
+  if (state.phase === 'connecting') return { what: 'has not connected', limitMs: patience.connectTimeoutMs };
+  const slowestMs = Math.max(0, ...liveRoster(state).map(slowestOf));
+  return { what: 'has computed one step', limitMs: Math.max(patience.stepTimeoutMs, slownessAllowed * slowestMs) };
+}
+
+/** The time of the step that it has computed counts too: the first after a validation, say, is slow for all. */
+function slowestOf({ isComputing, sinceMs, steppedMs, slowestMs }: Member): number {
+  return isComputing || steppedMs === null ? slowestMs : Math.max(slowestMs, sinceMs - steppedMs);
+}
+
+/** Too few workers, and nobody is on the way: the run makes do with those that it has, or ends. */
+export function endWaiting(config: MembershipConfig, state: MembershipState): MembershipStep {
+  if (state.phase !== 'gathering') return { state: { ...state, shortSinceMs: null }, effects: [] };
+  const shortSinceMs = state.shortSinceMs ?? state.nowMs;
+  const waiting = { ...state, shortSinceMs };
+  const { workersTimeoutMs } = config.patience;
+  const isOver = state.noMoreWorkers !== null || state.nowMs - shortSinceMs > workersTimeoutMs;
+  if (!isOver || state.isSeeking || membersThat(state, 'loading').length > 0) return { state: waiting, effects: [] };
+  const numReady = membersThat(state, 'ready', 'halted').length;
+  if (numReady >= config.minWorkers) return formWhenPossible(config, waiting, { isImpatient: true });
+  return fail(waiting, tooFewError(config, waiting, numReady));
+}
+
+function tooFewError(config: MembershipConfig, state: MembershipState, numReady: number): LockstepError {
+  const { minWorkers, numWorkers, patience } = config;
+  const numNeeded = state.hasStarted ? minWorkers : `${minWorkers} to ${numWorkers}`;
+  const why = state.noMoreWorkers ?? `none came for ${patience.workersTimeoutMs} ms`;
+  const last = state.lastLoss === null ? '' : ` ${state.lastLoss.message}`;
+  const message = `The run needs ${numNeeded} worker(s) and has ${numReady}: ${why}.${last}`;
+  return new LockstepError('ERR_WORKER_LOST', message, {
+    details: { ...state.lastLoss?.details, numReady, minWorkers },
+  });
+}
