@@ -1,6 +1,7 @@
 /**
- * Stops all workers after one and the same step. On a drain each worker says which step it has begun, at once and even
- * while it waits for others, and begins no further one; then all go on to the furthest step that any has begun.
+ * Stops all workers of a generation after one and the same step. On a drain each worker says which step it has begun, at once and even
+ * while it waits for others, and begins no further one; then all go on to the furthest step that any has begun. Each
+ * generation agrees anew.
  */
 import type { FromWorker } from '../src/protocol/messages.js';
 import type { Inbox } from './inbox.js';
@@ -26,13 +27,18 @@ export class Brake {
     this.#send({ type: 'draining', step: this.#begun });
   }
 
-  /** Whether `step`, counted from 0, may begin; waits while that is being agreed. */
+  /** Whether `step`, counted from 0, may begin; waits while that is being agreed, until the generation is halted at most. */
   async mayBegin(step: number): Promise<boolean> {
     if (this.#draining) {
-      this.#stopAfter ??= (await this.#inbox.next('stop-after')).step;
-      if (step >= this.#stopAfter) return false;
+      this.#stopAfter ??= await this.#agreed();
+      if (this.#stopAfter === null || step >= this.#stopAfter) return false;
     }
     this.#begun = step + 1;
     return true;
+  }
+
+  async #agreed(): Promise<number | null> {
+    const answer = await this.#inbox.next('stop-after', 'halted');
+    return answer.type === 'halted' ? null : answer.step;
   }
 }

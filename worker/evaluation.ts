@@ -1,35 +1,58 @@
 /**
  * Validation, shared out over the slots like training: slot `s` evaluates its part of the rows in the same batches
- * whoever holds it, and sums in float64, so the result has the same bits for any number of workers.
+ * whoever holds it, and sums in float64, so the result has the same bits for any number of workers. What was evaluated before
+ * a generation ended is told again in the next one, and not worked out again.
  */
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { SlotRange } from '../src/collective/assignment.js';
 import type { Dataset } from '../src/job/dataset.js';
 import type { SlotEvaluation } from '../src/protocol/messages.js';
 import type { SlotStep } from './compute/step.js';
-import { locate, readRows, slotsOf } from './gradients.js';
+import { locate, readRows } from './gradients.js';
 
 export interface EvaluationOptions {
   readonly step: SlotStep;
   readonly data: Dataset;
   /** Slots of the run. */
   readonly numSlots: number;
-  /** Slots of this worker. */
-  readonly slots: SlotRange;
   /** Rows at once. */
   readonly batchRows: number;
-  /** Steps committed, for messages. */
-  readonly numSteps: number;
 }
 
-export async function evaluate(options: EvaluationOptions): Promise<SlotEvaluation[]> {
-  const results: SlotEvaluation[] = [];
-  for (const slot of slotsOf(options.slots)) results.push(await evaluateSlot(options, slot));
-  return results;
+export class Evaluation {
+  readonly #options: EvaluationOptions;
+  #numSteps = 0;
+  readonly #results = new Map<number, SlotEvaluation>();
+
+  constructor(options: EvaluationOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The results of these slots with the weights after `numSteps` steps; null where that is over before they are all there.
+   *
+   * @param isOver asked before each slot
+   */
+  async of(
+    { firstSlot, endSlot }: SlotRange,
+    numSteps: number,
+    isOver: () => boolean,
+  ): Promise<readonly SlotEvaluation[] | null> {
+    if (this.#numSteps !== numSteps) this.#results.clear();
+    this.#numSteps = numSteps;
+    const results: SlotEvaluation[] = [];
+    for (let slot = firstSlot; slot < endSlot; slot++) {
+      if (isOver()) return null;
+      const result = this.#results.get(slot) ?? (await evaluateSlot(this.#options, slot, numSteps));
+      this.#results.set(slot, result);
+      results.push(result);
+    }
+    return results;
+  }
 }
 
-async function evaluateSlot(options: EvaluationOptions, slot: number): Promise<SlotEvaluation> {
-  const { step, data, numSlots, batchRows, numSteps } = options;
+async function evaluateSlot(options: EvaluationOptions, slot: number, numSteps: number): Promise<SlotEvaluation> {
+  const { step, data, numSlots, batchRows } = options;
   const first = Math.floor((slot * data.length) / numSlots);
   const end = Math.floor(((slot + 1) * data.length) / numSlots);
   let loss = 0;

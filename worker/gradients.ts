@@ -1,6 +1,7 @@
 /**
  * The gradients of this worker's slots at one step: reads the rows, computes, and leaves weighted partials in memory. A
  * slot's partial is the sum of its micro-batches' gradients, each times its share of the batch's rows, added in their order.
+ * Partials that lie there from the generation before are not computed again.
  */
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { Batch, Dataset } from '../src/job/dataset.js';
@@ -8,6 +9,7 @@ import { cutRows, sliceBatch } from '../src/job/micro-batches.js';
 import type { Sampler } from '../src/job/sampler.js';
 import type { FlatMemory } from '../src/state/memory.js';
 import type { SlotRange } from '../src/collective/assignment.js';
+import { noPartials, slotsToCompute, withPartial } from '../src/collective/kept-partials.js';
 import { slotRegion } from './comm/regions.js';
 import { contribute, type BucketSignals, type Contribution } from './compute/contribution.js';
 import type { Measurements, SlotOutputs, SlotStep, StepKey } from './compute/step.js';
@@ -19,11 +21,8 @@ export interface GradientsOptions {
   readonly sampler: Sampler;
   readonly data: Dataset;
   readonly seed: number;
-  readonly slots: SlotRange;
   /** Parts in which a slot's gradient is computed. */
   readonly microBatches: number;
-  /** Is told of each bucket that all slots have. */
-  readonly readiness: Readiness;
 }
 
 /** A slot's rows at one step; without a batch where it has none. */
@@ -51,13 +50,19 @@ interface Ahead {
 
 export class Gradients {
   readonly #options: GradientsOptions;
-  readonly #outputs: ReadonlyMap<number, SlotOutputs>;
+  readonly #outputs = new Map<number, SlotOutputs>();
+  #slots: SlotRange = { firstSlot: 0, endSlot: 0 };
+  #kept = noPartials;
   #ahead: Ahead | null = null;
 
   constructor(options: GradientsOptions) {
     this.#options = options;
-    const slots = slotsOf(options.slots);
-    this.#outputs = new Map(slots.map((slot) => [slot, slotOutputs(options.memory, slotRegion(slot))]));
+  }
+
+  /** The slots of a generation. What was read ahead is of others. */
+  enter(slots: SlotRange): void {
+    this.#slots = slots;
+    this.#ahead = null;
   }
 
   /** Begins to read the rows of `step`. */
@@ -80,20 +85,26 @@ export class Gradients {
     return this.#ahead?.batches ?? [];
   }
 
-  /** @throws LockstepError ERR_NOT_FINITE, ERR_LABEL_OUT_OF_RANGE, and what the model throws */
-  compute(step: number, batches: readonly SlotRows[]): void {
-    const { readiness } = this.#options;
+  /**
+   * Ends early where the generation does, with the partials that are there by then.
+   *
+   * @param readiness is told of each bucket that all slots have
+   * @throws LockstepError ERR_NOT_FINITE, ERR_LABEL_OUT_OF_RANGE, and what the model throws
+   */
+  compute(step: number, batches: readonly SlotRows[], readiness: Readiness): void {
     for (const [index, rows] of batches.entries()) {
+      if (readiness.isOver) return;
       // Partials are complete, bucket by bucket, while the last slot is computed.
       this.#computeSlot(step, rows, index === batches.length - 1 ? readiness.during(step) : undefined);
+      this.#kept = withPartial(this.#kept, step, rows.slot);
     }
     readiness.finish(step);
   }
 
   async #read(step: number): Promise<readonly SlotRows[]> {
-    const { sampler, data, slots } = this.#options;
+    const { sampler, data } = this.#options;
     return Promise.all(
-      slotsOf(slots).map(async (slot) => {
+      slotsToCompute(this.#kept, step, this.#slots).map(async (slot) => {
         const indices = sampler.indices(step, slot);
         return { slot, indices, batch: indices.length > 0 ? await readRows(data, indices, step) : null };
       }),
@@ -102,11 +113,12 @@ export class Gradients {
 
   #computeSlot(step: number, { slot, indices, batch }: SlotRows, signals: BucketSignals | undefined): void {
     const { memory, sampler, seed, microBatches } = this.#options;
-    const outputs = this.#outputs.get(slot);
-    if (!batch || !outputs) {
+    if (!batch) {
       for (const [segment] of memory.layout.segments.entries()) memory.view(slotRegion(slot), segment).fill(0);
       return;
     }
+    const outputs = this.#outputs.get(slot) ?? slotOutputs(memory, slotRegion(slot));
+    this.#outputs.set(slot, outputs);
     const ranges = cutRows(indices.length, microBatches);
     for (const [microBatch, range] of ranges.entries()) {
       this.#computePart(outputs, {
@@ -164,10 +176,6 @@ export async function readRows(data: Dataset, indices: ArrayLike<number>, step: 
   } catch (thrown) {
     throw locate(toLockstepError(thrown, 'ERR_DATA_INVALID'), data, indices, step);
   }
-}
-
-export function slotsOf({ firstSlot, endSlot }: SlotRange): number[] {
-  return Array.from({ length: endSlot - firstSlot }, (_, i) => firstSlot + i);
 }
 
 function slotOutputs(memory: FlatMemory, region: string): SlotOutputs {

@@ -1,16 +1,24 @@
-/** What the coordinator says, handed out by type to whoever waits for it. An abort ends every wait. */
+/**
+ * What the coordinator says, and what the comm thread makes of it, handed out by type to whoever waits for it. An abort ends
+ * every wait.
+ */
 import { LockstepError, isErrorCode } from '../src/errors.js';
 import type { FromCoordinator } from '../src/protocol/messages.js';
+import type { OfGeneration } from './comm/channel.js';
 
-type Message<T extends FromCoordinator['type']> = Extract<FromCoordinator, { type: T }>;
+type Any = FromCoordinator | OfGeneration;
+type Message<T extends Any['type']> = Extract<Any, { type: T }>;
+
+/** A halt makes them void, those that nobody has read yet. */
+const ofOneGeneration: readonly Any['type'][] = ['halted', 'enter', 'begin', 'stop-after'];
 
 export class Inbox {
-  readonly #unread: FromCoordinator[] = [];
+  #unread: Any[] = [];
   readonly #waiting = new Set<(failure: LockstepError) => void>();
   #failure: LockstepError | null = null;
   #wake: () => void = () => undefined;
 
-  add(message: FromCoordinator): void {
+  add(message: Any): void {
     if (message.type === 'abort') {
       const { code, message: text } = message.failure;
       this.fail(
@@ -18,6 +26,7 @@ export class Inbox {
       );
       return;
     }
+    if (message.type === 'halted') this.drop(ofOneGeneration);
     this.#unread.push(message);
     this.#wake();
   }
@@ -41,19 +50,17 @@ export class Inbox {
     });
   }
 
-  /** The oldest unread message of this type, once there is one. */
-  async next<T extends FromCoordinator['type']>(type: T): Promise<Message<T>> {
+  /** The oldest unread message of one of these types, once there is one. */
+  async next<T extends Any['type']>(...types: readonly T[]): Promise<Message<T>> {
     for (;;) {
-      const message = this.take(type);
-      if (message) return message;
+      const index = this.#unread.findIndex(({ type }) => types.some((wanted) => wanted === type));
+      if (index >= 0) return this.#unread.splice(index, 1)[0] as Message<T>; // found by its type
       await this.unlessFailed(new Promise<void>((resolve) => (this.#wake = resolve)));
     }
   }
 
-  /** The oldest unread message of this type, or undefined. */
-  take<T extends FromCoordinator['type']>(type: T): Message<T> | undefined {
-    const index = this.#unread.findIndex((message) => message.type === type);
-    if (index < 0) return undefined;
-    return this.#unread.splice(index, 1)[0] as Message<T>; // found by its type
+  /** Forgets what is unread of these types. */
+  drop(types: readonly Any['type'][]): void {
+    this.#unread = this.#unread.filter(({ type }) => !types.includes(type));
   }
 }

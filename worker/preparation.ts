@@ -17,6 +17,8 @@ import type { Facts } from '../src/protocol/facts.js';
 import type { RunPlan } from '../src/protocol/messages.js';
 import { planLayout, type Layout } from '../src/state/layout.js';
 import { lockstepVersion } from '../src/version.js';
+import { defaultBucketBytes } from '../src/collective/buckets.js';
+import { maxSegmentElements } from './comm/reservation.js';
 import { readCheckpointHeader } from './checkpoint/checkpoint-reader.js';
 import { loadEngine, type Engine } from './compute/engine/load.js';
 import { CompiledStep } from './compute/compiled/compiled-step.js';
@@ -65,7 +67,7 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
   const sample = await data.train.read(rowsOf(Math.min(2, data.train.length)));
   const eager = await TrainingStep.build({ tf: engine.tf, job, seed: job.seed, log, sample });
   const layout = planLayout(eager.parameters, 1 + eager.metricNames.length, {
-    maxSegmentElements: segmentElements(plan.slots),
+    maxSegmentElements: maxSegmentElements({ ...job, slots: plan.slots, bucketBytes: defaultBucketBytes }),
   });
   const header = plan.resumeFrom === null ? null : await readCheckpointHeader(plan.resumeFrom);
   const start = header
@@ -111,14 +113,6 @@ async function compileStep(
   } catch (thrown) {
     throw locate(thrown, data.train, indices, 0);
   }
-}
-
-/**
- * A segment's arrays share one WebAssembly memory of 2^30 elements: the state and its moments, the reduced gradient, in
- * and outbox, and in a run of one worker the partial of every slot.
- */
-function segmentElements(slots: number): number {
-  return Math.floor(2 ** 30 / (8 + slots));
 }
 
 async function openAll({ plan, rows }: PreparationOptions, { job, baseDir }: LoadedJob): Promise<Data> {

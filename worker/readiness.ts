@@ -26,6 +26,16 @@ export class Readiness {
     this.#signals = { words: words.bucketWords, waker, ...piecesOf(layout, buckets) };
   }
 
+  /** Whether the generation is over: nobody waits for these gradients any more. */
+  get isOver(): boolean {
+    return this.#words.isClosed;
+  }
+
+  /** The gradients of `step` are begun. */
+  begin(step: number): void {
+    this.#words.markBegun(step);
+  }
+
   /** For the pass that completes the partials of `step`. Loss and metrics are missing then: `finish` follows. */
   during(step: number): BucketSignals {
     return { ...this.#signals, value: step + 1 };

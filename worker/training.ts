@@ -1,44 +1,36 @@
 /**
- * The training loop of one worker in one generation: compute the slots' gradients, let the comm thread reduce and commit
- * them, and between steps evaluate and write checkpoints where the schedule says so.
+ * The training loop of one worker, through all generations of a run: compute the slots' gradients, let the comm thread reduce
+ * and commit them, and between steps evaluate and write checkpoints where the schedule says so. What a halt cuts off is taken
+ * up in the next generation: partials of the step and results of an evaluation that are here count there.
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
-import type { Bucket } from '../src/collective/buckets.js';
+import type { Entry } from '../src/membership/participant.js';
 import type { Log } from '../src/log.js';
-import type { FromWorker, RosterEntry } from '../src/protocol/messages.js';
+import type { FromWorker } from '../src/protocol/messages.js';
 import { weightsDigest } from '../src/state/digest.js';
 import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
-import type { Brake } from './brake.js';
 import { checkpointFacts } from './checkpoint-facts.js';
 import { startAsideWriter } from './checkpoint/aside-writer.js';
-import { Checkpoints, type CheckpointsOptions } from './checkpoint/checkpoints.js';
-import type { Sharding } from './checkpoint/tensors.js';
+import { Checkpoints } from './checkpoint/checkpoints.js';
+import type { CommLink } from './comm/comm-link.js';
 import type { CommTimes } from './comm/comm-times.js';
-import type { StepWords } from './comm/step-words.js';
-import { evaluate } from './evaluation.js';
+import { Evaluation } from './evaluation.js';
 import { Gradients } from './gradients.js';
 import type { Inbox } from './inbox.js';
+import { InitialState } from './initial-state.js';
 import type { Prepared } from './preparation.js';
 import { ProgressReport } from './progress-report.js';
-import { Readiness } from './readiness.js';
+import { enterRound, type Round } from './round.js';
 import { StepTimes } from './step-times.js';
 
 export interface TrainingOptions {
   readonly prepared: Prepared;
-  /** This worker's place in the generation. */
-  readonly self: RosterEntry;
   readonly memory: FlatMemory;
-  readonly buckets: readonly Bucket[];
-  /** How moments are shared out; null: each worker holds them all. */
-  readonly sharding: Sharding | null;
-  readonly words: StepWords;
   readonly times: CommTimes;
-  /** Wakes the comm thread from inside of a step; 0 for none. */
-  readonly waker: number;
+  readonly link: CommLink;
   readonly inbox: Inbox;
-  readonly brake: Brake;
   readonly send: (message: FromWorker) => void;
   readonly log: Log;
 }
@@ -48,121 +40,174 @@ const blockMs = 20;
 
 export class Training {
   readonly #options: TrainingOptions;
+  readonly #initial: InitialState;
   readonly #gradients: Gradients;
+  readonly #evaluation: Evaluation | null;
   readonly #progress: ProgressReport;
   readonly #times: StepTimes;
-  readonly #checkpoints: Checkpoints | null;
+  readonly #checkpoints: Checkpoints;
+  #round: Round | null = null;
   /** Steps committed. */
-  #numSteps: number;
+  #numSteps = 0;
+  /** After which it has read the state: what is due there was done before. */
+  #readStep = -1;
+  /** The state came from a peer, and with it the record of its last step. */
+  #isHealed = false;
 
   constructor(options: TrainingOptions) {
-    const { prepared, memory, self, words } = options;
-    const { step, schedule, data, loaded, firstStep } = prepared;
+    const { prepared, memory, times, send } = options;
+    const { step, schedule, data, loaded, plan } = prepared;
+    const { seed, microBatches, batchSize } = loaded.job;
     this.#options = options;
-    this.#numSteps = firstStep;
-    this.#times = new StepTimes(options.times);
-    this.#progress = new ProgressReport(self.rank === 0 ? options.send : () => undefined, this.#times);
+    this.#initial = new InitialState(prepared, memory);
+    this.#times = new StepTimes(times);
     this.#checkpoints = this.#makeCheckpoints();
-    this.#gradients = new Gradients({
-      step,
-      memory,
-      sampler: schedule.sampler,
-      data: data.train,
-      seed: loaded.job.seed,
-      slots: self,
-      microBatches: loaded.job.microBatches,
-      readiness: new Readiness({ layout: memory.layout, buckets: options.buckets, words, waker: options.waker }),
-    });
+    this.#progress = new ProgressReport(send, this.#times);
+    this.#gradients = new Gradients({ step, memory, sampler: schedule.sampler, data: data.train, seed, microBatches });
+    const batchRows = Math.max(1, Math.ceil(batchSize / plan.slots));
+    this.#evaluation = data.validation
+      ? new Evaluation({ step, data: data.validation, numSlots: plan.slots, batchRows })
+      : null;
   }
 
-  /** Trains to the end of the schedule, or to where the coordinator stops the run. */
-  async run(): Promise<void> {
-    const { brake, prepared } = this.#options;
-    const { schedule } = prepared;
-    while (this.#numSteps < schedule.totalSteps && (await brake.mayBegin(this.#numSteps))) {
-      await this.#step(this.#numSteps);
-      if (schedule.endsEpoch(this.#numSteps)) await this.#evaluate();
-      if (this.#wantsCheckpoint()) await this.#checkpoint('take');
-    }
-    await this.#checkpoint('finish');
-    this.#progress.flush();
-    this.#options.send({ type: 'finished', step: this.#numSteps, weightsSha256: this.#weightsSha256() });
+  /** The coordinator wants the run to stop. */
+  drain(): void {
+    this.#round?.brake.drain();
   }
 
   /** A checkpoint in flight is finished. */
   async close(): Promise<void> {
-    await this.#checkpoints?.close();
+    await this.#checkpoints.close();
   }
 
-  /** That of the last step follows it. */
-  #wantsCheckpoint(): boolean {
-    const { schedule } = this.#options.prepared;
-    if (this.#numSteps === schedule.totalSteps) return false;
-    return schedule.wantsCheckpoint(this.#numSteps) || this.#checkpoints?.isDue === true;
+  /** Takes part until the coordinator says goodbye. */
+  async run(): Promise<void> {
+    const { inbox } = this.#options;
+    for (;;) {
+      const message = await inbox.next('enter', 'begin', 'goodbye');
+      if (message.type === 'goodbye') return;
+      if (message.type === 'enter') await this.#rest(message.entry);
+      else {
+        this.#round = enterRound(this.#options, message.begun);
+        await this.#train(this.#round);
+      }
+    }
   }
 
-  async #step(step: number): Promise<void> {
-    const { inbox, memory, prepared } = this.#options;
+  /** Before a generation: the comm thread may change the state, or it is read here. */
+  async #rest({ generation, self, source }: Entry): Promise<void> {
+    const { inbox, link } = this.#options;
+    this.#isHealed = source.type === 'peers';
+    const isRead = source.type === 'checkpoint';
+    if (isRead) {
+      await inbox.unlessFailed(this.#initial.read(source.checkpoint, { generation, rank: self.rank }));
+      this.#readStep = generation.step;
+      this.#checkpoints.adopt(generation.step);
+    }
+    link.rest(generation.generation, isRead);
+  }
+
+  /** To the end of the schedule, to where the coordinator stops the run, or to the end of the generation. */
+  async #train(round: Round): Promise<void> {
+    const { schedule, firstStep } = this.#options.prepared;
+    this.#enter(round);
+    // The generation before may have ended between a step and what is due after it.
+    if (this.#numSteps > firstStep && this.#numSteps !== this.#readStep) await this.#afterStep(round);
+    while (this.#numSteps < schedule.totalSteps && (await round.brake.mayBegin(this.#numSteps))) {
+      if (!(await this.#step(round))) return;
+      await this.#afterStep(round);
+    }
+    await this.#checkpoint(round, 'finish');
+    if (round.words.isClosed) return;
+    this.#progress.flush();
+    this.#options.send({ type: 'finished', step: this.#numSteps, weightsSha256: this.#weightsSha256() });
+  }
+
+  #enter({ begun: { generation, self } }: Round): void {
+    this.#options.inbox.drop(['halted']);
+    this.#numSteps = generation.step;
+    this.#gradients.enter(self);
+    this.#progress.enter(generation.step, self.rank === 0);
+    if (this.#isHealed && generation.step > 0) this.#progress.add(this.#record());
+    this.#isHealed = false;
+  }
+
+  /** Whether the step was committed; not where the generation ends before. */
+  async #step({ words, readiness }: Round): Promise<boolean> {
+    const { inbox, prepared } = this.#options;
+    const step = this.#numSteps;
     const begun = performance.now();
+    readiness.begin(step);
     const batches = this.#gradients.inHand(step) ?? (await inbox.unlessFailed(this.#gradients.read(step)));
     const read = performance.now();
-    this.#gradients.compute(step, batches);
+    this.#gradients.compute(step, batches, readiness);
     const computed = performance.now();
-    if (step + 1 < prepared.schedule.totalSteps) this.#gradients.prefetch(step + 1);
-    await this.#committed(step);
+    if (step + 1 < prepared.schedule.totalSteps && !readiness.isOver) this.#gradients.prefetch(step + 1);
+    if (!(await this.#committed(step, words))) return false;
     this.#times.add(begun, read, computed, performance.now());
     this.#numSteps = step + 1;
-    const { segment, offset } = memory.layout.scalars;
-    const [loss = NaN, ...metrics] = memory
-      .view(PARAMETERS, segment)
-      .subarray(offset, offset + memory.layout.numScalars);
-    this.#progress.add({ step: this.#numSteps, loss, metrics });
+    this.#progress.add(this.#record());
+    return true;
   }
 
   /**
    * Lets messages come in and rows be read, once a step at least. When the next rows are in hand there is nothing else to
    * do: then this thread blocks for a while, which wakes sooner than its event loop does.
    */
-  async #committed(step: number): Promise<void> {
-    const { inbox, words } = this.#options;
+  async #committed(step: number, words: Round['words']): Promise<boolean> {
+    const { inbox } = this.#options;
     await inbox.unlessFailed(turnOfTheEventLoop());
-    if (this.#gradients.inHand(step + 1) && words.blockUntilCommitted(step, blockMs)) return;
-    await inbox.unlessFailed(words.committed(step));
+    if (this.#gradients.inHand(step + 1) && words.blockUntilCommitted(step, blockMs)) return true;
+    return inbox.unlessFailed(words.committed(step));
   }
 
-  async #evaluate(): Promise<void> {
-    const { prepared, self, inbox, send } = this.#options;
-    const { data, step, plan, loaded } = prepared;
-    if (!data.validation) return;
-    const evaluating = evaluate({
-      step,
-      data: data.validation,
-      numSlots: plan.slots,
-      slots: self,
-      batchRows: Math.max(1, Math.ceil(loaded.job.batchSize / plan.slots)),
-      numSteps: this.#numSteps,
-    });
+  /** Of the last step, whose loss and metrics are part of the state. */
+  #record(): { step: number; loss: number; metrics: number[] } {
+    const { memory } = this.#options;
+    const { segment, offset } = memory.layout.scalars;
+    const [loss = NaN, ...metrics] = memory
+      .view(PARAMETERS, segment)
+      .subarray(offset, offset + memory.layout.numScalars);
+    return { step: this.#numSteps, loss, metrics };
+  }
+
+  async #afterStep(round: Round): Promise<void> {
+    const { schedule } = this.#options.prepared;
+    if (schedule.endsEpoch(this.#numSteps)) await this.#evaluate(round);
+    if (this.#numSteps === schedule.totalSteps) return; // that of the last step follows it
+    const isWanted = schedule.wantsCheckpoint(this.#numSteps) || this.#checkpoints.isDue;
+    if (isWanted) await this.#checkpoint(round, 'take');
+  }
+
+  async #evaluate({ begun: { self }, words }: Round): Promise<void> {
+    const { inbox, send } = this.#options;
+    if (!this.#evaluation) return;
+    const evaluating = this.#evaluation.of(self, this.#numSteps, () => words.isClosed);
     const slots = await inbox.unlessFailed(evaluating);
+    if (!slots) return;
     this.#progress.flush();
-    send({ type: 'evaluated', step: this.#numSteps, slots });
+    send({ type: 'evaluated', step: this.#numSteps, slots: [...slots] });
   }
 
-  async #checkpoint(how: 'take' | 'finish'): Promise<void> {
+  /** Rank 0 writes, and decides alone when: the others wait for its partials. */
+  async #checkpoint({ begun: { self }, words, sharding }: Round, how: 'take' | 'finish'): Promise<void> {
+    if (self.rank !== 0 || words.isClosed) return;
     const { prepared, inbox } = this.#options;
-    const checkpoints = this.#checkpoints;
-    if (checkpoints) await inbox.unlessFailed(checkpoints[how](checkpointFacts(prepared, this.#numSteps)));
+    const between = { sharding, untilEnded: () => words.committed(this.#numSteps) };
+    const writing = this.#checkpoints[how](checkpointFacts(prepared, this.#numSteps), between);
+    await inbox.unlessFailed(writing).catch((error: unknown) => {
+      // Moments of a sharded optimizer cannot be gathered from workers that are gone.
+      if (!sharding || !words.isClosed) throw error;
+    });
   }
 
-  /** Rank 0 writes them, and decides alone when: the others wait for its partials. */
-  #makeCheckpoints(): Checkpoints | null {
-    const { prepared, self, memory, sharding, send, inbox, log } = this.#options;
-    const { plan, loaded, firstStep } = prepared;
-    if (self.rank !== 0) return null;
-    const options: CheckpointsOptions = {
+  #makeCheckpoints(): Checkpoints {
+    const { prepared, memory, send, inbox, log } = this.#options;
+    const { plan, loaded } = prepared;
+    return new Checkpoints({
       folder: join(plan.runDir, 'checkpoints'),
       keep: loaded.job.checkpointsKept,
       memory,
-      sharding,
       everySeconds: loaded.job.checkpointEverySeconds ?? null,
       startWriter: startAsideWriter,
       now: () => performance.now(),
@@ -175,8 +220,7 @@ export class Training {
         inbox.fail(error);
       },
       log,
-    };
-    return new Checkpoints(options, firstStep);
+    });
   }
 
   #weightsSha256(): string {

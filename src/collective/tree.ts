@@ -40,3 +40,30 @@ export function coveringNodes(tree: TreeNode, firstSlot: number, endSlot: number
 export function depthOf(node: TreeNode): number {
   return node.children ? 1 + Math.max(depthOf(node.children[0]), depthOf(node.children[1])) : 0;
 }
+
+/** The most that the fewest nodes for a run of slots weigh together, over all runs but the whole tree's. */
+export function heaviestCover(tree: TreeNode, weightOf: (node: TreeNode) => number): number {
+  return covers(tree, weightOf).part;
+}
+
+/** What the nodes weigh that hold all slots of a node, and at most those for some of its first, of its last, of any. */
+interface Covers {
+  readonly whole: number;
+  readonly prefix: number;
+  readonly suffix: number;
+  readonly part: number;
+}
+
+function covers(node: TreeNode, weightOf: (node: TreeNode) => number): Covers {
+  const whole = weightOf(node);
+  if (!node.children) return { whole, prefix: 0, suffix: 0, part: 0 };
+  const [first, second] = [covers(node.children[0], weightOf), covers(node.children[1], weightOf)];
+  const prefix = Math.max(first.prefix, first.whole + second.prefix);
+  const suffix = Math.max(second.suffix, second.whole + first.suffix);
+  return {
+    whole,
+    prefix,
+    suffix,
+    part: Math.max(prefix, suffix, first.part, second.part, first.suffix + second.prefix),
+  };
+}

@@ -3,11 +3,11 @@
  * are little-endian. A frame travels as one binary WebSocket message.
  *
  * offset  0  u8   frame version (2)
- *         1  u8   kind: 1 partial, 2 result, 3 moment request, 4 moment
+ *         1  u8   kind: 1 partial, 2 result, 3 moment request, 4 moment, 5 state request, 6 state
  *         2  u16  1: the receiver reads the bytes in the sender's memory, and none follow; else 0
  *         4  u32  generation
  *         8  u64  step
- *        16  u32  bucket
+ *        16  u32  bucket; piece of the state (worker/comm/state-pieces.ts)
  *        20  u32  chunk: its place in the bucket
  *        24  u32  tree node of a partial; number of a moment (1, 2); 0 for a result
  *        28  u32  number of bytes that follow the header
@@ -18,7 +18,7 @@ import { LockstepError } from '../errors.js';
 
 export const frameHeaderBytes = 40;
 const frameVersion = 2;
-const kinds = ['partial', 'result', 'moment-request', 'moment'] as const;
+const kinds = ['partial', 'result', 'moment-request', 'moment', 'state-request', 'state'] as const;
 
 export interface FrameHeader {
   readonly kind: (typeof kinds)[number];
@@ -72,7 +72,11 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader {
     throw new LockstepError('ERR_FRAME_CORRUPT', "A bulk frame's header does not match its checksum.");
   }
   const kind = kinds[view.getUint8(1) - 1];
-  if (!kind) throw new LockstepError('ERR_PROTOCOL', `A bulk frame of kind ${view.getUint8(1)} came; expected 1 to 4.`);
+  if (!kind)
+    throw new LockstepError(
+      'ERR_PROTOCOL',
+      `A bulk frame of kind ${view.getUint8(1)} came; expected 1 to ${kinds.length}.`,
+    );
   return {
     kind,
     inPlace: view.getUint16(2, true) === 1,
@@ -84,6 +88,11 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader {
     payloadBytes: view.getUint32(28, true),
     checksum: view.getUint32(32, true),
   };
+}
+
+/** Whether these are the first bytes of a frame with state, or that asks for it; nothing else of them is looked at. */
+export function isStateFrame(first: Uint8Array | undefined): boolean {
+  return (first?.[1] ?? 0) > kinds.indexOf('moment') + 1;
 }
 
 /** FNV-1a (Fowler, Noll, Vo) over the 36 bytes before the checksum. */

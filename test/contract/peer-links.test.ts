@@ -28,7 +28,7 @@ it('a generation that ends lets go of a peer that has not answered yet', async (
     firstSlot: rank,
     endSlot: rank + 1,
     addresses: { hostId: 'h', unixPath, tcp: [] },
-    step: 0,
+    step: null,
   });
   const ending = new AbortController();
   const links = new PeerLinks({

@@ -13,7 +13,8 @@ import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { Windows } from '../../worker/comm/windows.js';
 import { Reduction } from '../../worker/comm/reduction.js';
-import { planRegions, slotRegion } from '../../worker/comm/regions.js';
+import { slotRegion } from '../../worker/comm/regions.js';
+import { reserveRegions } from '../../worker/comm/reservation.js';
 import type { SharedPages } from '../../worker/comm/shared-pages.js';
 import { gradient, naiveSum, nearestBfloat16 } from './oracle.js';
 
@@ -118,8 +119,10 @@ export class World {
         sharded,
         hopBytes,
       });
-      const shared = pages !== undefined;
-      const memory = FlatMemory.create(this.layout, planRegions({ layout: this.layout, plan, optimizer, shared }));
+      const memory = FlatMemory.create(
+        this.layout,
+        reserveRegions(this.layout, { slots: numSlots, wire, optimizer, bucketBytes }),
+      );
       const windows = new Windows();
       const worker: SimulatedWorker = {
         rank,

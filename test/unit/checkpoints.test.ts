@@ -14,6 +14,7 @@ import { readCheckpoint } from '../../worker/checkpoint/checkpoint-reader.js';
 import {
   Checkpoints,
   writeAndPrune,
+  type Between,
   type AsideWrite,
   type CheckpointsOptions,
 } from '../../worker/checkpoint/checkpoints.js';
@@ -63,19 +64,18 @@ const startWriter: CheckpointsOptions['startWriter'] = () => ({
 });
 
 function makeCheckpoints(memory: FlatMemory, changes: Partial<CheckpointsOptions> = {}): Checkpoints {
-  const options = { folder, keep: 3, memory, sharding: null, everySeconds: null, startWriter, log };
-  return new Checkpoints(
-    {
-      ...options,
-      now: () => nowMs,
-      availableBytes: () => Infinity,
-      onWritten: (step) => written.push(step),
-      onFailure: (error) => failures.push(error),
-      ...changes,
-    },
-    0,
-  );
+  const options = { folder, keep: 3, memory, everySeconds: null, startWriter, log };
+  return new Checkpoints({
+    ...options,
+    now: () => nowMs,
+    availableBytes: () => Infinity,
+    onWritten: (step) => written.push(step),
+    onFailure: (error) => failures.push(error),
+    ...changes,
+  });
 }
+
+const between: Between = { sharding: null, untilEnded: () => new Promise(() => undefined) };
 
 const factsOf = (step: number): CheckpointFacts => ({
   runId: 'digits-2f6c',
@@ -108,7 +108,7 @@ test('a checkpoint has the state between two steps, whatever the steps after it 
   const memory = createMemory();
   fill(memory, 1);
   const checkpoints = makeCheckpoints(memory);
-  await checkpoints.take(factsOf(1));
+  await checkpoints.take(factsOf(1), between);
   fill(memory, 2);
   begun[0]?.go();
   await checkpoints.close();
@@ -120,14 +120,14 @@ test('the next checkpoint waits for the one in flight, and the end for the last'
   const memory = createMemory();
   const checkpoints = makeCheckpoints(memory);
   fill(memory, 1);
-  await checkpoints.take(factsOf(1));
-  const second = checkpoints.take(factsOf(2));
+  await checkpoints.take(factsOf(1), between);
+  const second = checkpoints.take(factsOf(2), between);
   expect(await isSettled(second)).toBe(false);
   fill(memory, 2); // no step can have been taken: this is what a copy of too early would lack
   begun[0]?.go();
   await second;
   expect(written).toEqual([1]);
-  const end = checkpoints.finish(factsOf(2));
+  const end = checkpoints.finish(factsOf(2), between);
   expect(await isSettled(end)).toBe(false);
   begun[1]?.go();
   await end;
@@ -139,7 +139,7 @@ test('the last checkpoint of a run is written from memory itself, without a thre
   const memory = createMemory();
   fill(memory, 5);
   const checkpoints = makeCheckpoints(memory);
-  await checkpoints.finish(factsOf(9));
+  await checkpoints.finish(factsOf(9), between);
   expect([written, begun]).toEqual([[9], []]);
   expect(await valueIn(9)).toEqual(new Set([5]));
 });
@@ -147,7 +147,7 @@ test('the last checkpoint of a run is written from memory itself, without a thre
 test('without room for a copy a checkpoint is written between two steps, and the log says so', async () => {
   const memory = createMemory();
   const checkpoints = makeCheckpoints(memory, { availableBytes: () => 3 * 128 * 4 - 1 });
-  await checkpoints.take(factsOf(1));
+  await checkpoints.take(factsOf(1), between);
   expect([written, begun]).toEqual([[1], []]);
   expect(lines).toContainEqual(expect.stringContaining('written between two steps'));
 });
@@ -158,22 +158,48 @@ test('one is due when the time since the last has passed, and put off while one 
   expect(checkpoints.isDue).toBe(false);
   nowMs = 10_000;
   expect(checkpoints.isDue).toBe(true);
-  await checkpoints.take(factsOf(1));
+  await checkpoints.take(factsOf(1), between);
   nowMs = 50_000;
   expect(checkpoints.isDue).toBe(false);
   begun[0]?.go();
-  await checkpoints.finish(factsOf(1));
+  await checkpoints.finish(factsOf(1), between);
   expect(checkpoints.isDue).toBe(true);
   expect(makeCheckpoints(createMemory()).isDue).toBe(false);
 });
 
 test('a write that fails aside is told once, and no further one begins', async () => {
   const checkpoints = makeCheckpoints(createMemory());
-  await checkpoints.take(factsOf(1));
+  await checkpoints.take(factsOf(1), between);
   const full = new LockstepError('ERR_DISK_FULL', 'no room');
   begun[0]?.fail(full);
-  await expect(checkpoints.take(factsOf(2))).rejects.toBe(full);
-  await expect(checkpoints.finish(factsOf(2))).rejects.toBe(full);
+  await expect(checkpoints.take(factsOf(2), between)).rejects.toBe(full);
+  await expect(checkpoints.finish(factsOf(2), between)).rejects.toBe(full);
   await checkpoints.close();
   expect([failures, written, await readdir(folder)]).toEqual([[full], [], []]);
+});
+
+test('a generation that ends does not wait for what is in flight, and its checkpoint is taken in the next one', async () => {
+  const memory = createMemory();
+  const checkpoints = makeCheckpoints(memory);
+  await checkpoints.take(factsOf(1), between);
+  let end: (value: unknown) => void = () => undefined;
+  const ended = new Promise((resolve) => (end = resolve));
+  const second = checkpoints.take(factsOf(2), { sharding: null, untilEnded: () => ended });
+  expect(await isSettled(second)).toBe(false);
+  end(false);
+  await second;
+  begun[0]?.go();
+  await checkpoints.take(factsOf(2), between);
+  expect(begun.map(({ what }) => what.facts.step)).toEqual([1, 2]);
+  begun[1]?.go();
+  await checkpoints.close();
+  expect(written).toEqual([1, 2]);
+});
+
+test('a step whose checkpoint is there, or was read, gets no second one', async () => {
+  const checkpoints = makeCheckpoints(createMemory());
+  checkpoints.adopt(4);
+  await checkpoints.take(factsOf(4), between);
+  await checkpoints.finish(factsOf(4), between);
+  expect([written, begun]).toEqual([[], []]);
 });

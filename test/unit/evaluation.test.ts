@@ -3,20 +3,21 @@ import { describe, expect, it } from 'vitest';
 import { LockstepError } from '../../src/errors.js';
 import type { Dataset } from '../../src/job/dataset.js';
 import type { TrainingStep } from '../../worker/compute/step.js';
-import { evaluate } from '../../worker/evaluation.js';
+import { Evaluation } from '../../worker/evaluation.js';
 
 const column = { data: new Float32Array(1), shape: [1, 1] };
 const rows = (read: Dataset['read']): Dataset => ({ length: 100, read });
-const evaluation = (data: Dataset, onBatch: () => void) =>
-  evaluate({
+const evaluationOf = (data: Dataset, onBatch: () => void, numSlots = 1): Evaluation =>
+  new Evaluation({
     // All that an evaluation asks of a step.
     step: { metricNames: [], evaluate: () => (onBatch(), { loss: 1, metrics: [] }) } as unknown as TrainingStep,
     data,
-    numSlots: 1,
-    slots: { firstSlot: 0, endSlot: 1 },
+    numSlots,
     batchRows: 1,
-    numSteps: 7,
   });
+const never = (): boolean => false;
+const evaluation = (data: Dataset, onBatch: () => void) =>
+  evaluationOf(data, onBatch).of({ firstSlot: 0, endSlot: 1 }, 7, never);
 
 describe('an evaluation', () => {
   it('lets messages in between batches, though it waits for nothing', async () => {
@@ -35,5 +36,16 @@ describe('an evaluation', () => {
     const failure = await evaluation(data, () => undefined).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(LockstepError);
     expect(failure).toMatchObject({ code: 'ERR_DATA_INVALID', message: 'the store is gone (at step 7)' });
+  });
+
+  it('is taken up where a generation ended, and gives what it has once more', async () => {
+    let batches = 0;
+    const data = rows(() => ({ x: column, y: column }));
+    const evaluating = evaluationOf(data, () => batches++, 4);
+    expect(await evaluating.of({ firstSlot: 1, endSlot: 3 }, 7, () => batches >= 25)).toBe(null);
+    const results = await evaluating.of({ firstSlot: 1, endSlot: 4 }, 7, never);
+    expect({ batches, slots: results?.map(({ slot }) => slot) }).toEqual({ batches: 75, slots: [1, 2, 3] });
+    await evaluating.of({ firstSlot: 1, endSlot: 2 }, 8, never);
+    expect(batches).toBe(100);
   });
 });

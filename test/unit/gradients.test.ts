@@ -66,8 +66,9 @@ async function partialOf(step: SlotStep, microBatches: number): Promise<Recorded
   const readiness = new Readiness({ layout, buckets, words, waker: 0 });
   const slots = { firstSlot: 1, endSlot: 2 };
   const sampler = new Sampler(config);
-  const gradients = new Gradients({ step: watched, memory, sampler, data, seed: 7, slots, microBatches, readiness });
-  gradients.compute(0, await gradients.read(0));
+  const gradients = new Gradients({ step: watched, memory, sampler, data, seed: 7, microBatches });
+  gradients.enter(slots);
+  gradients.compute(0, await gradients.read(0), readiness);
   const { segment, offset } = layout.scalars;
   const parameters = layout.parameters.flatMap((parameter) => [...memory.parameterView('slot:1', parameter)]);
   const scalars = memory.view('slot:1', segment).subarray(offset, offset + layout.numScalars);

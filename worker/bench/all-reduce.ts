@@ -1,7 +1,6 @@
 /**
  * The all-reduce by itself: one process for each rank with a worker's own comm thread, and neither TensorFlow nor an
- * optimizer. The coordinator that their comm threads dial is a listener that says nothing; what it would say, the ranks
- * hear over IPC.
+ * optimizer. The coordinator that their comm threads dial makes one generation of them all, and nothing else.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -12,7 +11,8 @@ import { join } from 'node:path';
 import { LockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
-import type { Addresses, Generation } from '../../src/protocol/messages.js';
+import { fromWorkerSchema, type Addresses, type Generation } from '../../src/protocol/messages.js';
+import type { Connection } from '../../transport/connection.js';
 import { parseEndpoint, type Endpoint } from '../../transport/endpoint.js';
 import { Listener } from '../../transport/listener.js';
 import { fromPlainError } from '../comm/channel.js';
@@ -56,17 +56,22 @@ export async function measureAllReduce(options: AllReduceOptions): Promise<AllRe
   const folder = await mkdtemp(join(tmpdir(), 'lockstep-bench-'));
   const endpoint: Endpoint = { kind: 'unix', path: join(folder, 'coordinator.sock') };
   const listening = { endpoint, token, limits: defaultLimits, maxMessageBytes: 65_536, log };
-  const listener = await Listener.listen({ ...listening, onConnection: () => undefined });
+  const coordinator = new OneGeneration(numWorkers);
+  const onConnection = (connection: Connection): void => {
+    coordinator.add(connection);
+  };
+  const listener = await Listener.listen({ ...listening, onConnection });
   const ranks = Array.from({ length: numWorkers }, (_, rank) => new RankProcess(rank, folder));
   try {
     const listen = tcp ? parseEndpoint('127.0.0.1:0') : null;
     const start = { type: 'start', coordinator: endpoint, token, listen } as const;
     for (const rank of ranks) rank.send({ ...start, workerId: rank.workerId });
     const addresses = await Promise.all(ranks.map(async (rank) => (await rank.next('listening')).addresses));
-    const generation = generationOf(addresses.map((one) => (tcp ? { ...one, unixPath: null } : one)));
     for (const [rank, process] of ranks.entries()) {
-      process.send({ type: 'measure', generation, rank, repeats: repeatsOf(bytes) });
+      process.send({ type: 'measure', rank, numRanks: numWorkers, repeats: repeatsOf(bytes) });
     }
+    await Promise.all(ranks.map((rank) => rank.next('prepared')));
+    await coordinator.start(addresses.map((one) => (tcp ? { ...one, unixPath: null } : one)));
     const [first] = await Promise.all(ranks.map((rank) => rank.next('measured')));
     await Promise.all(ranks.map((rank) => rank.end()));
     return measurement(numWorkers, bytes, first?.seconds ?? NaN);
@@ -74,6 +79,34 @@ export async function measureAllReduce(options: AllReduceOptions): Promise<AllRe
     for (const rank of ranks) rank.kill();
     await listener.close();
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** What a coordinator does once all workers are ready. */
+class OneGeneration {
+  readonly #connections: Connection[] = [];
+  readonly #all: Promise<void>;
+  #complete: () => void = () => undefined;
+  readonly #numWorkers: number;
+
+  constructor(numWorkers: number) {
+    this.#numWorkers = numWorkers;
+    this.#all = new Promise((resolve) => (this.#complete = resolve));
+  }
+
+  add(connection: Connection): void {
+    this.#connections.push(connection);
+    if (this.#connections.length === this.#numWorkers) this.#complete();
+  }
+
+  /** @param addresses by rank */
+  async start(addresses: readonly Addresses[]): Promise<void> {
+    await this.#all;
+    const { generation } = generationOf(addresses);
+    for (const connection of this.#connections) connection.send({ type: 'generation', ...generationOf(addresses) });
+    const options = { what: 'connected', timeoutMs };
+    await Promise.all(this.#connections.map((connection) => connection.receive(fromWorkerSchema, options)));
+    for (const connection of this.#connections) connection.send({ type: 'start', generation });
   }
 }
 
@@ -124,7 +157,7 @@ class RankProcess {
   }
 }
 
-/** What a coordinator would say once all workers are ready: each holds the slot of its rank. */
+/** Each holds the slot of its rank. */
 function generationOf(addresses: readonly Addresses[]): Generation {
   const workers = addresses.map((own, rank) => ({
     workerId: `w${rank}`,
@@ -133,8 +166,9 @@ function generationOf(addresses: readonly Addresses[]): Generation {
     firstSlot: rank,
     endSlot: rank + 1,
     addresses: own,
+    step: null,
   }));
-  return { generation: 1, workers };
+  return { generation: 1, step: 0, resumeFrom: null, workers };
 }
 
 function repeatsOf(bytes: number): Repeats {

@@ -6,13 +6,14 @@ import { LockstepError } from '../../src/errors.js';
 import { planLayout, type Layout } from '../../src/state/layout.js';
 import { PARAMETERS, type FlatMemory } from '../../src/state/memory.js';
 import { slotRegion } from '../comm/regions.js';
+import { maxSegmentElements, type ReservationOptions } from '../comm/reservation.js';
 
-/** Payloads are cut in parameters of 64 MiB and segments of 256 MiB, so that a segment's regions fit one memory. */
-const parameterElements = 2 ** 24;
+/** Payloads are cut in parameters of 16 MiB and segments of 256 MiB at most. */
+const parameterElements = 2 ** 22;
 const segmentElements = 2 ** 26;
 
 /** The layout of `bytes` of gradients and nothing else. */
-export function payloadLayout(bytes: number): Layout {
+export function payloadLayout(bytes: number, options: ReservationOptions): Layout {
   const elements = bytes / Float32Array.BYTES_PER_ELEMENT;
   const parameters = Array.from({ length: Math.ceil(elements / parameterElements) }, (_, index) => ({
     name: `payload${index}`,
@@ -20,7 +21,7 @@ export function payloadLayout(bytes: number): Layout {
     // Assigned by a step: every rank has the sum when it is committed.
     trainable: false,
   }));
-  return planLayout(parameters, 0, { maxSegmentElements: segmentElements });
+  return planLayout(parameters, 0, { maxSegmentElements: Math.min(segmentElements, maxSegmentElements(options)) });
 }
 
 /** Writes this rank's part of a round. */

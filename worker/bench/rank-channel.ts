@@ -1,5 +1,5 @@
 /** What the process that measures and the ranks that it started say to one another, over the child's IPC channel. */
-import type { Addresses, Generation } from '../../src/protocol/messages.js';
+import type { Addresses } from '../../src/protocol/messages.js';
 import type { Endpoint } from '../../transport/endpoint.js';
 import type { PlainError } from '../comm/channel.js';
 
@@ -11,11 +11,13 @@ export type ToRank =
       readonly token: string;
       readonly listen: Endpoint | null;
     }
-  | { readonly type: 'measure'; readonly generation: Generation; readonly rank: number; readonly repeats: Repeats }
+  | { readonly type: 'measure'; readonly rank: number; readonly numRanks: number; readonly repeats: Repeats }
   | { readonly type: 'end' };
 
 export type FromRank =
   | { readonly type: 'listening'; readonly addresses: Addresses }
+  /** It can enter a generation. */
+  | { readonly type: 'prepared' }
   | { readonly type: 'measured'; readonly seconds: number }
   | { readonly type: 'failed'; readonly error: PlainError };
 

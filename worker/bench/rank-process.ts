@@ -9,7 +9,8 @@ import { defaultLimits } from '../../src/protocol/limits.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { toPlainError } from '../comm/channel.js';
 import { CommLink } from '../comm/comm-link.js';
-import { makeGenerationMemory } from '../comm/generation-memory.js';
+import { makeCommTimes } from '../comm/comm-times.js';
+import { makeRunMemory } from '../comm/run-memory.js';
 import { StepWords } from '../comm/step-words.js';
 import { findSharedPages } from '../compute/engine/native-build.js';
 import { Inbox } from '../inbox.js';
@@ -22,26 +23,22 @@ type Measure = Extract<ToRank, { type: 'measure' }>;
 class Rank {
   readonly #link: CommLink;
   readonly #inbox: Inbox;
-  readonly #connected: Promise<void>;
 
-  private constructor(link: CommLink, inbox: Inbox, connected: Promise<void>) {
+  private constructor(link: CommLink, inbox: Inbox) {
     this.#link = link;
     this.#inbox = inbox;
-    this.#connected = connected;
   }
 
   static async start({ workerId, coordinator, token, listen }: Start): Promise<Rank> {
     const inbox = new Inbox();
-    let resolve: () => void = () => undefined;
-    const connected = new Promise<void>((done) => (resolve = done));
     const link = await CommLink.start(
       { workerId, coordinator, token, limits: defaultLimits, listen, sharedPagesPath: findSharedPages() },
       {
         onMessage: (message) => {
           inbox.add(message);
         },
-        onConnected: () => {
-          resolve();
+        onOfGeneration: (message) => {
+          inbox.add(message);
         },
         onFailure: (error) => {
           inbox.fail(error);
@@ -50,34 +47,20 @@ class Rank {
       { debug: ignore, info: ignore, warn: complain, error: complain },
     );
     send({ type: 'listening', addresses: link.addresses });
-    return new Rank(link, inbox, connected);
+    return new Rank(link, inbox);
   }
 
-  async measure({ generation, rank, repeats }: Measure): Promise<void> {
-    const numRanks = generation.workers.length;
-    const layout = payloadLayout(repeats.bytes);
-    const own = {
-      generation,
-      rank,
-      slots: numRanks,
-      layout,
-      bucketBytes: defaultBucketBytes,
-      wire: 'float32',
-      optimizer,
-      step: 0,
-    } as const;
-    const { memory, sharedMemory, words, times } = makeGenerationMemory({ ...own, sharedPagesPath: findSharedPages() });
-    this.#link.enter({
-      ...own,
-      runId: 'bench',
-      memory: memory.share(),
-      sharedMemory,
-      words,
-      times,
-      stepAddonPath: null,
-    });
-    await this.#inbox.unlessFailed(this.#connected);
-    const reducing = timeRepeats(memory, new StepWords(words), { ...repeats, rank, numRanks });
+  async measure({ rank, numRanks, repeats }: Measure): Promise<void> {
+    const common = { slots: numRanks, bucketBytes: defaultBucketBytes, wire: 'float32', optimizer } as const;
+    const layout = payloadLayout(repeats.bytes, common);
+    const { memory, sharedMemory } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
+    const own = { ...common, runId: 'bench', memory: memory.share(), sharedMemory };
+    this.#link.prepare({ ...own, times: makeCommTimes(), stepAddonPath: null });
+    send({ type: 'prepared' });
+    const { entry } = await this.#inbox.next('enter');
+    this.#link.rest(entry.generation.generation, true);
+    const { begun } = await this.#inbox.next('begin');
+    const reducing = timeRepeats(memory, new StepWords(begun.words), { ...repeats, rank, numRanks });
     send({ type: 'measured', seconds: await this.#inbox.unlessFailed(reducing) });
   }
 

@@ -31,8 +31,6 @@ export interface CheckpointsOptions {
   /** How many stay. */
   readonly keep: number;
   readonly memory: FlatMemory;
-  /** Where moments are shared out there is no room for all of them twice: written between steps. */
-  readonly sharding: Sharding | null;
   /** A checkpoint is due so long after the last one; null: only where the schedule says so. */
   readonly everySeconds: number | null;
   readonly startWriter: (log: Log) => AsideWriter;
@@ -47,6 +45,14 @@ export interface CheckpointsOptions {
   readonly log: Log;
 }
 
+/** The generation between two of whose steps a checkpoint is taken. */
+export interface Between {
+  /** Where moments are shared out there is no room for all of them twice: they are written while all wait. */
+  readonly sharding: Sharding | null;
+  /** Resolves when the generation ends, which does not wait for what is in flight. */
+  readonly untilEnded: () => Promise<unknown>;
+}
+
 export class Checkpoints {
   readonly #options: CheckpointsOptions;
   #writer: AsideWriter | null = null;
@@ -56,12 +62,15 @@ export class Checkpoints {
   /** When the last one was begun, or this. */
   #lastMs: number;
   /** Steps that the last one has. */
-  #lastStep: number;
+  #lastStep = -1;
 
-  /** @param step the steps that are safe already */
-  constructor(options: CheckpointsOptions, step: number) {
+  constructor(options: CheckpointsOptions) {
     this.#options = options;
     this.#lastMs = options.now();
+  }
+
+  /** The state was read from the checkpoint of this step. */
+  adopt(step: number): void {
     this.#lastStep = step;
   }
 
@@ -71,27 +80,25 @@ export class Checkpoints {
     return everySeconds !== null && !this.#inFlight && now() - this.#lastMs >= everySeconds * 1000;
   }
 
-  /** Between two steps: resolves when the next one may begin. */
-  async take(facts: CheckpointFacts): Promise<void> {
-    await this.#settled();
-    this.#begin(facts);
-    const snapshot = this.#roomForSnapshot(facts);
+  /** Resolves when the next step may begin. Nothing is taken where the generation ends before, or this step has one. */
+  async take(facts: CheckpointFacts, between: Between): Promise<void> {
+    if (facts.step === this.#lastStep || !(await this.#settled(between))) return;
+    const snapshot = this.#roomForSnapshot(facts, between);
     if (!snapshot) {
-      await this.#writeStraight(facts);
+      await this.#writeStraight(facts, between);
       return;
     }
     snapshot.take();
+    this.#begin(facts);
     this.#inFlight = this.#writeAside(facts, snapshot).finally(() => {
       this.#inFlight = null;
     });
   }
 
-  /** After the last step: resolves when its checkpoint lies under its name. */
-  async finish(facts: CheckpointFacts): Promise<void> {
-    await this.#settled();
-    if (facts.step === this.#lastStep) return;
-    this.#begin(facts);
-    await this.#writeStraight(facts);
+  /** After the last step: resolves when its checkpoint lies under its name, or the generation ends. */
+  async finish(facts: CheckpointFacts, between: Between): Promise<void> {
+    if (!(await this.#settled(between)) || facts.step === this.#lastStep) return;
+    await this.#writeStraight(facts, between);
   }
 
   /** What is in flight is finished first. */
@@ -105,14 +112,16 @@ export class Checkpoints {
     this.#lastMs = this.#options.now();
   }
 
-  async #settled(): Promise<void> {
-    await this.#inFlight;
+  /** Whether nothing is in flight any more; not where the generation ends before. */
+  async #settled({ untilEnded }: Between): Promise<boolean> {
+    if (this.#inFlight) await Promise.race([this.#inFlight, untilEnded()]);
     if (this.#failure) throw this.#failure;
+    return !this.#inFlight;
   }
 
   /** One for the whole run: its pages are touched once. */
-  #roomForSnapshot({ optimizer }: CheckpointFacts): Snapshot | null {
-    const { memory, sharding, availableBytes, log } = this.#options;
+  #roomForSnapshot({ optimizer }: CheckpointFacts, { sharding }: Between): Snapshot | null {
+    const { memory, availableBytes, log } = this.#options;
     if (sharding || this.#snapshot) return this.#snapshot;
     const [needed, available] = [Snapshot.sizeOf(memory, optimizer), availableBytes()];
     if (needed <= available) return (this.#snapshot = Snapshot.of(memory, optimizer));
@@ -136,9 +145,10 @@ export class Checkpoints {
     }
   }
 
-  async #writeStraight(facts: CheckpointFacts): Promise<void> {
-    const { folder, keep, memory, sharding, onWritten, log } = this.#options;
+  async #writeStraight(facts: CheckpointFacts, { sharding }: Between): Promise<void> {
+    const { folder, keep, memory, onWritten, log } = this.#options;
     await writeAndPrune({ folder, keep, facts, memory, sharding, log });
+    this.#begin(facts);
     onWritten(facts.step, checkpointPath(folder, facts.step));
   }
 }

@@ -3,11 +3,18 @@ import type { WireFormat } from '../../src/collective/wire.js';
 import type { ErrorCode, LockstepError } from '../../src/errors.js';
 import { isErrorCode, LockstepError as LockstepErrorClass } from '../../src/errors.js';
 import type { LogFields, LogLevel } from '../../src/log.js';
+import type { Entry } from '../../src/membership/participant.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import type { Addresses, FromCoordinator, FromWorker, Generation, SharedMemory } from '../../src/protocol/messages.js';
-import type { Layout } from '../../src/state/layout.js';
+import type {
+  Addresses,
+  FromCoordinator,
+  FromWorker,
+  Generation,
+  RosterEntry,
+  SharedMemory,
+} from '../../src/protocol/messages.js';
 import type { SharedFlatMemory } from '../../src/state/memory.js';
 import type { Endpoint } from '../../transport/endpoint.js';
 import type { CommTimes } from './comm-times.js';
@@ -25,16 +32,12 @@ export interface CommOptions {
   readonly listen: Endpoint | null;
 }
 
-/** One generation, as the comm thread needs it. */
-export interface GenerationSetup {
+/** What does not change in a run, as the comm thread needs it. */
+export interface RunSetup {
   readonly runId: string;
-  readonly generation: Generation;
-  readonly rank: number;
   /** Slots of the run, over all ranks. */
   readonly slots: number;
-  readonly layout: Layout;
   readonly memory: SharedFlatMemory;
-  readonly words: SharedStepWords;
   readonly times: CommTimes;
   /** The addon that tells of buckets from inside of a step; null: none. */
   readonly stepAddonPath: string | null;
@@ -43,23 +46,43 @@ export interface GenerationSetup {
   readonly optimizer: OptimizerConfig;
   readonly bucketBytes: number;
   readonly wire: WireFormat;
-  /** The first step, counted from 0. */
-  readonly step: number;
+}
+
+/** What the compute thread has to know of a generation whose steps may begin. */
+export interface Begun {
+  readonly generation: Generation;
+  readonly self: RosterEntry;
+  readonly words: SharedStepWords;
+  /** Of the addon, for the comm thread; 0 where there is none. */
+  readonly waker: number;
 }
 
 export type ToComm =
   | { readonly type: 'send'; readonly message: FromWorker }
   | { readonly type: 'heartbeats'; readonly intervalMs: number }
-  | { readonly type: 'generation'; readonly setup: GenerationSetup }
+  /** Once, before `ready`. */
+  | { readonly type: 'run'; readonly setup: RunSetup }
+  /** The answer to `enter`. `filled`: the memory holds the state that the generation begins with. */
+  | { readonly type: 'resting'; readonly generation: number; readonly filled: boolean }
   /** Once at a time; answered by `gathered`. */
   | { readonly type: 'gather-moments'; readonly region: MomentRegion; readonly bucket: number }
   | { readonly type: 'close' };
 
+/** What the comm thread makes of the coordinator's halts, generations and starts. */
+export type OfGeneration =
+  /** Nothing of an older generation commits any more, or begins. */
+  | { readonly type: 'halted'; readonly generation: number }
+  /** Come to rest; where the source is a checkpoint, fill the memory. */
+  | { readonly type: 'enter'; readonly entry: Entry }
+  | { readonly type: 'begin'; readonly begun: Begun };
+
 export type FromComm =
   | { readonly type: 'online'; readonly addresses: Addresses }
+  /** All but what the comm thread sees to itself: halts, generations and their starts. */
   | { readonly type: 'received'; readonly message: FromCoordinator }
-  | { readonly type: 'connected'; readonly generation: number; readonly waker: number }
-  | { readonly type: 'gathered' }
+  | OfGeneration
+  /** `whole` false: the generation ended before. */
+  | { readonly type: 'gathered'; readonly whole: boolean }
   | { readonly type: 'failed'; readonly error: PlainError }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: 'closed' };

@@ -5,13 +5,20 @@ import { toLockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Addresses, FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
-import { fromPlainError, type CommOptions, type FromComm, type GenerationSetup, type ToComm } from './channel.js';
+import {
+  fromPlainError,
+  type CommOptions,
+  type FromComm,
+  type OfGeneration,
+  type RunSetup,
+  type ToComm,
+} from './channel.js';
 
 export interface CommHandlers {
   onMessage(message: FromCoordinator): void;
-  /** All peers of the generation are connected. `waker`: of the addon, for the comm thread; 0 where there is none. */
-  onConnected(generation: number, waker: number): void;
-  /** Something ended the generation or the connection to the coordinator. */
+  /** A halt, and what comes of a generation: channel.ts. */
+  onOfGeneration(message: OfGeneration): void;
+  /** Something ended this worker's part in the run, or the connection to the coordinator. */
   onFailure(error: LockstepError): void;
 }
 
@@ -65,20 +72,26 @@ export class CommLink {
     this.#post({ type: 'heartbeats', intervalMs });
   }
 
-  enter(setup: GenerationSetup): void {
-    this.#post({ type: 'generation', setup });
+  /** Hands over what does not change in the run, before `ready` is sent. */
+  prepare(setup: RunSetup): void {
+    this.#post({ type: 'run', setup });
+  }
+
+  /** The answer to `onEnter`. `filled`: the memory holds the state that the generation begins with. */
+  rest(generation: number, filled: boolean): void {
+    this.#post({ type: 'resting', generation, filled });
   }
 
   /**
-   * Rank 0 of a sharded run: resolves when the region `gathered` holds a moment of a bucket; never, where the generation
-   * fails. One at a time.
+   * Rank 0 of a sharded run: whether the region `gathered` holds a moment of a bucket; false where the generation ended
+   * before. One at a time.
    */
-  async gatherMoments(region: MomentRegion, bucket: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const listen = ({ type }: FromComm): void => {
-        if (type !== 'gathered') return;
+  async gatherMoments(region: MomentRegion, bucket: number): Promise<boolean> {
+    return new Promise<boolean>((resolve) => {
+      const listen = (message: FromComm): void => {
+        if (message.type !== 'gathered') return;
         this.#thread.off('message', listen);
-        resolve();
+        resolve(message.whole);
       };
       this.#thread.on('message', listen);
       this.#post({ type: 'gather-moments', region, bucket });
@@ -101,8 +114,10 @@ function deliver(message: Exclude<FromComm, { type: 'online' | 'failed' }>, hand
     case 'received':
       handlers.onMessage(message.message);
       break;
-    case 'connected':
-      handlers.onConnected(message.generation, message.waker);
+    case 'halted':
+    case 'enter':
+    case 'begin':
+      handlers.onOfGeneration(message);
       break;
     case 'log':
       log[message.level](message.message, message.fields);

@@ -1,17 +1,16 @@
 /**
- * The comm thread: owns every socket of the worker, its heartbeat, the reduction and the optimizer. It lives while the
- * main thread sits inside TensorFlow. One of its errors is told to the main thread and ends nothing by itself.
+ * The comm thread: owns every socket of the worker, its heartbeat, its part in generations, the reduction and the optimizer.
+ * It lives while the main thread sits inside TensorFlow. One of its errors is told to the main thread and ends nothing by itself.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
 import { decodeMessage } from '../../src/protocol/codec.js';
-import { fromCoordinatorSchema } from '../../src/protocol/messages.js';
+import { fromCoordinatorSchema, type FromCoordinator, type FromWorker } from '../../src/protocol/messages.js';
 import { joinFragments, type Connection } from '../../transport/connection.js';
 import { dial } from '../../transport/dialler.js';
-import { requireNative } from '../compute/engine/native-build.js';
-import type { CommOptions, FromComm, GenerationSetup, ToComm } from './channel.js';
+import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
-import { GenerationRun } from './generation-run.js';
+import { Participation } from './participation.js';
 import { PeerListener } from './peer-listener.js';
 import { SharedPages } from './shared-pages.js';
 
@@ -19,22 +18,24 @@ const port = parentPort;
 assert(port, 'comm-thread runs in a worker thread');
 
 class CommThread {
-  readonly #options: CommOptions;
   readonly #coordinator: Connection;
   readonly #listener: PeerListener;
-  readonly #pages: SharedPages | null;
-  #run: GenerationRun | null = null;
+  readonly #participation: Participation;
   #heartbeat: NodeJS.Timeout | undefined;
   #closing = false;
 
   private constructor(options: CommOptions, coordinator: Connection, listener: PeerListener) {
-    this.#options = options;
-    this.#pages = options.sharedPagesPath === null ? null : SharedPages.load(options.sharedPagesPath);
+    const { workerId, token, limits, sharedPagesPath } = options;
     this.#coordinator = coordinator;
     this.#listener = listener;
+    const pages = sharedPagesPath === null ? null : SharedPages.load(sharedPagesPath);
+    const send = (message: FromWorker): void => {
+      coordinator.send(message);
+    };
+    this.#participation = new Participation({ workerId, token, limits, listener, pages, send, post, report });
     coordinator.onMessage((message) => {
       guard(() => {
-        post({ type: 'received', message: decodeMessage(fromCoordinatorSchema, joinFragments(message)) });
+        this.#onSaid(decodeMessage(fromCoordinatorSchema, joinFragments(message)));
       });
     });
     void coordinator.closed.then(({ code, reason }) => {
@@ -69,14 +70,18 @@ class CommThread {
       case 'heartbeats':
         this.#beat(message.intervalMs);
         break;
-      case 'generation':
-        void guardAsync(() => this.#enter(message.setup));
+      case 'run':
+        guard(() => {
+          this.#participation.prepare(message.setup);
+        });
+        break;
+      case 'resting':
+        guard(() => {
+          this.#participation.onResting(message.generation, message.filled);
+        });
         break;
       case 'gather-moments':
-        void guardAsync(async () => {
-          await this.#run?.gatherMoments(message.region, message.bucket);
-          post({ type: 'gathered' });
-        });
+        void guardAsync(() => this.#participation.gatherMoments(message.region, message.bucket));
         break;
       case 'close':
         void guardAsync(() => this.#close());
@@ -84,35 +89,27 @@ class CommThread {
     }
   }
 
-  async #enter(setup: GenerationSetup): Promise<void> {
-    const { token, limits } = this.#options;
-    const { hostId } = this.#listener.addresses;
-    const run = new GenerationRun(setup, { token, limits, hostId, pages: this.#pages, report });
-    this.#run = run;
-    this.#listener.deliverTo(run);
-    await run.connect();
-    post({ type: 'connected', generation: setup.generation.generation, waker: this.#wakerOf(setup.stepAddonPath) });
-  }
-
-  /** TensorFlow is in this process already where steps run through the addon; 0: they do not. */
-  #wakerOf(stepAddonPath: string | null): number {
-    if (stepAddonPath === null) return 0;
-    const native = requireNative(stepAddonPath);
-    return 'addon' in native ? native.addon.createWaker(() => this.#run?.wake()) : 0;
+  #onSaid(message: FromCoordinator): void {
+    if (message.type === 'halt' || message.type === 'generation' || message.type === 'start') {
+      this.#participation.onMessage(message);
+      return;
+    }
+    // One that leaves may be in a step, which is not committed with it any more.
+    if (message.type === 'goodbye') this.#participation.close();
+    post({ type: 'received', message });
   }
 
   #beat(intervalMs: number): void {
     clearInterval(this.#heartbeat);
     this.#heartbeat = setInterval(() => {
-      const { step = 0, waiting = null } = this.#run ?? {};
-      this.#coordinator.send({ type: 'heartbeat', step, waiting });
+      this.#coordinator.send({ type: 'heartbeat', ...this.#participation.vitals });
     }, intervalMs);
   }
 
   async #close(): Promise<void> {
     this.#closing = true;
     clearInterval(this.#heartbeat);
-    this.#run?.close();
+    this.#participation.close();
     this.#coordinator.close();
     await this.#coordinator.closed;
     await this.#listener.close();

@@ -1,39 +1,48 @@
 /** One generation in the comm thread: its links, its reduction, and the pace that it keeps with the compute thread. */
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
+import type { Entry } from '../../src/membership/participant.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
+import { isStateFrame } from '../../src/protocol/frame.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import { FlatMemory } from '../../src/state/memory.js';
-import type { SharedMemory } from '../../src/protocol/messages.js';
-import type { Connection } from '../../transport/connection.js';
+import type { Generation, SharedMemory } from '../../src/protocol/messages.js';
+import type { Layout } from '../../src/state/layout.js';
+import type { FlatMemory } from '../../src/state/memory.js';
+import { joinFragments, type Connection, type Fragments } from '../../transport/connection.js';
 import { networkIndex, optimizerIndex } from './comm-times.js';
-import type { GenerationSetup } from './channel.js';
+import type { RunSetup } from './channel.js';
 import { PeerLinks } from './peer-links.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
 import { Reduction } from './reduction.js';
 import type { SharedPages } from './shared-pages.js';
-import { StepWords } from './step-words.js';
+import { StateTransfer } from './state-transfer.js';
+import { makeStepWords, StepWords, type SharedStepWords } from './step-words.js';
 import { Windows } from './windows.js';
 
 export interface GenerationRunOptions {
+  readonly setup: RunSetup;
+  readonly memory: FlatMemory;
+  readonly entry: Entry;
   readonly token: string | null;
   readonly limits: Limits;
   readonly hostId: string;
   /** To read the memory of peers of this host; null where that cannot be done. */
   readonly pages: SharedPages | null;
+  /** Told of each commit, with the number of steps committed by then. */
+  readonly onCommit: (numSteps: number) => void;
   /** Told once for each thing that ends the generation. */
   readonly report: (error: LockstepError) => void;
 }
 
 export class GenerationRun implements PeerAcceptor {
-  readonly #setup: GenerationSetup;
+  readonly words: SharedStepWords;
   readonly #options: GenerationRunOptions;
   readonly #plan: AllReducePlan;
-  readonly #memory: FlatMemory;
   readonly #windows = new Windows();
   readonly #links: PeerLinks;
   readonly #reduction: Reduction;
-  readonly #words: StepWords;
+  readonly #transfer: StateTransfer;
+  readonly #stepWords: StepWords;
   /** Of each bucket, the steps whose reduction was begun. */
   readonly #taken: number[];
   /** When the last bucket became ready, and when the last result came. */
@@ -42,35 +51,44 @@ export class GenerationRun implements PeerAcceptor {
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
 
-  constructor(setup: GenerationSetup, options: GenerationRunOptions) {
-    const { runId, generation, rank, optimizer, step } = setup;
-    const { token, limits, hostId } = options;
-    this.#setup = setup;
+  constructor(options: GenerationRunOptions) {
+    const { setup, memory, entry, token, limits, hostId } = options;
+    const { generation, self } = entry;
+    const { step } = generation;
+    const { runId, optimizer, sharedMemory } = setup;
+    const { rank } = self;
     this.#options = options;
-    this.#words = new StepWords(setup.words);
-    this.#taken = new Array<number>(this.#words.numBuckets).fill(setup.step);
+    this.#plan = planGeneration({ ...setup, generation, rank, layout: memory.layout });
+    const numBuckets = this.#plan.buckets.length;
+    this.words = makeStepWords(step, numBuckets);
+    this.#stepWords = new StepWords(this.words);
+    this.#taken = new Array<number>(numBuckets).fill(step);
     const { signal } = this.#abort;
-    this.#links = new PeerLinks({
-      runId,
-      generation,
-      rank,
-      hostId,
-      token,
-      limits,
-      maxMessageBytes: maxFrameBytes,
-      signal,
-      memory: setup.sharedMemory,
-      mount: (peer, theirs) => this.#mount(peer, theirs),
-    });
-    const { links } = this.#links;
-    this.#plan = planGeneration(setup);
-    this.#memory = FlatMemory.attach(setup.memory);
-    this.#reduction = new Reduction({
-      plan: this.#plan,
-      memory: this.#memory,
-      windows: this.#windows,
-      optimizer,
+    const mount = (peer: number, theirs: SharedMemory): boolean => this.#mount(peer, theirs);
+    const own = { runId, generation, rank, hostId, memory: sharedMemory, mount };
+    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, signal });
+    this.#reduction = this.#makeReduction();
+    this.#transfer = new StateTransfer({
+      generation: generation.generation,
       step,
+      memory,
+      optimizer,
+      signal,
+      send: (to, header, payload) => {
+        this.#links.links.get(to)?.connection.sendBulk(header, payload, () => undefined);
+      },
+    });
+  }
+
+  #makeReduction(): Reduction {
+    const { setup, memory, entry, onCommit } = this.#options;
+    const { links } = this.#links;
+    return new Reduction({
+      plan: this.#plan,
+      memory,
+      windows: this.#windows,
+      optimizer: setup.optimizer,
+      step: entry.generation.step,
       send: (to, header, payload, onSent) => {
         links.get(to)?.connection.sendBulk(header, payload, () => {
           this.#guard(onSent);
@@ -82,7 +100,8 @@ export class GenerationRun implements PeerAcceptor {
       },
       onCommit: (committed) => {
         this.#spend(optimizerIndex, performance.now() - this.#completeMs);
-        this.#words.markCommitted(committed);
+        onCommit(committed + 1);
+        this.#stepWords.markCommitted(committed);
       },
     });
   }
@@ -96,13 +115,27 @@ export class GenerationRun implements PeerAcceptor {
     return this.#reduction.waiting;
   }
 
-  /** Resolves when every peer is connected; from then on steps are taken as the compute thread makes them ready. */
+  /** Whether the compute thread is in the gradients of a step. */
+  get isComputing(): boolean {
+    return this.#stepWords.isComputing;
+  }
+
+  /** Resolves when every peer is connected; from then on they can send what they like. */
   async connect(): Promise<void> {
     await this.#links.connect();
     for (const [rank, { connection, readsOurs }] of this.#links.links) {
       if (readsOurs) this.#windows.readers.add(rank);
       this.#listen(rank, connection);
     }
+  }
+
+  /** Resolves when the memory holds the state that these ranks have; never, where the generation ends before. */
+  async fetch(ranks: readonly number[]): Promise<void> {
+    await this.#transfer.fetch(ranks);
+  }
+
+  /** From now on steps are taken as the compute thread makes them ready. */
+  begin(): void {
     void this.#keepPace();
   }
 
@@ -113,9 +146,20 @@ export class GenerationRun implements PeerAcceptor {
     });
   }
 
-  /** Rank 0 of a sharded run: resolves when the region `gathered` holds a moment of a bucket. */
-  async gatherMoments(region: MomentRegion, bucket: number): Promise<void> {
-    await this.#reduction.gatherMoments(region, bucket);
+  /** Rank 0 of a sharded run: whether the region `gathered` holds a moment of a bucket; false: the generation ended before. */
+  async gatherMoments(region: MomentRegion, bucket: number): Promise<boolean> {
+    const { signal } = this.#abort;
+    if (signal.aborted) return false;
+    return new Promise((resolve, reject) => {
+      const end = (): void => {
+        resolve(false);
+      };
+      signal.addEventListener('abort', end, { once: true });
+      this.#reduction.gatherMoments(region, bucket).then(() => {
+        signal.removeEventListener('abort', end);
+        resolve(true);
+      }, reject);
+    });
   }
 
   async accept(connection: Connection): Promise<void> {
@@ -123,24 +167,28 @@ export class GenerationRun implements PeerAcceptor {
   }
 
   close(): void {
+    if (this.#abort.signal.aborted) return;
     this.#abort.abort();
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#words.close();
+    this.#stepWords.close();
     this.#links.close();
+    const { memory, pages, setup } = this.#options;
+    if (pages && setup.sharedMemory) this.#windows.close({ memory, pages, own: setup.sharedMemory });
   }
 
   #mount(rank: number, theirs: SharedMemory): boolean {
-    const { pages } = this.#options;
-    return pages !== null && this.#windows.open(rank, theirs, { plan: this.#plan, memory: this.#memory, pages });
+    const { memory, pages, setup } = this.#options;
+    if (!pages || !setup.sharedMemory || this.#abort.signal.aborted) return false;
+    return this.#windows.open(rank, theirs, { plan: this.#plan, memory, pages });
   }
 
   async #keepPace(): Promise<void> {
     try {
       let isOpen = true;
       while (isOpen) {
-        const { signal } = this.#words;
+        const { signal } = this.#stepWords;
         this.#takeReady();
-        isOpen = await this.#words.signalled(signal);
+        isOpen = await this.#stepWords.signalled(signal);
       }
     } catch (error) {
       this.#fail(error);
@@ -150,7 +198,7 @@ export class GenerationRun implements PeerAcceptor {
   /** Begins the reduction of each bucket that has become ready. */
   #takeReady(): void {
     for (const [bucket, numTaken] of this.#taken.entries()) {
-      const numReady = this.#words.numReady(bucket);
+      const numReady = this.#stepWords.numReady(bucket);
       if (numReady === numTaken) continue;
       this.#taken[bucket] = numReady;
       this.#readyMs = performance.now();
@@ -159,14 +207,15 @@ export class GenerationRun implements PeerAcceptor {
   }
 
   #spend(index: number, ms: number): void {
-    const { times } = this.#setup;
+    const { times } = this.#options.setup;
     times[index] = (times[index] ?? 0) + ms;
   }
 
   #listen(rank: number, connection: Connection): void {
     connection.onMessage((fragments) => {
       this.#guard(() => {
-        this.#reduction.onFrame(rank, fragments);
+        if (isStateFrame(fragments[0])) this.#transferFrame(rank, fragments);
+        else this.#reduction.onFrame(rank, fragments);
       });
     });
     void connection.closed.then(({ code, reason }) => {
@@ -174,14 +223,20 @@ export class GenerationRun implements PeerAcceptor {
     });
   }
 
-  /** The coordinator decides what a lost peer means. Only if it stays silent does this worker give up by itself. */
+  #transferFrame(rank: number, fragments: Fragments): void {
+    this.#transfer.onFrame(rank, joinFragments(fragments)).catch((error: unknown) => {
+      this.#fail(error);
+    });
+  }
+
+  /** The coordinator decides what a lost peer means. Only if it stays silent for long does this worker give up by itself. */
   #onPeerGone(rank: number, why: string): void {
     if (this.#abort.signal.aborted) return;
-    const { workerId = 'unknown', host = 'unknown' } = this.#setup.generation.workers[rank] ?? {};
+    const { workerId = 'unknown', host = 'unknown' } = this.#options.entry.generation.workers[rank] ?? {};
     const message = `Worker ${workerId} (rank ${rank} on ${host}) is gone at step ${this.step}: ${why}.`;
     const timer = setTimeout(() => {
       this.#fail(new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, rank, step: this.step } }));
-    }, this.#options.limits.heartbeatTimeoutMs);
+    }, patienceMs(this.#options.limits));
     this.#timers.add(timer);
   }
 
@@ -202,9 +257,18 @@ export class GenerationRun implements PeerAcceptor {
   }
 }
 
+/** Longer than the coordinator takes to see a loss, and to be started again where it is lost itself. */
+function patienceMs({ heartbeatTimeoutMs, connectTimeoutMs }: Limits): number {
+  return heartbeatTimeoutMs + connectTimeoutMs;
+}
+
 /** The plan of a generation's all-reduce, from what all its workers know. */
 export function planGeneration(
-  setup: Pick<GenerationSetup, 'generation' | 'rank' | 'slots' | 'layout' | 'bucketBytes' | 'wire' | 'optimizer'>,
+  setup: Pick<RunSetup, 'slots' | 'bucketBytes' | 'wire' | 'optimizer'> & {
+    readonly generation: Generation;
+    readonly rank: number;
+    readonly layout: Layout;
+  },
 ): AllReducePlan {
   const { generation, rank, slots, layout, bucketBytes, wire, optimizer } = setup;
   const workers = generation.workers.map(({ firstSlot, endSlot, addresses }) => {

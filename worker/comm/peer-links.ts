@@ -129,6 +129,7 @@ export class PeerLinks {
   }
 
   #add(rank: number, link: PeerLink): void {
+    if (this.#options.signal.aborted) link.connection.terminate();
     this.#links.set(rank, link);
     this.#settleIfComplete();
   }

@@ -60,6 +60,11 @@ export class PeerListener {
     this.#inbound.deliverTo(acceptor);
   }
 
+  /** Until the next acceptor: what comes now is of its generation. */
+  holdBack(): void {
+    this.#inbound.holdBack();
+  }
+
   async close(): Promise<void> {
     await closeAll(this.#listeners, this.#folder);
   }
@@ -70,7 +75,7 @@ async function closeAll(listeners: readonly Listener[], folder: string): Promise
   await rm(folder, { recursive: true, force: true });
 }
 
-/** Connections wait here until this worker has entered a generation. */
+/** Connections wait here while this worker is in no generation. */
 class Inbound {
   #acceptor: PeerAcceptor | null = null;
   #waiting: { readonly connection: Connection; readonly log: Log }[] = [];
@@ -84,7 +89,11 @@ class Inbound {
     this.#acceptor = acceptor;
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const { connection, log } of waiting) void hand(acceptor, connection, log);
+    for (const { connection, log } of waiting) if (connection.isOpen) void hand(acceptor, connection, log);
+  }
+
+  holdBack(): void {
+    this.#acceptor = null;
   }
 }
 

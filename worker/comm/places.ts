@@ -7,18 +7,17 @@ import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import {
   INBOX,
+  outboxNodes,
   outboxRegion,
   PACKED,
   placeInbox,
   placePacked,
   placeRelay,
   RELAY,
-  resultRegion,
   RESULTS,
   slotRegion,
   type PartialPlaces,
 } from './regions.js';
-import type { Windows } from './windows.js';
 
 export const floatBytes = 4;
 
@@ -31,17 +30,16 @@ export interface Range {
 export class Places {
   readonly #plan: AllReducePlan;
   readonly #memory: FlatMemory;
-  readonly #windows: Windows;
   readonly #inbox: PartialPlaces;
   readonly #relay: PartialPlaces;
   readonly #packed: PartialPlaces;
   readonly #ownSlots: ReadonlySet<number>;
-  readonly #outbox: ReadonlySet<number>;
+  /** Of each inner tree node that is sent, the number of its outbox. */
+  readonly #outbox: ReadonlyMap<number, number>;
   /** What this rank owns, by bucket. */
   readonly #owned: ReadonlyMap<number, OwnedRange>;
 
-  constructor(plan: AllReducePlan, memory: FlatMemory, windows: Windows) {
-    this.#windows = windows;
+  constructor(plan: AllReducePlan, memory: FlatMemory) {
     const numSegments = memory.layout.segments.length;
     this.#plan = plan;
     this.#memory = memory;
@@ -50,7 +48,7 @@ export class Places {
     this.#packed = placePacked(plan, numSegments);
     this.#owned = new Map(plan.isSharded ? ownedRanges(plan).map((range) => [range.bucket, range]) : []);
     this.#ownSlots = new Set(plan.slots);
-    this.#outbox = new Set(plan.worldSize > 1 ? plan.ownNodes.flatMap(({ id, children }) => (children ? id : [])) : []);
+    this.#outbox = new Map(outboxNodes(plan).map(({ id }, index) => [id, index]));
   }
 
   /** What a peer sends of a chunk at this step; undefined where no peer sends it. */
@@ -69,22 +67,23 @@ export class Places {
     return this.#placed(PACKED, segment, this.#packed.places[index]?.[chunk.index]?.get(node));
   }
 
-  /**
-   * The result of a chunk that has an owner, from `offset` on: apart where a peer reads it here, or this worker reads a
-   * peer's.
-   */
-  result({ segment }: RoutedBucket, { offset: start, onPages, route }: Chunk, offset = start): number {
-    const { resultFrom, resultTo } = route;
-    const isRead = resultTo.length > 0 || (resultFrom !== null && this.#windows.reads(resultFrom));
-    const isApart = onPages && isRead && this.#memory.has(RESULTS);
-    return this.address(isApart ? RESULTS : resultRegion(this.#plan), segment, offset);
+  /** The result of a chunk that has an owner, from `offset` on. */
+  result({ segment }: RoutedBucket, { offset: start }: Chunk, offset = start): number {
+    return this.address(RESULTS, segment, offset);
   }
 
   /** The partial of an own slot, or the sum of own neighbouring ones, from `offset` on; undefined where it is neither. */
   own({ id, firstSlot, children }: TreeNode, segment: number, offset: number): number | undefined {
-    if (this.#outbox.has(id)) return this.address(outboxRegion(id), segment, offset);
+    if (this.#outbox.has(id)) return this.outbox(id, segment, offset);
     const isOwnSlot = children === null && this.#ownSlots.has(firstSlot);
     return isOwnSlot ? this.address(slotRegion(firstSlot), segment, offset) : undefined;
+  }
+
+  /** Where the sum of own neighbouring slots is made for the peers. */
+  outbox(id: number, segment: number, offset: number): number {
+    const index = this.#outbox.get(id);
+    assert(index !== undefined, `tree node ${id} has no outbox here`);
+    return this.address(outboxRegion(index), segment, offset);
   }
 
   /** A partial that this worker sends, as float32: of its own, or what it sends on. */

@@ -61,10 +61,10 @@ export class Reduction {
   readonly #events: AllReduceEvent[] = [];
 
   constructor(options: ReductionOptions) {
-    const { plan, memory, windows, optimizer, step } = options;
+    const { plan, memory, optimizer, step } = options;
     this.#options = options;
     this.#machine = new AllReduce(plan, step);
-    this.#places = new Places(plan, memory, windows);
+    this.#places = new Places(plan, memory);
     this.#sums = new Sums(plan, memory, this.#places);
     this.#moments = new Moments({
       plan,

@@ -1,28 +1,27 @@
 /**
- * The arrays of the flat state in one generation, all in the segments' shared memories:
+ * The arrays of the flat state, all in the segments' shared memories:
  *
- *   parameters, moments   the state itself; the only ones that outlive a generation. A sharded optimizer's moments are
- *                         those of the chunks that this worker owns
- *   slot:S                the partial of each slot that this worker holds; results overwrite those of the first one
- *   outbox:N              the sum of neighbouring own slots, for the peers
+ *   parameters, moments   the state itself. A sharded optimizer's moments are those of the chunks that this worker owns
+ *   slot:S                the partial of each slot that this worker holds, until the step is committed
+ *   outbox:N              sums of neighbouring own slots, for the peers
  *   inbox                 what peers send of the chunks that this worker sums
  *   relay                 what this worker sends on for its host
  *   packed                slots' partials as bfloat16, as they are sent
  *   gathered              rank 0, sharded: one moment of one bucket, on its way to a checkpoint
- *   results               the sums of own chunks, and windows on those of peers of this host (windows.ts)
+ *   results               the sums of chunks that have an owner: own ones, those that came, and windows on those of peers of
+ *                         this host (windows.ts)
  *   scratch               two blocks for each level of the tree, and one for their sum
  *   checksums             the state of one checksum for each rank: what comes from it, and for this rank what it sends
  *
- * A result that is copied takes the place of our own partial of the same chunk: with the result here, nobody needs that
- * partial again. Where peers read our memory, own results lie apart, since our next partials must not overwrite them.
+ * Results lie apart from partials: a step that is cut off goes on in the next generation with the partials that are there.
+ * This file has what one generation touches; reservation.ts has room for any that the run may have.
  */
 import { hasRoomForEarly } from '../../src/collective/all-reduce.js';
-import { pageElements } from '../../src/collective/buckets.js';
+import { pageElements, type Bucket } from '../../src/collective/buckets.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { partialPayload, payloadBytes } from '../../src/collective/payload.js';
 import { ownedRanges } from '../../src/collective/shard.js';
-import { depthOf } from '../../src/collective/tree.js';
-import { assert } from '../../src/errors.js';
+import { depthOf, type TreeNode } from '../../src/collective/tree.js';
 import { checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions } from '../../src/optimizer/optimizer.js';
@@ -39,44 +38,36 @@ export const PACKED = 'packed';
 export const GATHERED = 'gathered';
 export const SCRATCH = 'scratch';
 export const CHECKSUMS = 'checksums';
-const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
+export const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
 export const slotRegion = (slot: number): string => `slot:${slot}`;
-export const outboxRegion = (nodeId: number): string => `outbox:${nodeId}`;
-
-/** Where results lie until the commit, at their own offsets. */
-export function resultRegion({ slots }: AllReducePlan): string {
-  const [first] = slots;
-  assert(first !== undefined, 'a worker holds at least one slot');
-  return slotRegion(first);
-}
+/** `index`: the node's place among the inner ones of those that hold its worker's slots. */
+export const outboxRegion = (index: number): string => `outbox:${index}`;
 
 export interface RegionOptions {
   readonly layout: Layout;
   readonly plan: AllReducePlan;
   readonly optimizer: OptimizerConfig;
-  /** Peers of this host may read this memory, and it theirs. @default false */
-  readonly shared?: boolean;
 }
 
-export function planRegions({ layout, plan, optimizer, shared = false }: RegionOptions): RegionPlan[] {
+/** What one generation touches, in elements. */
+export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionPlan[] {
   const whole = layout.segments.map(({ elements }) => elements);
   const reduced = layout.segments.map(({ reducedElements }) => reducedElements);
   const trainable = layout.segments.map(({ trainableElements }) => trainableElements);
   const owned = sumBySegment(layout, ownedRanges(plan));
   const numSegments = layout.segments.length;
-  const scratch = new Array<number>(numSegments).fill(numScratchBlocks(plan) * blockElements);
-  const outbox = plan.worldSize > 1 ? plan.ownNodes.filter(({ children }) => children) : [];
+  const scratch = new Array<number>(numSegments).fill(numScratchBlocks(plan.tree) * blockElements);
+  const hasOwners = plan.buckets.some(({ chunks }) => chunks.some(({ owner }) => owner !== null));
   return [
     { name: PARAMETERS, elements: whole },
     ...momentRegions(optimizer).map((name) => ({ name, elements: plan.isSharded ? owned : trainable })),
     ...plan.slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
-    ...outbox.map((node) => ({ name: outboxRegion(node.id), elements: reduced })),
+    ...outboxNodes(plan).map((_, index) => ({ name: outboxRegion(index), elements: reduced })),
     { name: INBOX, elements: placeInbox(plan, numSegments).elements },
     { name: RELAY, elements: placeRelay(plan, numSegments).elements },
     { name: PACKED, elements: placePacked(plan, numSegments).elements },
     { name: GATHERED, elements: gathersMoments(plan) ? largestBuckets(layout, plan) : layout.segments.map(() => 0) },
-    // Only the pages of own chunks are ever touched.
-    ...(shared ? [{ name: RESULTS, elements: reduced }] : []),
+    { name: RESULTS, elements: hasOwners ? reduced : layout.segments.map(() => 0) },
     { name: SCRATCH, elements: scratch },
     { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
   ];
@@ -96,12 +87,20 @@ function sumBySegment({ segments }: Layout, ranges: readonly SizedRange[]): numb
   return segments.map((_, index) => ranges.reduce((sum, one) => sum + (one.segment === index ? one.elements : 0), 0));
 }
 
-function largestBuckets({ segments }: Layout, { buckets }: AllReducePlan): number[] {
+export function largestBuckets(
+  { segments }: Pick<Layout, 'segments'>,
+  { buckets }: { readonly buckets: readonly Bucket[] },
+): number[] {
   return segments.map((_, index) => Math.max(0, ...buckets.map((one) => (one.segment === index ? one.elements : 0))));
 }
 
-function numScratchBlocks({ tree }: AllReducePlan): number {
+export function numScratchBlocks(tree: TreeNode): number {
   return 2 * depthOf(tree) + 1;
+}
+
+/** Sums of own slots that peers take, in the order of their outboxes. */
+export function outboxNodes({ worldSize, ownNodes }: AllReducePlan): TreeNode[] {
+  return worldSize > 1 ? ownNodes.filter(({ children }) => children) : [];
 }
 
 /** Where a partial of a chunk lies. */

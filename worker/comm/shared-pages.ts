@@ -14,6 +14,7 @@ export const pageBytes = 4096;
 interface Addon {
   share(bytes: Uint8Array): number;
   mount(bytes: Uint8Array, path: string, offset: number): void;
+  restore(bytes: Uint8Array, file: number, offset: number): void;
   close(file: number): void;
 }
 
@@ -65,14 +66,28 @@ export class SharedPages {
 
   /** From now on the pages at `target` are those that `peer` has at `source`. They are for reading only. */
   mount(memory: FlatMemory, target: PageRange, peer: SharedMemory, source: Pick<PageRange, 'region' | 'offset'>): void {
-    const numBytes = Math.ceil(target.bytes / pageBytes) * pageBytes;
+    const { bytes } = pagesAt(memory, target);
     const file = peer.files[target.segment]?.file;
     const from = peer.regions[source.region]?.[target.segment];
     assert(file !== undefined && from !== undefined, `a peer has no region ${source.region}`);
-    const address = memory.address(target.region, target.segment) + target.offset;
-    const bytes = memory.bytes(target.segment, address, numBytes);
     this.#addon.mount(bytes, pathOf(peer.pid, file), from + source.offset);
   }
+
+  /** The pages at `target` are again those of this memory, `own` as it was shared. */
+  restore(memory: FlatMemory, target: PageRange, own: SharedMemory): void {
+    const { address, bytes } = pagesAt(memory, target);
+    const file = own.files[target.segment]?.file;
+    assert(file !== undefined, `segment ${target.segment} is not shared`);
+    this.#addon.restore(bytes, file, address);
+  }
+}
+
+function pagesAt(
+  memory: FlatMemory,
+  { segment, region, offset, bytes }: PageRange,
+): { address: number; bytes: Uint8Array } {
+  const address = memory.address(region, segment) + offset;
+  return { address, bytes: memory.bytes(segment, address, Math.ceil(bytes / pageBytes) * pageBytes) };
 }
 
 function pathOf(pid: number, file: number): string {

@@ -1,15 +1,14 @@
 /**
  * The words of shared memory by which the compute thread and the comm thread pace one another: for each bucket how many
- * steps have their gradients ready, and how many steps are committed. Numbers only grow; a waiter is woken with
+ * steps have their gradients ready, how many steps are begun, and how many are committed. Numbers only grow; a waiter is woken with
  * `Atomics.notify`.
  */
-import { LockstepError } from '../../src/errors.js';
-
 /** Grows with each change that the comm thread has to look at. */
 const signalIndex = 0;
 const committedIndex = 1;
 const closedIndex = 2;
-const firstBucketIndex = 3;
+const begunIndex = 3;
+const firstBucketIndex = 4;
 
 export type SharedStepWords = Int32Array<SharedArrayBuffer>;
 
@@ -30,6 +29,11 @@ export class StepWords {
   constructor(words: SharedStepWords) {
     this.#words = words;
     this.numBuckets = words.length - firstBucketIndex;
+  }
+
+  /** Compute thread: the gradients of `step` are being computed. */
+  markBegun(step: number): void {
+    Atomics.store(this.#words, begunIndex, step + 1);
   }
 
   /** Compute thread: the gradients of `step` are in shared memory, in every bucket. */
@@ -61,6 +65,18 @@ export class StepWords {
     Atomics.notify(this.#words, committedIndex);
   }
 
+  /** Whether the generation has ended. */
+  get isClosed(): boolean {
+    return Atomics.load(this.#words, closedIndex) !== 0;
+  }
+
+  /** Comm thread: whether the compute thread is in the gradients of a step. */
+  get isComputing(): boolean {
+    const numBegun = Atomics.load(this.#words, begunIndex);
+    for (let bucket = 0; bucket < this.numBuckets; bucket++) if (this.numReady(bucket) < numBegun) return true;
+    return false;
+  }
+
   /** Comm thread: the steps whose gradients are ready in a bucket, counted from the run's first. */
   numReady(bucket: number): number {
     return Atomics.load(this.#words, firstBucketIndex + bucket);
@@ -76,14 +92,9 @@ export class StepWords {
     return this.#changed(signalIndex, (signal) => signal !== seen);
   }
 
-  /**
-   * Compute thread: resolves when `step` is committed.
-   *
-   * @throws LockstepError ERR_STEP_FAILED when the generation ended before
-   */
-  async committed(step: number): Promise<void> {
-    if (await this.#changed(committedIndex, (numCommitted) => numCommitted > step)) return;
-    throw new LockstepError('ERR_STEP_FAILED', `Step ${step} was not committed: the generation ended.`);
+  /** Compute thread: resolves when `step` is committed; false when it will not be, as the generation has ended. */
+  async committed(step: number): Promise<boolean> {
+    return this.#changed(committedIndex, (numCommitted) => numCommitted > step);
   }
 
   /** Compute thread: blocks until `step` is committed, for `timeoutMs` at most. Whether it is. */
@@ -91,7 +102,7 @@ export class StepWords {
     const numCommitted = Atomics.load(this.#words, committedIndex);
     if (numCommitted > step) return true;
     // A word that closes wakes this wait; one closed already must not begin it.
-    if (Atomics.load(this.#words, closedIndex) !== 0) return false;
+    if (this.isClosed) return false;
     Atomics.wait(this.#words, committedIndex, numCommitted, timeoutMs);
     return Atomics.load(this.#words, committedIndex) > step;
   }
@@ -105,7 +116,7 @@ export class StepWords {
     for (;;) {
       const current = Atomics.load(this.#words, index);
       if (enough(current)) return true;
-      if (Atomics.load(this.#words, closedIndex) !== 0) return false;
+      if (this.isClosed) return false;
       const waiting = Atomics.waitAsync(this.#words, index, current);
       if (waiting.async) await waiting.value;
     }

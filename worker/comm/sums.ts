@@ -8,7 +8,7 @@ import { depthOf, type TreeNode } from '../../src/collective/tree.js';
 import { partialPayload, resultPayload, trainableIn } from '../../src/collective/payload.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { floatBytes, type Places, type Range } from './places.js';
-import { blockElements, outboxRegion, SCRATCH, slotRegion } from './regions.js';
+import { blockElements, SCRATCH, slotRegion } from './regions.js';
 
 const halfBytes = 2;
 
@@ -47,7 +47,7 @@ export class Sums {
       if (!node.children) continue;
       this.#sumBlocks(bucket, bucket, {
         node,
-        destination: (block) => places.address(outboxRegion(node.id), segment, block.offset),
+        destination: (block) => places.outbox(node.id, segment, block.offset),
         addressOf: ({ firstSlot, children }, block) =>
           children ? undefined : places.address(slotRegion(firstSlot), segment, block.offset),
       });

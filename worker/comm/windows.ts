@@ -8,6 +8,7 @@
  */
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import type { TreeNode } from '../../src/collective/tree.js';
+import { assert } from '../../src/errors.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { PageRange, SharedPages } from './shared-pages.js';
@@ -15,11 +16,12 @@ import { INBOX, outboxRegion, placeInbox, RESULTS, slotRegion, type PartialPlace
 
 const floatBytes = Float32Array.BYTES_PER_ELEMENT;
 
-/** Between which ranks frames carry no bytes. */
+/** Between which ranks of one generation frames carry no bytes. */
 export class Windows {
   /** Peers that read this worker's memory. */
   readonly readers = new Set<number>();
   readonly #mounted = new Set<number>();
+  readonly #open: PageRange[] = [];
 
   /** Whether this worker reads the memory of `rank`. */
   reads(rank: number): boolean {
@@ -27,19 +29,27 @@ export class Windows {
   }
 
   /** Opens windows on all that `rank` will tell of. Whether this process can see its memory. */
-  open(rank: number, theirs: SharedMemory, options: WindowOptions): boolean {
-    const { plan, memory, pages } = options;
-    if (!memory.has(RESULTS) || !pages.sees(theirs)) return false;
+  open(rank: number, theirs: SharedMemory, { plan, memory, pages }: WindowOptions): boolean {
+    if (!pages.sees(theirs)) return false;
     const inbox = placeInbox(plan, memory.layout.segments.length);
     for (const bucket of plan.buckets) {
       for (const chunk of bucket.chunks.filter(({ onPages }) => onPages)) {
         for (const { target, source } of windowsOf({ rank, plan, bucket, chunk, inbox })) {
+          this.#open.push(target);
           pages.mount(memory, target, theirs, source);
         }
       }
     }
     this.#mounted.add(rank);
     return true;
+  }
+
+  /** Puts this worker's own pages back: the next generation lays out these regions anew. */
+  close({ memory, pages, own }: Omit<WindowOptions, 'plan'> & { readonly own: SharedMemory }): void {
+    for (const target of this.#open) pages.restore(memory, target, own);
+    this.#open.length = 0;
+    this.#mounted.clear();
+    this.readers.clear();
   }
 }
 
@@ -70,17 +80,24 @@ function windowsOf(from: {
   if (resultFrom === rank) {
     return [{ target: { segment, region: RESULTS, offset, bytes }, source: { region: RESULTS, offset } }];
   }
-  return [...partialsFrom].flatMap(([id, sender]) => {
-    const place = inbox.places[bucket.index]?.[chunk.index]?.get(id);
-    const node = nodeOf(plan.tree, id);
-    if (sender !== rank || !place || !node) return [];
-    const region = node.children ? outboxRegion(node.id) : slotRegion(node.firstSlot);
+  const theirs = [...partialsFrom].flatMap(([id, sender]) => (sender === rank ? nodeOf(plan.tree, id) : []));
+  const sums = theirs.filter(({ children }) => children);
+  return theirs.map((node) => {
+    const place = inbox.places[bucket.index]?.[chunk.index]?.get(node.id);
+    assert(place, `tree node ${node.id} has no place in the inbox`);
+    const region = node.children ? outboxRegion(sums.indexOf(node)) : slotRegion(node.firstSlot);
     const target = { segment, region: INBOX, offset: place.offset * floatBytes, bytes };
-    return [{ target, source: { region, offset } }];
+    return { target, source: { region, offset } };
   });
 }
 
-function nodeOf(node: TreeNode, id: number): TreeNode | undefined {
+function nodeOf(tree: TreeNode, id: number): TreeNode {
+  const found = findNode(tree, id);
+  assert(found, `there is no tree node ${id}`);
+  return found;
+}
+
+function findNode(node: TreeNode, id: number): TreeNode | undefined {
   if (node.id === id) return node;
-  return node.children?.map((child) => nodeOf(child, id)).find((found) => found !== undefined);
+  return node.children?.map((child) => findNode(child, id)).find((found) => found !== undefined);
 }

@@ -3,7 +3,7 @@
 //
 //   share(bytes)                       backs `bytes` with a memfd and returns its number
 //   mount(bytes, path, offset)         puts the file's pages from `offset` on in the place of `bytes`, for reading only
-//   release(bytes)                     puts fresh zero pages of this process in the place of `bytes`
+//   restore(bytes, fd, offset)         puts the pages of this process's own memfd back in the place of `bytes`
 //   close(fd)                          forgets a memfd; whoever has mapped it keeps its pages
 //
 // `bytes` is a Uint8Array over shared memory that begins on a page and has whole pages. Failures throw Error with the name of
@@ -96,12 +96,16 @@ napi_value Mount(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-napi_value Release(napi_env env, napi_callback_info info) {
-  napi_value argument;
+napi_value Restore(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
   Range range;
-  if (!Arguments(env, info, 1, &argument) || !GetRange(env, argument, &range)) return nullptr;
-  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
-  if (mmap(range.start, range.length, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) Fail(env, "mmap");
+  int64_t file = 0;
+  int64_t offset = 0;
+  if (!Arguments(env, info, 3, arguments) || !GetRange(env, arguments[0], &range)) return nullptr;
+  if (!GetNumber(env, arguments[1], &file) || !GetNumber(env, arguments[2], &offset)) return nullptr;
+  const int flags = MAP_SHARED | MAP_FIXED;
+  void* mapped = mmap(range.start, range.length, PROT_READ | PROT_WRITE, flags, static_cast<int>(file), offset);
+  if (mapped == MAP_FAILED) Fail(env, "mmap");
   return nullptr;
 }
 
@@ -124,7 +128,7 @@ void Export(napi_env env, napi_value exports, const char* name, napi_callback ca
 NAPI_MODULE_INIT() {
   Export(env, exports, "share", Share);
   Export(env, exports, "mount", Mount);
-  Export(env, exports, "release", Release);
+  Export(env, exports, "restore", Restore);
   Export(env, exports, "close", Close);
   return exports;
 }

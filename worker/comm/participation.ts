@@ -1,0 +1,179 @@
+/**
+ * This worker's part in the run's generations, in the comm thread: carries out what the participant machine decides, on the
+ * links of the one that it is in. A halt is answered here, whatever the compute thread does.
+ */
+import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
+import {
+  outside,
+  participant,
+  type Entry,
+  type ParticipantEffect,
+  type ParticipantEvent,
+} from '../../src/membership/participant.js';
+import type { MomentRegion } from '../../src/optimizer/optimizer.js';
+import type { Limits } from '../../src/protocol/limits.js';
+import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
+import { FlatMemory } from '../../src/state/memory.js';
+import { requireNative } from '../compute/engine/native-build.js';
+import type { FromComm, RunSetup } from './channel.js';
+import { GenerationRun } from './generation-run.js';
+import type { PeerListener } from './peer-listener.js';
+import type { SharedPages } from './shared-pages.js';
+
+export interface ParticipationOptions {
+  readonly workerId: string;
+  readonly token: string | null;
+  readonly limits: Limits;
+  readonly listener: PeerListener;
+  readonly pages: SharedPages | null;
+  /** To the coordinator. */
+  readonly send: (message: FromWorker) => void;
+  /** To the compute thread. */
+  readonly post: (message: FromComm) => void;
+  readonly report: (error: LockstepError) => void;
+}
+
+type OfGenerations = Extract<FromCoordinator, { type: 'halt' | 'generation' | 'start' }>;
+
+export class Participation {
+  readonly #options: ParticipationOptions;
+  #setup: RunSetup | null = null;
+  #memory: FlatMemory | null = null;
+  #state = outside;
+  #run: GenerationRun | null = null;
+  /** Why it does not train yet. */
+  #reason: string | null = null;
+  /** Wakes this thread from inside of a step; made once. */
+  #waker: number | null = null;
+
+  constructor(options: ParticipationOptions) {
+    this.#options = options;
+  }
+
+  /** What this run needs; before the first generation. */
+  prepare(setup: RunSetup): void {
+    this.#setup = setup;
+    this.#memory = FlatMemory.attach(setup.memory);
+  }
+
+  onMessage(message: OfGenerations): void {
+    if (message.type !== 'generation') this.#take(message);
+    else {
+      const { type, ...generation } = message;
+      this.#take({ type, generation });
+    }
+  }
+
+  /** The compute thread has come to rest before a generation. */
+  onResting(generation: number, filled: boolean): void {
+    this.#take({ type: 'resting', generation, filled });
+  }
+
+  /** What a heartbeat tells. */
+  get vitals(): Omit<Extract<FromWorker, { type: 'heartbeat' }>, 'type'> {
+    const run = this.#run;
+    const isTraining = this.#state.phase === 'training';
+    return {
+      step: run?.step ?? this.#state.step ?? 0,
+      waiting: isTraining && run ? run.waiting : this.#reason,
+      computing: isTraining && run !== null && run.isComputing,
+    };
+  }
+
+  async gatherMoments(region: MomentRegion, bucket: number): Promise<void> {
+    const whole = (await this.#run?.gatherMoments(region, bucket)) ?? false;
+    this.#options.post({ type: 'gathered', whole });
+  }
+
+  close(): void {
+    this.#run?.close();
+  }
+
+  #take(event: ParticipantEvent): void {
+    const config = { workerId: this.#options.workerId, holdsAll: this.#setup?.optimizer.sharded !== true };
+    const { state, effects, reason } = participant(config, this.#state, event);
+    this.#state = state;
+    if (reason !== null && reason !== this.#reason) {
+      this.#options.post({ type: 'log', level: 'debug', message: reason, fields: {} });
+    }
+    this.#reason = reason;
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  #perform(effect: ParticipantEffect): void {
+    const { send, post } = this.#options;
+    switch (effect.type) {
+      case 'leave':
+        this.#leave();
+        break;
+      case 'halted':
+        post({ type: 'halted', generation: effect.generation });
+        send(effect);
+        break;
+      case 'enter':
+        this.#enter(effect.entry);
+        break;
+      case 'fetch':
+        this.#guard(effect.generation, async (run) => {
+          await run.fetch(effect.ranks);
+          this.#take({ type: 'fetched', generation: effect.generation });
+        });
+        break;
+      case 'connected':
+        send(effect);
+        break;
+      case 'begin':
+        this.#begin();
+        break;
+    }
+  }
+
+  #enter(entry: Entry): void {
+    const { token, limits, listener, pages, post, report } = this.#options;
+    assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
+    const { generation } = entry.generation;
+    const { hostId } = listener.addresses;
+    const onCommit = (step: number): void => {
+      this.#take({ type: 'committed', step });
+    };
+    const own = { setup: this.#setup, memory: this.#memory, entry };
+    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, onCommit, report });
+    post({ type: 'enter', entry });
+    listener.deliverTo(this.#run);
+    this.#guard(generation, async (run) => {
+      await run.connect();
+      this.#take({ type: 'linked', generation });
+    });
+  }
+
+  #begin(): void {
+    const { entry } = this.#state;
+    assert(entry && this.#run && this.#setup, 'steps begin in a generation that was entered');
+    const { generation, self } = entry;
+    this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
+    this.#run.begin();
+    this.#options.post({ type: 'begin', begun: { generation, self, words: this.#run.words, waker: this.#waker } });
+  }
+
+  #leave(): void {
+    this.#options.listener.holdBack();
+    this.#run?.close();
+    this.#run = null;
+  }
+
+  /** What fails in a generation that is over is of no interest. */
+  #guard(generation: number, action: (run: GenerationRun) => Promise<void>): void {
+    const run = this.#run;
+    assert(run, `generation ${generation} is not entered`);
+    action(run).catch((error: unknown) => {
+      if (this.#run === run) this.#options.report(toLockstepError(error));
+    });
+  }
+
+  /** TensorFlow is in this process already where steps run through the addon; 0: they do not. */
+  #makeWaker(stepAddonPath: string | null): number {
+    if (stepAddonPath === null) return 0;
+    const native = requireNative(stepAddonPath);
+    return 'addon' in native ? native.addon.createWaker(() => this.#run?.wake()) : 0;
+  }
+}

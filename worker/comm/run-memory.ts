@@ -1,0 +1,35 @@
+/** The flat memory of a run; peers of this host can read it where the addon is there. */
+import type { WireFormat } from '../../src/collective/wire.js';
+import type { OptimizerConfig } from '../../src/optimizer/config.js';
+import type { SharedMemory } from '../../src/protocol/messages.js';
+import type { Layout } from '../../src/state/layout.js';
+import { FlatMemory } from '../../src/state/memory.js';
+import { reserveRegions } from './reservation.js';
+import { SharedPages } from './shared-pages.js';
+
+export interface RunMemoryOptions {
+  readonly slots: number;
+  readonly layout: Layout;
+  readonly bucketBytes: number;
+  readonly wire: WireFormat;
+  readonly optimizer: OptimizerConfig;
+  readonly sharedPagesPath: string | null;
+}
+
+export interface RunMemory {
+  /** All zeros. */
+  readonly memory: FlatMemory;
+  readonly sharedMemory: SharedMemory | null;
+}
+
+/**
+ * Shared from the start, also by a worker that is alone: a peer may join.
+ *
+ * @throws LockstepError ERR_MEMORY
+ */
+export function makeRunMemory(options: RunMemoryOptions): RunMemory {
+  const { slots, layout, sharedPagesPath } = options;
+  const memory = FlatMemory.create(layout, reserveRegions(layout, options));
+  const pages = sharedPagesPath !== null && slots > 1 ? SharedPages.load(sharedPagesPath) : null;
+  return { memory, sharedMemory: pages?.share(memory) ?? null };
+}

@@ -1,0 +1,70 @@
+/** The state that a generation begins with where no worker has it: the checkpoint's, the job's file, or the model's own. */
+import { resolve } from 'node:path';
+import { defaultBucketBytes } from '../src/collective/buckets.js';
+import { ownedRanges } from '../src/collective/shard.js';
+import { assert } from '../src/errors.js';
+import { momentRegions } from '../src/optimizer/optimizer.js';
+import type { Generation } from '../src/protocol/messages.js';
+import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
+import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
+import type { Sharding } from './checkpoint/tensors.js';
+import { planGeneration } from './comm/generation-run.js';
+import type { Prepared } from './preparation.js';
+
+export class InitialState {
+  readonly #prepared: Prepared;
+  readonly #memory: FlatMemory;
+  /** All zeros: no state was ever here. */
+  #isUntouched = true;
+
+  constructor(prepared: Prepared, memory: FlatMemory) {
+    this.#prepared = prepared;
+    this.#memory = memory;
+  }
+
+  /** @param checkpoint null: the first weights */
+  async read(
+    checkpoint: string | null,
+    place: { readonly generation: Generation; readonly rank: number },
+  ): Promise<void> {
+    const { loaded } = this.#prepared;
+    const { initialWeights, optimizer } = loaded.job;
+    const memory = this.#memory;
+    if (!this.#isUntouched) this.#clearMoments();
+    this.#isUntouched = false;
+    if (checkpoint !== null) {
+      await readCheckpoint({ path: checkpoint, memory, optimizer, sharding: this.#sharding(place) });
+      return;
+    }
+    if (initialWeights !== undefined) {
+      await readWeights(resolve(loaded.baseDir, initialWeights), memory);
+      return;
+    }
+    const values = this.#prepared.step.initialValues();
+    for (const [index, view] of weightViews(this.#prepared, memory).entries()) view.set(values[index] ?? []);
+  }
+
+  #clearMoments(): void {
+    for (const region of momentRegions(this.#prepared.loaded.job.optimizer)) {
+      for (const [segment] of this.#memory.layout.segments.entries()) this.#memory.view(region, segment).fill(0);
+    }
+  }
+
+  #sharding(place: { readonly generation: Generation; readonly rank: number }): Sharding | null {
+    const { plan, loaded, layout } = this.#prepared;
+    const setup = { ...loaded.job, slots: plan.slots, layout, bucketBytes: defaultBucketBytes };
+    const allReduce = planGeneration({ ...setup, ...place });
+    if (!allReduce.isSharded) return null;
+    return { ranges: ownedRanges(allReduce), buckets: allReduce.buckets, gather: () => Promise.resolve() };
+  }
+}
+
+/** The shared parameters, in the order in which the model has them. */
+export function weightViews({ step, layout }: Pick<Prepared, 'step' | 'layout'>, memory: FlatMemory): Float32Array[] {
+  const placed = new Map(layout.parameters.map((parameter) => [parameter.name, parameter]));
+  return step.parameters.map(({ name }) => {
+    const parameter = placed.get(name);
+    assert(parameter, `parameter ${name} has no place in the layout`);
+    return memory.parameterView(PARAMETERS, parameter);
+  });
+}
