@@ -57,13 +57,14 @@ export class Training {
   constructor(options: TrainingOptions) {
     const { prepared, memory, times, send } = options;
     const { step, schedule, data, loaded, plan } = prepared;
-    const { seed, microBatches, batchSize } = loaded.job;
+    const { seed, microBatches, batchSize, onNotFinite } = loaded.job;
     this.#options = options;
     this.#initial = new InitialState(prepared, memory);
     this.#times = new StepTimes(times);
     this.#checkpoints = this.#makeCheckpoints();
     this.#progress = new ProgressReport(send, this.#times);
-    this.#gradients = new Gradients({ step, memory, sampler: schedule.sampler, data: data.train, seed, microBatches });
+    const { sampler } = schedule;
+    this.#gradients = new Gradients({ step, memory, sampler, data: data.train, seed, microBatches, onNotFinite });
     const batchRows = Math.max(1, Math.ceil(batchSize / plan.slots));
     this.#evaluation = data.validation
       ? new Evaluation({ step, data: data.validation, numSlots: plan.slots, batchRows })

@@ -103,13 +103,13 @@ function enterRun(
 ): Training {
   const { prepared, link } = parts;
   const { plan, layout, loaded, engine, step } = prepared;
-  const { wire, optimizer } = loaded.job;
+  const { wire, optimizer, onNotFinite } = loaded.job;
   const common = { slots: plan.slots, bucketBytes: defaultBucketBytes, wire, optimizer };
   const { memory, sharedMemory } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
   const times = makeCommTimes();
   step.bindWeights(weightViews(prepared, memory));
   const stepAddonPath = engine.native?.path ?? null;
-  link.prepare({ ...common, runId: plan.runId, memory: memory.share(), sharedMemory, times, stepAddonPath });
+  link.prepare({ ...common, onNotFinite, runId: plan.runId, memory: memory.share(), sharedMemory, times, stepAddonPath });
   return new Training({ ...parts, memory, times, log });
 }
 

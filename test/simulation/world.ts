@@ -12,6 +12,7 @@ import { sgd } from '../../src/optimizer/config.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { Windows } from '../../worker/comm/windows.js';
+import type { NotFinite } from '../../worker/comm/finiteness.js';
 import { Reduction } from '../../worker/comm/reduction.js';
 import { slotRegion } from '../../worker/comm/regions.js';
 import { reserveRegions } from '../../worker/comm/reservation.js';
@@ -45,6 +46,8 @@ export interface SimulatedWorker {
   readonly reduction: Reduction;
   readonly plan: AllReducePlan;
   committed: number;
+  /** What it was told of steps that are not finite. */
+  readonly notFinite: ({ readonly step: number } & NotFinite)[];
   /** Buckets of the current step that are not ready. */
   pending: number[];
   begun: number;
@@ -64,7 +67,14 @@ export interface WorldOptions {
   readonly wire?: WireFormat;
   /** @default false */
   readonly sharded?: boolean;
+  /** Values in place of the world's own. @default none */
+  readonly planted?: Planted;
+  /** @default 'stop' */
+  readonly onNotFinite?: 'stop' | 'skip';
 }
+
+/** What a slot's gradient has there in place of the world's own value; undefined: that one. */
+export type Planted = (step: number, slot: number, segment: number, element: number) => number | undefined;
 
 /** The state after some steps, of all segments one after the other. */
 export interface State {
@@ -79,6 +89,7 @@ export class World {
   readonly layout;
   readonly #numSlots: number;
   readonly #wire: WireFormat;
+  readonly #planted: Planted;
   readonly #links = new Map<string, Link>();
 
   constructor(options: WorldOptions) {
@@ -92,7 +103,10 @@ export class World {
       wire = 'float32',
       sharded,
       pages,
+      onNotFinite = 'stop',
+      planted = () => undefined,
     } = options;
+    this.#planted = planted;
     const optimizer = sgd({ ...coefficients, sharded: sharded ?? false });
     this.#numSlots = numSlots;
     this.#wire = wire;
@@ -139,9 +153,14 @@ export class World {
           send: (to, header, payload, onSent) => {
             this.link(rank, to).unsent.push({ from: rank, to, header, payload, onSent });
           },
+          onNotFinite: (step, found) => {
+            worker.notFinite.push({ step, ...found });
+            return onNotFinite;
+          },
           onCommit: (step) => (worker.committed = step + 1),
         }),
         committed: 0,
+        notFinite: [],
         pending: [],
         begun: 0,
       };
@@ -179,8 +198,9 @@ export class World {
     }
   }
 
-  /** What the state is after `numSteps`, by the naive sum and the plain optimizer. */
-  expected(numSteps: number): State {
+  /** What the state is after `numSteps`, without those `skipped`, by the naive sum and the plain optimizer. */
+  expected(numSteps: number, skipped: readonly number[] = []): State {
+    const { scalars } = this.layout;
     const perSegment = this.layout.segments.map(({ elements, reducedElements, trainableElements }, segment) => {
       const parameters = new Float32Array(elements);
       const moments = new Float32Array(trainableElements);
@@ -188,6 +208,12 @@ export class World {
         const sums = Float32Array.from({ length: reducedElements }, (_, i) =>
           this.#sum(step, segment, { i, isTrainable: i < trainableElements }),
         );
+        if (skipped.includes(step)) {
+          if (segment !== scalars.segment) continue;
+          parameters.set(sums.subarray(scalars.offset, scalars.offset + this.layout.numScalars), scalars.offset);
+          parameters[scalars.offset] = NaN;
+          continue;
+        }
         sgdOf(
           { parameters: parameters.subarray(0, trainableElements), gradient: sums, moment1: moments },
           { ...coefficients, nesterov: false },
@@ -239,8 +265,12 @@ export class World {
 
   #sum(step: number, segment: number, { i, isTrainable }: { i: number; isTrainable: boolean }): number {
     const rounded = this.#wire === 'bfloat16' && isTrainable ? nearestBfloat16 : (value: number): number => value;
-    const leaf = (slot: number): number => rounded(gradient(step, slot, segment, i));
+    const leaf = (slot: number): number => rounded(this.#gradient(step, slot, segment, i));
     return rounded(naiveSum(reductionTree(this.#numSlots), leaf));
+  }
+
+  #gradient(step: number, slot: number, segment: number, i: number): number {
+    return this.#planted(step, slot, segment, i) ?? gradient(step, slot, segment, i);
   }
 
   /** Gradients are written when the step begins; buckets are told of in any order. */
@@ -290,7 +320,7 @@ export class World {
     for (const slot of worker.slots) {
       for (const [segment, { reducedElements }] of this.layout.segments.entries()) {
         const view = worker.memory.view(slotRegion(slot), segment);
-        for (let i = 0; i < reducedElements; i++) view[i] = gradient(worker.begun, slot, segment, i);
+        for (let i = 0; i < reducedElements; i++) view[i] = this.#gradient(worker.begun, slot, segment, i);
       }
     }
     worker.begun++;
