@@ -4,7 +4,6 @@
  */
 import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
-import { Schedule } from '../src/job/schedule.js';
 import type { Log } from '../src/log.js';
 import type { Facts } from '../src/protocol/facts.js';
 import type { Limits } from '../src/protocol/limits.js';
@@ -19,7 +18,8 @@ import { beginMembership, membership } from './membership.js';
 import type { CheckpointPlace, MembershipConfig, MembershipEvent } from './membership-state.js';
 import type { MembershipEffect, MembershipState } from './membership-state.js';
 import { RowServer } from './row-server.js';
-import { RunRecord, type RunObserver } from './run-record.js';
+import { Reports } from './reports.js';
+import type { RunObserver, RunRecord } from './run-record.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
 
@@ -71,11 +71,11 @@ export class Coordinator {
   readonly #listener: Listener;
   readonly #rows: RowServer | null;
   readonly #connections: WorkerConnections;
+  readonly #reports: Reports;
   readonly #endings: Endings;
   readonly #clock: NodeJS.Timeout;
   #state: MembershipState;
   #reason: string | null = null;
-  #record: RunRecord | null = null;
   #end: (result: RunResult) => void = () => undefined;
 
   private constructor(
@@ -112,11 +112,11 @@ export class Coordinator {
         this.#take({ type: 'lost', workerId: hello.workerId, why });
       },
     });
+    this.#reports = new Reports(options);
     this.#endings = new Endings({
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
-        this.#record?.addRecovery(recovery);
-        options.observer.onRecovery(recovery);
+        this.#reports.onRecovery(recovery);
       },
     });
     // After what has come in by now: a process that was stopped, or busy, must not take its own silence for the workers'.
@@ -179,13 +179,18 @@ export class Coordinator {
   }
 
   status(): Status {
-    return describeStatus(this.#options, this.#state, this.#record, this.#reason);
+    return describeStatus(this.#options, this.#state, this.#reports.record, this.#reason);
   }
 
   /** What the run has come to, for one who does not wait for its end. */
   resultSoFar(error: LockstepError): RunResult {
     const { generation } = this.#state;
-    return { error: this.#withCheckpoint(error), weightsSha256: null, record: this.#record, generations: generation };
+    return {
+      error: this.#withCheckpoint(error),
+      weightsSha256: null,
+      record: this.#reports.record,
+      generations: generation,
+    };
   }
 
   /** Lets the last messages out, then closes every connection. */
@@ -200,7 +205,8 @@ export class Coordinator {
     switch (message.type) {
       case 'ready':
         this.#take({ ...message, workerId });
-        if (this.#state.members.has(workerId)) this.#onReady(workerId, message); // a worker that was refused tells nothing
+        // A worker that was refused tells nothing.
+        if (this.hasMember(workerId)) this.#reports.onReady(workerId, message, this.#state.members.values());
         break;
       case 'halted':
       case 'connected':
@@ -220,43 +226,8 @@ export class Coordinator {
         void this.#serveRows(workerId, message);
         break;
       default:
-        this.#onReport(message);
-    }
-  }
-
-  #onReady(workerId: string, ready: Extract<FromWorker, { type: 'ready' }>): void {
-    const { trainRows, metricNames, engine, compiled } = ready;
-    this.#warnOfOtherDevices(workerId, ready.device);
-    if (this.#record) return;
-    const { loaded, slots, steps, resume } = this.#options;
-    const schedule = new Schedule({ ...loaded.job, rows: trainRows, slots, steps: steps ?? loaded.job.steps });
-    const shape = { schedule, metricNames, engine, compiled, firstStep: resume?.step ?? 0 };
-    this.#record = new RunRecord(shape, slots, resume?.path ?? null);
-  }
-
-  /** TensorFlow chooses its instructions by the processor, and with them the last bits of a gradient. */
-  #warnOfOtherDevices(workerId: string, device: string): void {
-    const other = [...this.#state.members.values()].find((member) => member.device !== '' && member.device !== device);
-    if (!other) return;
-    this.#options.log.warn(
-      `worker ${workerId} computes on ${device}, worker ${other.workerId} on ${other.device}: the weights' bits will ` +
-        'depend on which of them holds which slot',
-    );
-  }
-
-  #onReport(message: Extract<FromWorker, { type: 'progress' | 'evaluated' | 'checkpointed' }>): void {
-    const { observer } = this.#options;
-    const record = this.#record;
-    assert(record, 'a worker trains before any was ready');
-    if (message.type === 'progress') {
-      observer.onSteps(record.addSteps(message, performance.now()), record);
-    } else if (message.type === 'evaluated') {
-      const validation = record.addEvaluation(message.step, message.slots);
-      if (validation) observer.onValidation(validation);
-    } else {
-      this.#take(message);
-      record.addCheckpoint(message.step, message.path);
-      observer.onCheckpoint(message.step, message.path);
+        if (message.type === 'checkpointed') this.#take(message);
+        this.#reports.onReport(message);
     }
   }
 
@@ -291,7 +262,7 @@ export class Coordinator {
         this.#options.onEvicted?.(effect.workerId, effect.pid);
         break;
       case 'dismiss':
-        this.#connections.send([effect.workerId], { type: 'goodbye' });
+        this.#connections.dismiss(effect.workerId);
         break;
       case 'halt':
         this.#connections.send(effect.workerIds, { type: 'halt', generation: effect.generation });
@@ -305,7 +276,7 @@ export class Coordinator {
         break;
       }
       case 'start':
-        this.#record?.start(performance.now());
+        this.#reports.record?.start(performance.now());
         this.#connections.send(effect.workerIds, { type: 'start', generation: effect.generation });
         for (const recovery of effect.recoveries) this.#endings.tell(recovery);
         break;
@@ -341,14 +312,14 @@ export class Coordinator {
     this.#end({
       error: error && this.#withCheckpoint(await this.#endings.explain(error)),
       weightsSha256,
-      record: this.#record,
+      record: this.#reports.record,
       generations: this.#state.generation,
     });
   }
 
   /** Where to go on from, for whoever reads the error. */
   #withCheckpoint(error: LockstepError): LockstepError {
-    const checkpoint = this.#record?.checkpoint;
+    const checkpoint = this.#reports.record?.checkpoint;
     const next = checkpoint
       ? `The last checkpoint is ${checkpoint.path} (step ${checkpoint.step}); go on from it with --resume.`
       : 'There is no checkpoint yet.';

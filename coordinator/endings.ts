@@ -34,9 +34,9 @@ export class Endings {
 
   /** The error of a worker's loss, with what is known of its process by now. */
   async explain(error: LockstepError): Promise<LockstepError> {
-    const { pid, why } = error.details;
-    if (typeof pid !== 'number' || typeof why !== 'string') return error;
-    const ending = await this.#explain(pid, { kind: 'lost', why });
+    const { pid, kind, why } = error.details;
+    if (typeof pid !== 'number' || typeof why !== 'string' || kind !== 'lost') return error;
+    const ending = await this.#explain(pid, { kind, why });
     const details = { ...error.details, why: ending };
     return new LockstepError(error.code, error.message.replace(why, ending), { details });
   }

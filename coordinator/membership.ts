@@ -17,7 +17,16 @@ import type {
   MembershipStep,
   MembershipTransition,
 } from './membership-state.js';
-import { beginMoves, finish, formWhenPossible, isWanted, lose, onHalted, startWhenConnected } from './moves.js';
+import {
+  beginMoves,
+  finish,
+  formWhenPossible,
+  isWanted,
+  lose,
+  onHalted,
+  startWhenConnected,
+  type Loss,
+} from './moves.js';
 import { endWaiting, evictOverdue, forgiveAbsence } from './patience.js';
 import { waitingFor } from './waiting-for.js';
 
@@ -265,10 +274,13 @@ function onLeaving(
   { workerId }: Extract<MembershipEvent, { type: 'leaving' }>,
 ): MembershipStep {
   const member = state.members.get(workerId);
-  if (!member) return still(state);
-  return andThen({ state, effects: [{ type: 'dismiss', workerId }] }, (next) =>
-    lose(config, next, member, { kind: 'left', why: 'by wish', detectedMs: 0 }),
-  );
+  return member ? letGo(config, state, member, { kind: 'left', why: 'by wish', detectedMs: 0 }) : still(state);
+}
+
+/** It still has a connection, and ends by itself. */
+function letGo(config: MembershipConfig, state: MembershipState, member: Member, loss: Loss): MembershipStep {
+  const dismissed: MembershipStep = { state, effects: [{ type: 'dismiss', workerId: member.workerId }] };
+  return andThen(dismissed, (next) => lose(config, next, member, loss));
 }
 
 /** Not the job's fault, but of the way to another worker: without the one that says so the run goes on. */
@@ -287,7 +299,8 @@ function onFailed(
   if (!member) return still(state);
   const isSpare = state.hasStarted && !isInRoster(state, workerId);
   if (isSpare || codesOfLinks.includes(error.code)) {
-    return lose(config, state, member, { kind: 'lost', why: `it failed: ${error.message}`, detectedMs: 0 });
+    const loss = { kind: 'lost', why: `it failed: ${error.message}`, detectedMs: 0 } as const;
+    return letGo(config, state, member, loss);
   }
   const message = `${nameOf(state, member)} failed: ${error.message}`;
   const details = { ...error.details, workerId, step: member.step };

@@ -25,7 +25,7 @@ export interface Loss {
 /** A worker is no longer in the run. */
 export function lose(config: MembershipConfig, before: MembershipState, member: Member, loss: Loss): MembershipStep {
   const { workerId, pid } = member;
-  const error = lostError(before, member, loss.why);
+  const error = lostError(before, member, loss);
   const state = { ...withoutMember(before, workerId), lastLoss: error };
   if (!isInRoster(before, workerId)) {
     const changes = state.changes.filter((change) => change.workerId !== workerId); // it comes to nothing
@@ -155,10 +155,10 @@ export function onHalted(
   return formWhenPossible(config, updateMember(seen, workerId, halted));
 }
 
-function lostError(state: MembershipState, member: Member, why: string): LockstepError {
+function lostError(state: MembershipState, member: Member, { kind, why }: Loss): LockstepError {
   const { workerId, host, pid, step } = member;
   const message = `${nameOf(state, member)} is lost after step ${step}: ${why}.`;
-  return new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, host, pid, step, why } });
+  return new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, host, pid, step, kind, why } });
 }
 
 function shardLostError({ message, details }: LockstepError): LockstepError {

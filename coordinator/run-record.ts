@@ -85,8 +85,9 @@ export class RunRecord {
     return this.#numSkipped;
   }
 
+  /** Training goes on; what counts is when it did first. */
   start(nowMs: number): void {
-    this.#startedMs = nowMs;
+    this.#startedMs ??= nowMs;
   }
 
   get recoveries(): readonly Recovery[] {

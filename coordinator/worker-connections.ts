@@ -53,6 +53,12 @@ export class WorkerConnections {
     for (const workerId of others) this.refuse(workerId, new LockstepError('ERR_PROTOCOL', 'The run has ended.'));
   }
 
+  /** Lets a worker go that has ended its part: what it says until it closes the connection is of no interest. */
+  dismiss(workerId: string): void {
+    this.send([workerId], { type: 'goodbye' });
+    this.#byWorker.delete(workerId);
+  }
+
   /** Tells all why the run ends. */
   abort(error: LockstepError): void {
     for (const connection of this.#byWorker.values()) connection.send(abortMessage(error));

@@ -14,12 +14,21 @@ import type { Prepared } from './preparation.js';
 export class InitialState {
   readonly #prepared: Prepared;
   readonly #memory: FlatMemory;
-  /** All zeros: no state was ever here. */
-  #isUntouched = true;
+  /** The memory holds the model's first weights, and moments of zeros. */
+  #isNew = true;
 
-  constructor(prepared: Prepared, memory: FlatMemory) {
+  private constructor(prepared: Prepared, memory: FlatMemory) {
     this.#prepared = prepared;
     this.#memory = memory;
+  }
+
+  /** Puts the model's first weights into memory that is all zeros; from now on the model has its weights there. */
+  static place(prepared: Prepared, memory: FlatMemory): InitialState {
+    const initial = new InitialState(prepared, memory);
+    const { step } = prepared;
+    initial.#setWeights(step.initialValues());
+    step.bindWeights(weightViews(prepared, memory));
+    return initial;
   }
 
   /** @param checkpoint null: the first weights */
@@ -27,21 +36,22 @@ export class InitialState {
     checkpoint: string | null,
     place: { readonly generation: Generation; readonly rank: number },
   ): Promise<void> {
-    const { loaded } = this.#prepared;
+    const { loaded, firstWeights } = this.#prepared;
     const { initialWeights, optimizer } = loaded.job;
     const memory = this.#memory;
-    if (!this.#isUntouched) this.#clearMoments();
-    this.#isUntouched = false;
+    const isNew = this.#isNew;
+    this.#isNew = false;
     if (checkpoint !== null) {
       await readCheckpoint({ path: checkpoint, memory, optimizer, sharding: this.#sharding(place) });
       return;
     }
-    if (initialWeights !== undefined) {
-      await readWeights(resolve(loaded.baseDir, initialWeights), memory);
-      return;
-    }
-    const values = this.#prepared.step.initialValues();
-    for (const [index, view] of weightViews(this.#prepared, memory).entries()) view.set(values[index] ?? []);
+    if (!isNew) this.#clearMoments();
+    if (initialWeights !== undefined) await readWeights(resolve(loaded.baseDir, initialWeights), memory);
+    else if (!isNew) this.#setWeights(await firstWeights());
+  }
+
+  #setWeights(values: readonly Float32Array[]): void {
+    for (const [index, view] of weightViews(this.#prepared, this.#memory).entries()) view.set(values[index] ?? []);
   }
 
   #clearMoments(): void {
@@ -60,7 +70,7 @@ export class InitialState {
 }
 
 /** The shared parameters, in the order in which the model has them. */
-export function weightViews({ step, layout }: Pick<Prepared, 'step' | 'layout'>, memory: FlatMemory): Float32Array[] {
+function weightViews({ step, layout }: Pick<Prepared, 'step' | 'layout'>, memory: FlatMemory): Float32Array[] {
   const placed = new Map(layout.parameters.map((parameter) => [parameter.name, parameter]));
   return step.parameters.map(({ name }) => {
     const parameter = placed.get(name);

@@ -39,6 +39,8 @@ export interface Prepared {
   readonly engine: Engine;
   readonly data: Data;
   readonly step: SlotStep;
+  /** The model's first weights, in the order of the step's parameters, at any time. */
+  readonly firstWeights: () => Promise<readonly Float32Array[]>;
   /** Whether steps of a full slot run as one graph. */
   readonly compiled: boolean;
   readonly layout: Layout;
@@ -65,7 +67,8 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
   const { job, baseDir } = loaded;
   const data = await openAll(options, loaded);
   const sample = await data.train.read(rowsOf(Math.min(2, data.train.length)));
-  const eager = await TrainingStep.build({ tf: engine.tf, job, seed: job.seed, log, sample });
+  const model = { tf: engine.tf, job, seed: job.seed, log, sample };
+  const eager = await TrainingStep.build(model);
   const layout = planLayout(eager.parameters, 1 + eager.metricNames.length, {
     maxSegmentElements: maxSegmentElements({ ...job, slots: plan.slots, bucketBytes: defaultBucketBytes }),
   });
@@ -88,7 +91,9 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
     steps: plan.steps ?? job.steps,
   });
   const { step, compiled } = await compileStep(eager, { engine, job, data, schedule, log });
-  return { plan, loaded, engine, data, step, compiled, layout, schedule, facts, firstStep: header?.step ?? 0 };
+  const firstWeights = (): Promise<readonly Float32Array[]> => TrainingStep.valuesMadeAnew(model);
+  const firstStep = header?.step ?? 0;
+  return { plan, loaded, engine, data, step, firstWeights, compiled, layout, schedule, facts, firstStep };
 }
 
 interface CompileContext extends Pick<Prepared, 'engine' | 'data' | 'schedule'> {

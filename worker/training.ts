@@ -19,7 +19,7 @@ import type { CommTimes } from './comm/comm-times.js';
 import { Evaluation } from './evaluation.js';
 import { Gradients } from './gradients.js';
 import type { Inbox } from './inbox.js';
-import { InitialState } from './initial-state.js';
+import type { InitialState } from './initial-state.js';
 import type { Prepared } from './preparation.js';
 import { ProgressReport } from './progress-report.js';
 import { enterRound, type Round } from './round.js';
@@ -28,6 +28,7 @@ import { StepTimes } from './step-times.js';
 export interface TrainingOptions {
   readonly prepared: Prepared;
   readonly memory: FlatMemory;
+  readonly initial: InitialState;
   readonly times: CommTimes;
   readonly link: CommLink;
   readonly inbox: Inbox;
@@ -40,7 +41,6 @@ const blockMs = 20;
 
 export class Training {
   readonly #options: TrainingOptions;
-  readonly #initial: InitialState;
   readonly #gradients: Gradients;
   readonly #evaluation: Evaluation | null;
   readonly #progress: ProgressReport;
@@ -59,7 +59,6 @@ export class Training {
     const { step, schedule, data, loaded, plan } = prepared;
     const { seed, microBatches, batchSize, onNotFinite } = loaded.job;
     this.#options = options;
-    this.#initial = new InitialState(prepared, memory);
     this.#times = new StepTimes(times);
     this.#checkpoints = this.#makeCheckpoints();
     this.#progress = new ProgressReport(send, this.#times);
@@ -97,11 +96,11 @@ export class Training {
 
   /** Before a generation: the comm thread may change the state, or it is read here. */
   async #rest({ generation, self, source }: Entry): Promise<void> {
-    const { inbox, link } = this.#options;
+    const { initial, inbox, link } = this.#options;
     this.#isHealed = source.type === 'peers';
     const isRead = source.type === 'checkpoint';
     if (isRead) {
-      await inbox.unlessFailed(this.#initial.read(source.checkpoint, { generation, rank: self.rank }));
+      await inbox.unlessFailed(initial.read(source.checkpoint, { generation, rank: self.rank }));
       this.#readStep = generation.step;
       this.#checkpoints.adopt(generation.step);
     }

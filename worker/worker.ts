@@ -18,7 +18,7 @@ import { makeCommTimes } from './comm/comm-times.js';
 import { makeRunMemory } from './comm/run-memory.js';
 import { findSharedPages } from './compute/engine/native-build.js';
 import { Inbox } from './inbox.js';
-import { weightViews } from './initial-state.js';
+import { InitialState } from './initial-state.js';
 import { prepare, type Prepared } from './preparation.js';
 import { RowRequests } from './served-dataset.js';
 import { Training } from './training.js';
@@ -102,15 +102,14 @@ function enterRun(
   },
 ): Training {
   const { prepared, link } = parts;
-  const { plan, layout, loaded, engine, step } = prepared;
+  const { plan, layout, loaded, engine } = prepared;
   const { wire, optimizer, onNotFinite } = loaded.job;
   const common = { slots: plan.slots, bucketBytes: defaultBucketBytes, wire, optimizer };
   const { memory, sharedMemory } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
   const times = makeCommTimes();
-  step.bindWeights(weightViews(prepared, memory));
   const stepAddonPath = engine.native?.path ?? null;
   link.prepare({ ...common, onNotFinite, runId: plan.runId, memory: memory.share(), sharedMemory, times, stepAddonPath });
-  return new Training({ ...parts, memory, times, log });
+  return new Training({ ...parts, memory, initial: InitialState.place(prepared, memory), times, log });
 }
 
 function sayReady(prepared: Prepared, link: CommLink): void {

@@ -67,7 +67,7 @@ export class Collective {
     const workers = Array.from({ length: numWorkers }, (_, rank) => {
       const host = `host${levels === 'flat' ? rank : Math.floor(rank / workersPerHost)}`;
       const addresses = { hostId: host, unixPath: null, tcp: [] };
-      return { workerId: `w${rank}`, rank, host, firstSlot: rank, endSlot: rank + 1, addresses, step: null };
+      return { workerId: `w${rank}`, rank, host, firstSlot: rank, endSlot: rank + 1, addresses, step: 0 };
     });
     this.#options = options;
     this.#generation = { generation: 1, step: 0, resumeFrom: null, workers };

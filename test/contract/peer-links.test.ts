@@ -28,7 +28,7 @@ it('a generation that ends lets go of a peer that has not answered yet', async (
     firstSlot: rank,
     endSlot: rank + 1,
     addresses: { hostId: 'h', unixPath, tcp: [] },
-    step: null,
+    step: 0,
   });
   const ending = new AbortController();
   const links = new PeerLinks({

@@ -209,13 +209,13 @@ describe('a worker', () => {
   it('that fails while it loads beside a run that trains ends nothing', () => {
     const error = new LockstepError('ERR_MEMORY', 'No memory.');
     const play = Play.training(2).lost('b').hello('c').take({ type: 'failed', workerId: 'c', error });
-    expect(play.types).toEqual([]);
+    expect(play.types).toEqual(['dismiss']);
     expect(play.halted({ a: 3 }).types).toEqual(['form-generation']);
   });
 
   it('that fails because of its way to another one is lost, and ends nothing', () => {
     const error = new LockstepError('ERR_FRAME_CORRUPT', 'A frame is damaged.');
-    expect(Play.training(2).take({ type: 'failed', workerId: 'a', error }).types).toEqual(['halt']);
+    expect(Play.training(2).take({ type: 'failed', workerId: 'a', error }).types).toEqual(['dismiss', 'halt']);
   });
 
   it('that speaks before its hello is a breach of the protocol', () => {

@@ -117,6 +117,16 @@ export class TrainingStep {
     }
   }
 
+  /** The values that the model is made with, by making it once more: for when the bound weights have changed. */
+  static async valuesMadeAnew({ job, ...options }: BuildOptions): Promise<readonly Float32Array[]> {
+    const model = await makeModel(job.model, options);
+    try {
+      return model.variables.map((variable) => variable.dataSync<'float32'>().slice());
+    } finally {
+      model.dispose();
+    }
+  }
+
   /** Copies of the values that the model was made with, in the order of `parameters`. For use before `bindWeights`. */
   initialValues(): Float32Array[] {
     assert(!this.#bound, 'The initial values were asked for after the weights were bound');
