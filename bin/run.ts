@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Coordinator } from '../coordinator/coordinator.js';
 import { checkpointFolder, readToken, RunFolder } from '../coordinator/run-folder.js';
-import type { RunResult } from '../coordinator/coordinator.js';
+import type { RunResult } from '../coordinator/coordinator-options.js';
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import { plainJob } from '../src/job/plain-job.js';

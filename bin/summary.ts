@@ -1,6 +1,6 @@
 /** What a run came to, as one JSON object: `--summary FILE`. */
 import type { Recovery } from '../coordinator/membership-state.js';
-import type { RunResult } from '../coordinator/coordinator.js';
+import type { RunResult } from '../coordinator/coordinator-options.js';
 import type { LockstepError } from '../src/errors.js';
 
 /** What is fixed for the whole run. */

@@ -3,61 +3,22 @@
  * gradient and no weight, so its memory does not grow with the model, and nothing on the path of a step waits for it.
  */
 import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
-import type { LoadedJob } from '../src/job/loaded-job.js';
-import type { Log } from '../src/log.js';
 import type { Facts } from '../src/protocol/facts.js';
-import type { Limits } from '../src/protocol/limits.js';
 import type { FromWorker, RunPlan, Status } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
+import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
 import { idsOf } from './members.js';
 import { beginMembership, membership } from './membership.js';
-import type { CheckpointPlace, MembershipConfig, MembershipEvent } from './membership-state.js';
+import type { MembershipConfig, MembershipEvent } from './membership-state.js';
 import type { MembershipEffect, MembershipState } from './membership-state.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
-import type { RunObserver, RunRecord } from './run-record.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
-
-export interface CoordinatorOptions {
-  readonly runId: string;
-  readonly runDir: string;
-  readonly loaded: LoadedJob;
-  readonly overrides: readonly string[];
-  /** Workers that the run wants. */
-  readonly numWorkers: number;
-  /** With fewer it waits. */
-  readonly minWorkers: number;
-  readonly slots: number;
-  readonly threads: number;
-  /** Optimizer steps of the whole run at most; null: until the last epoch ends. */
-  readonly steps: number | null;
-  /** The checkpoint to go on from. */
-  readonly resume: { readonly path: string; readonly step: number; readonly weightsSha256: string } | null;
-  readonly endpoint: Endpoint;
-  readonly token: string | null;
-  readonly limits: Limits;
-  /** How a worker's process ended, where the launcher knows. */
-  readonly explainLoss?: (pid: number) => Promise<string | null>;
-  /** A worker's process is out of the run, and may still be there. */
-  readonly onEvicted?: (workerId: string, pid: number) => void;
-  /** The newest whole checkpoint of the run directory, where it can be read from here. */
-  readonly findCheckpoint?: () => Promise<CheckpointPlace | null>;
-  readonly observer: RunObserver;
-  readonly log: Log;
-}
-
-export interface RunResult {
-  readonly error: LockstepError | null;
-  readonly weightsSha256: string | null;
-  /** Null where no worker was ready. */
-  readonly record: RunRecord | null;
-  readonly generations: number;
-}
 
 /** A silence is noticed this part of its limit late at most. */
 const ticksPerTimeout = 10;
@@ -186,7 +147,7 @@ export class Coordinator {
   resultSoFar(error: LockstepError): RunResult {
     const { generation } = this.#state;
     return {
-      error: this.#withCheckpoint(error),
+      error: this.#reports.withCheckpoint(error),
       weightsSha256: null,
       record: this.#reports.record,
       generations: generation,
@@ -310,21 +271,11 @@ export class Coordinator {
     clearInterval(this.#clock);
     await this.#endings.told;
     this.#end({
-      error: error && this.#withCheckpoint(await this.#endings.explain(error)),
+      error: error && this.#reports.withCheckpoint(await this.#endings.explain(error)),
       weightsSha256,
       record: this.#reports.record,
       generations: this.#state.generation,
     });
-  }
-
-  /** Where to go on from, for whoever reads the error. */
-  #withCheckpoint(error: LockstepError): LockstepError {
-    const checkpoint = this.#reports.record?.checkpoint;
-    const next = checkpoint
-      ? `The last checkpoint is ${checkpoint.path} (step ${checkpoint.step}); go on from it with --resume.`
-      : 'There is no checkpoint yet.';
-    const details = { ...error.details, checkpoint: checkpoint?.path ?? null };
-    return new LockstepError(error.code, `${error.message} ${next}`, { cause: error, details });
   }
 
   #plan(): RunPlan {

@@ -40,6 +40,11 @@ export function nameOf(state: MembershipState, { workerId, host, pid }: Member):
   return `Worker ${workerId} (${rank === undefined ? '' : `rank ${rank}, `}pid ${pid} on ${host})`;
 }
 
+/** Nothing to do. */
+export function still(state: MembershipState): MembershipStep {
+  return { state, effects: [] };
+}
+
 export function fail(state: MembershipState, error: LockstepError): MembershipStep {
   return { state: { ...state, phase: 'failed' }, effects: [{ type: 'fail', error }] };
 }

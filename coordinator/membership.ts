@@ -7,7 +7,7 @@
  */
 import { LockstepError } from '../src/errors.js';
 import { compareFacts } from '../src/protocol/facts.js';
-import { andThen, fail, idsOf, isInRoster, liveRoster, nameOf, updateMember, withoutMember } from './members.js';
+import { andThen, fail, isInRoster, nameOf, still, updateMember, withoutMember } from './members.js';
 import type {
   Change,
   Member,
@@ -17,16 +17,8 @@ import type {
   MembershipStep,
   MembershipTransition,
 } from './membership-state.js';
-import {
-  beginMoves,
-  finish,
-  formWhenPossible,
-  isWanted,
-  lose,
-  onHalted,
-  startWhenConnected,
-  type Loss,
-} from './moves.js';
+import { beginMoves, formWhenPossible, isWanted, lose, onHalted, startWhenConnected, type Loss } from './moves.js';
+import { onDraining, onFinished, onStop } from './stopping.js';
 import { endWaiting, evictOverdue, forgiveAbsence } from './patience.js';
 import { waitingFor } from './waiting-for.js';
 
@@ -102,10 +94,6 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'tick':
       return evictOverdue(config, state);
   }
-}
-
-function still(state: MembershipState): MembershipStep {
-  return { state, effects: [] };
 }
 
 function onEventAfterEnd(state: MembershipState, event: MembershipEvent): MembershipStep {
@@ -216,56 +204,6 @@ function onHeartbeat(
 
 /** What is left of a slow step's weight with each later one. */
 const recentness = 0.95;
-
-/** Ctrl-C: every worker holds after the step that it has begun; the run stops after the furthest of them. */
-function onStop(state: MembershipState): MembershipStep {
-  if (state.isStopping) return still(state);
-  const stopping = { ...state, isStopping: true };
-  if (state.phase === 'training') {
-    return { state: stopping, effects: [{ type: 'drain', workerIds: idsOf(liveRoster(state)) }] };
-  }
-  if (state.hasStarted && state.phase !== 'gathering') return still(stopping); // once they go on
-  const when = state.hasStarted ? 'while it waited for workers' : 'before its first step';
-  return fail(stopping, new LockstepError('ERR_INTERRUPTED', `The run was stopped ${when}.`));
-}
-
-function onDraining(
-  before: MembershipState,
-  { workerId, step: begun }: Extract<MembershipEvent, { type: 'draining' }>,
-): MembershipStep {
-  const { phase, isStopping, nowMs } = before;
-  const isAwaited = phase === 'training' && isStopping && before.members.get(workerId)?.state === 'training';
-  if (!isAwaited) return still(updateMember(before, workerId, { lastSeenMs: nowMs }));
-  return agreeOnStop(updateMember(before, workerId, { state: 'holding', step: begun, lastSeenMs: nowMs }));
-}
-
-/** With every worker holding, or done, the furthest step that one has begun is the last. */
-function agreeOnStop(state: MembershipState): MembershipStep {
-  const roster = liveRoster(state);
-  const isUndecided = state.isStopping && state.stopAfter === null;
-  if (!isUndecided || roster.some((member) => member.state === 'training')) return still(state);
-  const stopAfter = Math.max(...roster.map((member) => member.step));
-  const effect = { type: 'stop-after', step: stopAfter, workerIds: idsOf(roster) } as const;
-  return { state: { ...state, stopAfter }, effects: [effect] };
-}
-
-function onFinished(
-  before: MembershipState,
-  { workerId, step: committed, weightsSha256 }: Extract<MembershipEvent, { type: 'finished' }>,
-): MembershipStep {
-  const { phase, nowMs } = before;
-  const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
-  if (phase !== 'training' || !isInRoster(before, workerId)) return still(seen); // it will say it again
-  const done = { state: 'finished', step: committed, weightsSha256, isComputing: false } as const;
-  const state = updateMember(seen, workerId, done);
-  const roster = liveRoster(state);
-  const other = roster.find((member) => member.weightsSha256 !== null && member.weightsSha256 !== weightsSha256);
-  if (other) {
-    const message = `After step ${committed} worker ${workerId} has weights ${weightsSha256} and worker ${other.workerId} has ${other.weightsSha256 ?? ''}.`;
-    return fail(state, new LockstepError('ERR_INTERNAL', `${message} This is a bug in Lockstep; please report it.`));
-  }
-  return roster.every((member) => member.state === 'finished') ? finish(state) : agreeOnStop(state);
-}
 
 /** By wish, as on a host that is taken away. */
 function onLeaving(

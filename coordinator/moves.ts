@@ -3,7 +3,7 @@
  * comes between begins them anew with the next number. Docs: docs/decisions/0016-the-next-generation.md.
  */
 import { LockstepError } from '../src/errors.js';
-import { fail, idsOf, isInRoster, liveRoster, membersThat, nameOf } from './members.js';
+import { fail, idsOf, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { updateMember, updateRoster, withoutMember } from './members.js';
 import type {
   Change,
@@ -62,16 +62,16 @@ export function formWhenPossible(
   forming: Forming = {},
 ): MembershipStep {
   const isForming = state.phase === 'gathering' || state.phase === 'halting';
-  if (!isForming || membersThat(state, 'halting').length > 0) return { state, effects: [] };
+  if (!isForming || membersThat(state, 'halting').length > 0) return still(state);
   const workers = membersThat(state, 'halted', 'ready');
   const numNeeded = state.hasStarted || forming.isImpatient === true ? config.minWorkers : config.numWorkers;
-  if (workers.length < numNeeded) return { state: { ...state, phase: 'gathering' }, effects: [] };
+  if (workers.length < numNeeded) return still({ ...state, phase: 'gathering' });
   const held = workers.flatMap(({ heldStep }) => heldStep ?? []);
   if (held.length > 0) return form(config, state, workers, { step: Math.max(...held), path: null });
   if (!state.hasStarted || forming.isCheckpointSought === true) {
     return form(config, state, workers, state.checkpoint ?? { step: 0, path: null });
   }
-  if (state.isSeeking) return { state, effects: [] };
+  if (state.isSeeking) return still(state);
   return { state: { ...state, phase: 'gathering', isSeeking: true }, effects: [{ type: 'seek-checkpoint' }] };
 }
 
@@ -93,7 +93,7 @@ function form(
 
 /** Third and fourth move: with all connected they go on, unless there is one more by now. */
 export function startWhenConnected(config: MembershipConfig, state: MembershipState): MembershipStep {
-  if (!liveRoster(state).every((member) => member.state === 'connected')) return { state, effects: [] };
+  if (!liveRoster(state).every((member) => member.state === 'connected')) return still(state);
   return isWanted(config, state) ? beginMoves(config, state) : start(state);
 }
 
@@ -150,7 +150,7 @@ export function onHalted(
 ): MembershipStep {
   const seen = updateMember(before, workerId, { lastSeenMs: before.nowMs });
   const isAwaited = generation === before.generation && before.members.get(workerId)?.state === 'halting';
-  if (!isAwaited) return { state: seen, effects: [] };
+  if (!isAwaited) return still(seen);
   const halted = { state: 'halted', heldStep: step, step: step ?? 0, sinceMs: before.nowMs } as const;
   return formWhenPossible(config, updateMember(seen, workerId, halted));
 }

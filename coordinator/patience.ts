@@ -1,6 +1,6 @@
 /** Whom the run has waited for too long: workers that are silent, that hang, or that do not come. */
 import { LockstepError } from '../src/errors.js';
-import { andThen, fail, isInRoster, liveRoster, membersThat, nameOf } from './members.js';
+import { andThen, fail, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { formWhenPossible, lose, type Loss } from './moves.js';
 import type {
   Member,
@@ -34,7 +34,7 @@ export function evictOverdue(config: MembershipConfig, state: MembershipState): 
   return overdue.reduce<MembershipStep>(
     (before, [member, loss]) =>
       andThen(before, (next) => {
-        if (!next.members.has(member.workerId) || next.phase === 'failed') return { state: next, effects: [] };
+        if (!next.members.has(member.workerId) || next.phase === 'failed') return still(next);
         return andThen({ state: next, effects: [eviction(next, member, loss)] }, (now) =>
           lose(config, now, member, loss),
         );
@@ -95,12 +95,12 @@ function slowestOf({ isComputing, sinceMs, steppedMs, slowestMs }: Member): numb
 
 /** Too few workers, and nobody is on the way: the run makes do with those that it has, or ends. */
 export function endWaiting(config: MembershipConfig, state: MembershipState): MembershipStep {
-  if (state.phase !== 'gathering') return { state: { ...state, shortSinceMs: null }, effects: [] };
+  if (state.phase !== 'gathering') return still({ ...state, shortSinceMs: null });
   const shortSinceMs = state.shortSinceMs ?? state.nowMs;
   const waiting = { ...state, shortSinceMs };
   const { workersTimeoutMs } = config.patience;
   const isOver = state.noMoreWorkers !== null || state.nowMs - shortSinceMs > workersTimeoutMs;
-  if (!isOver || state.isSeeking || membersThat(state, 'loading').length > 0) return { state: waiting, effects: [] };
+  if (!isOver || state.isSeeking || membersThat(state, 'loading').length > 0) return still(waiting);
   const numReady = membersThat(state, 'ready', 'halted').length;
   if (numReady >= config.minWorkers) return formWhenPossible(config, waiting, { isImpatient: true });
   return fail(waiting, tooFewError(config, waiting, numReady));

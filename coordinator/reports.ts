@@ -1,5 +1,5 @@
 /** What workers report of the training itself: into the record, and on to whoever watches. */
-import { assert } from '../src/errors.js';
+import { assert, LockstepError } from '../src/errors.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import { Schedule } from '../src/job/schedule.js';
 import type { Log } from '../src/log.js';
@@ -60,6 +60,16 @@ export class Reports {
   onRecovery(recovery: Recovery): void {
     this.#record?.addRecovery(recovery);
     this.#options.observer.onRecovery(recovery);
+  }
+
+  /** Where to go on from, for whoever reads the error. */
+  withCheckpoint(error: LockstepError): LockstepError {
+    const checkpoint = this.#record?.checkpoint;
+    const next = checkpoint
+      ? `The last checkpoint is ${checkpoint.path} (step ${checkpoint.step}); go on from it with --resume.`
+      : 'There is no checkpoint yet.';
+    const details = { ...error.details, checkpoint: checkpoint?.path ?? null };
+    return new LockstepError(error.code, `${error.message} ${next}`, { cause: error, details });
   }
 
   /** TensorFlow chooses its instructions by the processor, and with them the last bits of a gradient. */

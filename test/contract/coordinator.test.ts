@@ -1,6 +1,7 @@
 /** The coordinator on real sockets, against workers that say what the test wants. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Coordinator, type CoordinatorOptions } from '../../coordinator/coordinator.js';
+import { Coordinator } from '../../coordinator/coordinator.js';
+import type { CoordinatorOptions } from '../../coordinator/coordinator-options.js';
 import { jobSchema } from '../../src/job/job.js';
 import type { Recovery } from '../../coordinator/membership-state.js';
 import type { Log } from '../../src/log.js';

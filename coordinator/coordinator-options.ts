@@ -1,0 +1,44 @@
+/** What a coordinator is started with, and what it comes to. */
+import type { LockstepError } from '../src/errors.js';
+import type { LoadedJob } from '../src/job/loaded-job.js';
+import type { Log } from '../src/log.js';
+import type { Limits } from '../src/protocol/limits.js';
+import type { Endpoint } from '../transport/endpoint.js';
+import type { CheckpointPlace } from './membership-state.js';
+import type { RunObserver, RunRecord } from './run-record.js';
+
+export interface CoordinatorOptions {
+  readonly runId: string;
+  readonly runDir: string;
+  readonly loaded: LoadedJob;
+  readonly overrides: readonly string[];
+  /** Workers that the run wants. */
+  readonly numWorkers: number;
+  /** With fewer it waits. */
+  readonly minWorkers: number;
+  readonly slots: number;
+  readonly threads: number;
+  /** Optimizer steps of the whole run at most; null: until the last epoch ends. */
+  readonly steps: number | null;
+  /** The checkpoint to go on from. */
+  readonly resume: { readonly path: string; readonly step: number; readonly weightsSha256: string } | null;
+  readonly endpoint: Endpoint;
+  readonly token: string | null;
+  readonly limits: Limits;
+  /** How a worker's process ended, where the launcher knows. */
+  readonly explainLoss?: (pid: number) => Promise<string | null>;
+  /** A worker's process is out of the run, and may still be there. */
+  readonly onEvicted?: (workerId: string, pid: number) => void;
+  /** The newest whole checkpoint of the run directory, where it can be read from here. */
+  readonly findCheckpoint?: () => Promise<CheckpointPlace | null>;
+  readonly observer: RunObserver;
+  readonly log: Log;
+}
+
+export interface RunResult {
+  readonly error: LockstepError | null;
+  readonly weightsSha256: string | null;
+  /** Null where no worker was ready. */
+  readonly record: RunRecord | null;
+  readonly generations: number;
+}

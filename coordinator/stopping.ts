@@ -1,0 +1,55 @@
+/** How a run ends well: at its last step, or after a Ctrl-C at one that all workers agree on. */
+import { LockstepError } from '../src/errors.js';
+import { fail, idsOf, isInRoster, liveRoster, still, updateMember } from './members.js';
+import type { MembershipEvent, MembershipState, MembershipStep } from './membership-state.js';
+import { finish } from './moves.js';
+
+/** Ctrl-C: every worker holds after the step that it has begun; the run stops after the furthest of them. */
+export function onStop(state: MembershipState): MembershipStep {
+  if (state.isStopping) return still(state);
+  const stopping = { ...state, isStopping: true };
+  if (state.phase === 'training') {
+    return { state: stopping, effects: [{ type: 'drain', workerIds: idsOf(liveRoster(state)) }] };
+  }
+  if (state.hasStarted && state.phase !== 'gathering') return still(stopping); // once they go on
+  const when = state.hasStarted ? 'while it waited for workers' : 'before its first step';
+  return fail(stopping, new LockstepError('ERR_INTERRUPTED', `The run was stopped ${when}.`));
+}
+
+export function onDraining(
+  before: MembershipState,
+  { workerId, step: begun }: Extract<MembershipEvent, { type: 'draining' }>,
+): MembershipStep {
+  const { phase, isStopping, nowMs } = before;
+  const isAwaited = phase === 'training' && isStopping && before.members.get(workerId)?.state === 'training';
+  if (!isAwaited) return still(updateMember(before, workerId, { lastSeenMs: nowMs }));
+  return agreeOnStop(updateMember(before, workerId, { state: 'holding', step: begun, lastSeenMs: nowMs }));
+}
+
+/** With every worker holding, or done, the furthest step that one has begun is the last. */
+function agreeOnStop(state: MembershipState): MembershipStep {
+  const roster = liveRoster(state);
+  const isUndecided = state.isStopping && state.stopAfter === null;
+  if (!isUndecided || roster.some((member) => member.state === 'training')) return still(state);
+  const stopAfter = Math.max(...roster.map((member) => member.step));
+  const effect = { type: 'stop-after', step: stopAfter, workerIds: idsOf(roster) } as const;
+  return { state: { ...state, stopAfter }, effects: [effect] };
+}
+
+export function onFinished(
+  before: MembershipState,
+  { workerId, step: committed, weightsSha256 }: Extract<MembershipEvent, { type: 'finished' }>,
+): MembershipStep {
+  const { phase, nowMs } = before;
+  const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
+  if (phase !== 'training' || !isInRoster(before, workerId)) return still(seen); // it will say it again
+  const done = { state: 'finished', step: committed, weightsSha256, isComputing: false } as const;
+  const state = updateMember(seen, workerId, done);
+  const roster = liveRoster(state);
+  const other = roster.find((member) => member.weightsSha256 !== null && member.weightsSha256 !== weightsSha256);
+  if (other) {
+    const message = `After step ${committed} worker ${workerId} has weights ${weightsSha256} and worker ${other.workerId} has ${other.weightsSha256 ?? ''}.`;
+    return fail(state, new LockstepError('ERR_INTERNAL', `${message} This is a bug in Lockstep; please report it.`));
+  }
+  return roster.every((member) => member.state === 'finished') ? finish(state) : agreeOnStop(state);
+}
