@@ -24,13 +24,34 @@ const worlds = fc.record({
 function expectSameBits(options: WorldOptions, seed: number, numSteps: number): World {
   const world = new World(options);
   world.run(numSteps, chooser(seed));
+  world.close();
+  expectBits(world, numSteps);
+  return world;
+}
+
+/** Workers are lost, two times at most, at any moment. */
+function expectSameBitsDespiteLosses(options: WorldOptions, seed: number, numSteps: number): World {
+  const world = new World(options);
+  const choose = chooser(seed);
+  for (let losses = 0; losses < 2 && world.workers.length > 1; losses++) {
+    world.run(numSteps, choose, choose(400));
+    const survivor = choose(world.workers.length);
+    const isLost = world.workers.map(({ rank }) => rank !== survivor && choose(3) === 0);
+    world.lose(isLost);
+  }
+  world.run(numSteps, choose);
+  world.close();
+  expectBits(world, numSteps);
+  return world;
+}
+
+function expectBits(world: World, numSteps: number): void {
   const { parameters, moments } = world.expected(numSteps);
   for (const worker of world.workers) {
-    expect(worker.committed).toBe(numSteps);
+    expect(worker.machine.committed).toBe(numSteps);
     expect(differences(world.parameters(worker), parameters)).toEqual([]);
     if (!worker.plan.isSharded) expect(differences(world.moments(worker), moments)).toEqual([]);
   }
-  return world;
 }
 
 /** The first places where the bits differ, with both values. */
@@ -59,6 +80,34 @@ describe('the all-reduce', () => {
     );
   });
 
+  it.each([
+    { way: 'exchange', hopBytes: 2 ** 30, wire: 'float32' },
+    { way: 'direct', hopBytes: -1, wire: 'float32' },
+    { way: 'both', hopBytes: 700, wire: 'bfloat16' },
+    { way: 'two levels', hopBytes: -1, wire: 'float32', perHost: 2 },
+  ] as const)('gives them though workers are lost at any moment; $way, $wire', ({ hopBytes, wire, ...hosts }) => {
+    fc.assert(
+      fc.property(worlds, ({ workers, seed, numSlots: slots, ...options }) => {
+        const numSlots = 'perHost' in hosts ? Math.max(4, slots) : slots;
+        const numWorkers = 'perHost' in hosts ? 4 : 1 + (workers % numSlots);
+        expectSameBitsDespiteLosses({ ...options, ...hosts, numSlots, numWorkers, hopBytes, wire }, seed, 4);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('computes only the slots again that were the lost one’s', () => {
+    // Ready in its own buckets, and told nothing yet: all have their partials, and nobody has committed.
+    const world = new World({ ...small, numSlots: 4, numWorkers: 4 });
+    const choose = chooser(1);
+    while (world.workers.some(({ begun, pending }) => begun === 0 || pending.length > 0)) world.run(1, choose, 1);
+    expect(world.numComputed).toBe(4);
+    world.lose([false, true, false, false]);
+    world.run(1, choose);
+    expect(world.numComputed).toBe(5);
+    expectBits(world, 1);
+  });
+
   it.skipIf(addon === null).each([
     { numHosts: 1, perHost: 2 },
     { numHosts: 1, perHost: 5 },
@@ -78,6 +127,7 @@ describe('the all-reduce', () => {
     fc.assert(
       fc.property(options, ({ seed, ...rest }) => {
         expectSameBits({ ...rest, numWorkers, perHost, pages }, seed, 4);
+        if (!rest.sharded) expectSameBitsDespiteLosses({ ...rest, numWorkers, perHost, pages }, seed, 4);
       }),
       { numRuns: 20 },
     );

@@ -1,16 +1,20 @@
 /**
  * Workers on real shared memory, joined by a virtual network: frames leave their sender's memory late, links keep their
- * order, and what happens next is chosen by chance. The oracle is the naive sum along the tree, slot by slot.
+ * order, and what happens next is chosen by chance. Workers are lost at any moment, and the others go on over the same
+ * memory. The oracle is the naive sum along the tree, slot by slot.
  */
 import { expect } from 'vitest';
-import { assignSlots } from '../../src/collective/assignment.js';
+import { assignSlots, reassignSlots, type SlotRange } from '../../src/collective/assignment.js';
+import { type KeptPartials, noPartials, slotsToCompute, withPartial } from '../../src/collective/kept-partials.js';
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { reductionTree } from '../../src/collective/tree.js';
 import type { WireFormat } from '../../src/collective/wire.js';
 import { sgd as sgdOf } from '../../src/kernels/reference.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { planLayout } from '../../src/state/layout.js';
+import type { SharedMemory } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
+import { cutState } from '../../worker/comm/state-pieces.js';
 import { Windows } from '../../worker/comm/windows.js';
 import type { NotFinite } from '../../worker/comm/finiteness.js';
 import { Reduction } from '../../worker/comm/reduction.js';
@@ -38,16 +42,25 @@ interface Link {
   readonly underWay: { readonly from: number; readonly to: number; readonly bytes: Uint8Array }[];
 }
 
+/** What outlives a generation. */
+interface Machine {
+  readonly host: number;
+  readonly memory: FlatMemory;
+  readonly shared: SharedMemory | null;
+  kept: KeptPartials;
+  committed: number;
+  /** What it was told of steps that are not finite. */
+  readonly notFinite: ({ readonly step: number } & NotFinite)[];
+}
+
 export interface SimulatedWorker {
   readonly rank: number;
-  readonly slots: readonly number[];
+  readonly slots: SlotRange;
+  readonly machine: Machine;
   readonly memory: FlatMemory;
   readonly windows: Windows;
   readonly reduction: Reduction;
   readonly plan: AllReducePlan;
-  committed: number;
-  /** What it was told of steps that are not finite. */
-  readonly notFinite: ({ readonly step: number } & NotFinite)[];
   /** Buckets of the current step that are not ready. */
   pending: number[];
   begun: number;
@@ -85,31 +98,19 @@ export interface State {
 export type Choose = (choices: number) => number;
 
 export class World {
-  readonly workers: readonly SimulatedWorker[];
+  workers: readonly SimulatedWorker[] = [];
   readonly layout;
-  readonly #numSlots: number;
-  readonly #wire: WireFormat;
-  readonly #planted: Planted;
+  /** Partials that were computed. */
+  numComputed = 0;
+  readonly #options: WorldOptions & { readonly wire: WireFormat };
+  readonly #optimizer;
+  #generation = 7;
   readonly #links = new Map<string, Link>();
 
   constructor(options: WorldOptions) {
-    const {
-      sizes,
-      numSlots,
-      numWorkers,
-      perHost = numWorkers,
-      bucketBytes,
-      hopBytes,
-      wire = 'float32',
-      sharded,
-      pages,
-      onNotFinite = 'stop',
-      planted = () => undefined,
-    } = options;
-    this.#planted = planted;
-    const optimizer = sgd({ ...coefficients, sharded: sharded ?? false });
-    this.#numSlots = numSlots;
-    this.#wire = wire;
+    const { sizes, numSlots, numWorkers, perHost = numWorkers, bucketBytes, wire = 'float32', sharded } = options;
+    this.#options = { ...options, wire };
+    this.#optimizer = sgd({ ...coefficients, sharded: sharded ?? false });
     const parameters = sizes.map((size, i) => ({
       name: `p${i}`,
       shape: [size],
@@ -117,90 +118,119 @@ export class World {
       frozen: i % 3 === 2,
     }));
     this.layout = planLayout(parameters, 2, { maxSegmentElements: Math.max(256, ...sizes.map((size) => size + 16)) });
-    const { segments } = this.layout;
-    const workers = assignSlots(numSlots, numWorkers).map((range, rank) => {
-      return { ...range, hostId: `host ${Math.floor(rank / perHost)}` };
+    const regions = reserveRegions(this.layout, { slots: numSlots, wire, optimizer: this.#optimizer, bucketBytes });
+    const machines = Array.from({ length: numWorkers }, (_, rank) => {
+      const memory = FlatMemory.create(this.layout, regions);
+      const shared = options.pages?.share(memory) ?? null;
+      return { host: Math.floor(rank / perHost), memory, shared, kept: noPartials, committed: 0, notFinite: [] };
     });
-    this.workers = workers.map((_, rank) => {
-      const plan = planAllReduce({
-        generation: 7,
-        rank,
-        slots: numSlots,
-        workers,
-        segments,
-        bucketBytes,
-        wire,
-        sharded,
-        hopBytes,
-      });
-      const memory = FlatMemory.create(
-        this.layout,
-        reserveRegions(this.layout, { slots: numSlots, wire, optimizer, bucketBytes }),
-      );
-      const windows = new Windows();
-      const worker: SimulatedWorker = {
-        rank,
-        slots: plan.slots,
-        memory,
-        windows,
-        plan,
-        reduction: new Reduction({
-          plan,
-          memory,
-          windows,
-          optimizer,
-          step: 0,
-          send: (to, header, payload, onSent) => {
-            this.link(rank, to).unsent.push({ from: rank, to, header, payload, onSent });
-          },
-          onNotFinite: (step, found) => {
-            worker.notFinite.push({ step, ...found });
-            return onNotFinite;
-          },
-          onCommit: (step) => (worker.committed = step + 1),
-        }),
-        committed: 0,
-        notFinite: [],
-        pending: [],
-        begun: 0,
-      };
-      return worker;
-    });
-    if (pages) this.#openWindows(pages, perHost);
+    this.#form(machines, assignSlots(numSlots, numWorkers));
   }
 
-  #openWindows(pages: SharedPages, perHost: number): void {
-    const shared = this.workers.map(({ memory }) => pages.share(memory));
-    const hostOf = (rank: number): number => Math.floor(rank / perHost);
+  /** Frees what outlives its memory. */
+  close(): void {
+    const { pages } = this.#options;
+    for (const { machine } of this.workers) if (machine.shared) pages?.close(machine.shared);
+  }
+
+  /** The next generation, without these; who is behind is brought up to the others. */
+  lose(isLost: readonly boolean[]): void {
+    const { pages } = this.#options;
+    for (const { machine, windows } of this.workers) {
+      if (pages && machine.shared) windows.close({ memory: machine.memory, pages, own: machine.shared });
+    }
+    const ranges = reassignSlots(
+      this.workers.map(({ slots }) => slots),
+      isLost,
+    );
+    const [left, lost] = [false, true].map((which) =>
+      this.workers.flatMap(({ rank, machine }) => (isLost[rank] === which ? machine : [])),
+    );
+    for (const { shared } of lost ?? []) if (shared) pages?.close(shared);
+    this.#links.clear();
+    this.#generation++;
+    this.#heal(left ?? []);
+    this.#form(left ?? [], ranges);
+  }
+
+  #heal(machines: readonly Machine[]): void {
+    const furthest = machines.reduce((most, one) => (one.committed > most.committed ? one : most));
+    for (const machine of machines.filter(({ committed }) => committed < furthest.committed)) {
+      for (const { segment, address, numBytes } of cutState(machine.memory, this.#optimizer)) {
+        const from = furthest.memory.bytes(segment, address, numBytes);
+        machine.memory.bytes(segment, address, numBytes).set(from);
+      }
+      machine.committed = furthest.committed;
+    }
+  }
+
+  #form(machines: readonly Machine[], ranges: readonly SlotRange[]): void {
+    const { numSlots, bucketBytes, hopBytes, wire, sharded, pages } = this.#options;
+    const workers = ranges.map((range, rank) => ({ ...range, hostId: `host ${machines[rank]?.host ?? -1}` }));
+    const { segments } = this.layout;
+    const setting = { generation: this.#generation, slots: numSlots, workers, segments, bucketBytes };
+    this.workers = machines.map((machine, rank) => {
+      const plan = planAllReduce({ ...setting, rank, wire, sharded, hopBytes });
+      return this.#join(machine, plan, ranges[rank] ?? { firstSlot: 0, endSlot: 0 });
+    });
+    if (pages) this.#openWindows(pages);
+  }
+
+  #join(machine: Machine, plan: AllReducePlan, slots: SlotRange): SimulatedWorker {
+    const { memory, committed: step } = machine;
+    const { rank } = plan;
+    const windows = new Windows();
+    const reduction = new Reduction({
+      plan,
+      memory,
+      windows,
+      optimizer: this.#optimizer,
+      step,
+      send: (to, header, payload, onSent) => {
+        this.link(rank, to).unsent.push({ from: rank, to, header, payload, onSent });
+      },
+      onNotFinite: (notFinite, found) => {
+        machine.notFinite.push({ step: notFinite, ...found });
+        return this.#options.onNotFinite ?? 'stop';
+      },
+      onCommit: (committed) => (machine.committed = committed + 1),
+    });
+    return { rank, slots, machine, memory, windows, plan, reduction, pending: [], begun: step };
+  }
+
+  #openWindows(pages: SharedPages): void {
     for (const reader of this.workers) {
       const neighbours = this.workers.filter(
-        ({ rank }) => rank !== reader.rank && hostOf(rank) === hostOf(reader.rank),
+        ({ rank, machine }) => rank !== reader.rank && machine.host === reader.machine.host,
       );
       for (const read of neighbours) {
-        const theirs = shared[read.rank];
+        const theirs = read.machine.shared;
         const { plan, memory } = reader;
         expect(theirs && reader.windows.open(read.rank, theirs, { plan, memory, pages })).toBe(true);
         read.windows.readers.add(reader.rank);
       }
     }
-    for (const one of shared) pages.close(one);
   }
 
-  /** Runs until nothing happens any more with `numSteps` begun by all, taking each next event by chance. */
-  run(numSteps: number, choose: Choose): void {
-    for (;;) {
+  /**
+   * Runs until nothing happens any more with `numSteps` begun by all, taking each next event by chance.
+   *
+   * @param maxEvents it ends there at the latest, whatever is under way
+   */
+  run(numSteps: number, choose: Choose, maxEvents = Infinity): void {
+    for (let numEvents = 0; numEvents < maxEvents; numEvents++) {
       const events = [...this.#starts(numSteps), ...this.#arrivals()];
       const event = events[choose(events.length)];
       if (!event) return;
       event();
-      const committed = this.workers.map((worker) => worker.committed);
+      const committed = this.workers.map(({ machine }) => machine.committed);
       expect(Math.max(...committed) - Math.min(...committed)).toBeLessThanOrEqual(1);
     }
   }
 
   /** What the state is after `numSteps`, without those `skipped`, by the naive sum and the plain optimizer. */
   expected(numSteps: number, skipped: readonly number[] = []): State {
-    const { scalars } = this.layout;
+    const { scalars, numScalars } = this.layout;
     const perSegment = this.layout.segments.map(({ elements, reducedElements, trainableElements }, segment) => {
       const parameters = new Float32Array(elements);
       const moments = new Float32Array(trainableElements);
@@ -210,7 +240,7 @@ export class World {
         );
         if (skipped.includes(step)) {
           if (segment !== scalars.segment) continue;
-          parameters.set(sums.subarray(scalars.offset, scalars.offset + this.layout.numScalars), scalars.offset);
+          parameters.set(sums.subarray(scalars.offset, scalars.offset + numScalars), scalars.offset);
           parameters[scalars.offset] = NaN;
           continue;
         }
@@ -264,13 +294,14 @@ export class World {
   }
 
   #sum(step: number, segment: number, { i, isTrainable }: { i: number; isTrainable: boolean }): number {
-    const rounded = this.#wire === 'bfloat16' && isTrainable ? nearestBfloat16 : (value: number): number => value;
+    const rounded =
+      this.#options.wire === 'bfloat16' && isTrainable ? nearestBfloat16 : (value: number): number => value;
     const leaf = (slot: number): number => rounded(this.#gradient(step, slot, segment, i));
-    return rounded(naiveSum(reductionTree(this.#numSlots), leaf));
+    return rounded(naiveSum(reductionTree(this.#options.numSlots), leaf));
   }
 
   #gradient(step: number, slot: number, segment: number, i: number): number {
-    return this.#planted(step, slot, segment, i) ?? gradient(step, slot, segment, i);
+    return this.#options.planted?.(step, slot, segment, i) ?? gradient(step, slot, segment, i);
   }
 
   /** Gradients are written when the step begins; buckets are told of in any order. */
@@ -283,7 +314,7 @@ export class World {
           worker.reduction.onReady(worker.begun - 1, bucket);
         });
       }
-      if (worker.begun !== worker.committed || worker.begun >= numSteps) return [];
+      if (worker.begun !== worker.machine.committed || worker.begun >= numSteps) return [];
       return [
         () => {
           this.#begin(worker);
@@ -317,11 +348,14 @@ export class World {
   }
 
   #begin(worker: SimulatedWorker): void {
-    for (const slot of worker.slots) {
+    const { machine, begun: step } = worker;
+    for (const slot of slotsToCompute(machine.kept, step, worker.slots)) {
       for (const [segment, { reducedElements }] of this.layout.segments.entries()) {
         const view = worker.memory.view(slotRegion(slot), segment);
-        for (let i = 0; i < reducedElements; i++) view[i] = this.#gradient(worker.begun, slot, segment, i);
+        for (let i = 0; i < reducedElements; i++) view[i] = this.#gradient(step, slot, segment, i);
       }
+      machine.kept = withPartial(machine.kept, step, slot);
+      this.numComputed++;
     }
     worker.begun++;
     worker.pending = worker.plan.buckets.map(({ index }) => index);
