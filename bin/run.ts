@@ -212,10 +212,9 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
   const was = {
     ...checkpoint.sampler,
     threads: checkpoint.job['threads'],
-    // Checkpoints of 0.1 and older have no such field.
-    microBatches: checkpoint.job['microBatches'] ?? 1,
+    microBatches: checkpoint.job['microBatches'],
     loss: checkpoint.job['loss'],
-    wire: checkpoint.job['wire'] ?? 'float32', // older checkpoints do not say it
+    wire: checkpoint.job['wire'],
     optimizer: unsharded(checkpoint.optimizer),
   };
   const is: Readonly<Record<string, unknown>> = { ...plainJob(now), optimizer: unsharded(now.optimizer) };

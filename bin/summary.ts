@@ -25,6 +25,8 @@ export interface Summary {
   readonly steps: number;
   readonly epochs: number;
   readonly samplesSeen: number;
+  /** Steps of this start that left the weights as they were: `onNotFinite: 'skip'`. */
+  readonly skippedSteps: number;
   readonly workers: number;
   readonly slots: number | null;
   readonly generations: number;
@@ -60,6 +62,7 @@ export function summarize(run: Outcome & { readonly numWorkers: number; readonly
     steps,
     epochs: schedule?.epochsAfter(steps) ?? 0,
     samplesSeen: schedule?.rowsSeen(steps) ?? 0,
+    skippedSteps: record?.numSkipped ?? 0,
     workers: run.numWorkers,
     slots: run.settled?.slots ?? null,
     generations: run.result?.generations ?? 0,

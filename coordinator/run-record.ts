@@ -48,6 +48,7 @@ export class RunRecord {
   #validation: Validation | null = null;
   #stepTime: StepTime | null = null;
   #checkpoint: { readonly step: number; readonly path: string } | null;
+  #numSkipped = 0;
   #startedMs: number | null = null;
   #endedMs: number | null = null;
 
@@ -79,6 +80,11 @@ export class RunRecord {
     return this.#last?.step ?? this.shape.firstStep;
   }
 
+  /** Steps of this start that were skipped: what was not finite is told as their loss. */
+  get numSkipped(): number {
+    return this.#numSkipped;
+  }
+
   /** Training goes on; what counts is when it did first. */
   start(nowMs: number): void {
     this.#startedMs ??= nowMs;
@@ -103,6 +109,7 @@ export class RunRecord {
         const { epoch } = this.shape.schedule.sampler.position(step - 1);
         return { step, epoch: epoch + 1, loss, metrics: named(this.shape.metricNames, metrics) };
       });
+    this.#numSkipped += lines.filter(({ loss }) => !Number.isFinite(loss)).length;
     this.#last = lines.at(-1) ?? this.#last;
     this.#endedMs = nowMs;
     return lines;

@@ -23,6 +23,8 @@ export interface GradientsOptions {
   readonly seed: number;
   /** Parts in which a slot's gradient is computed. */
   readonly microBatches: number;
+  /** What becomes of a loss that is not: `skip` leaves it to the sum of all slots. */
+  readonly onNotFinite: 'stop' | 'skip';
 }
 
 /** A slot's rows at one step; without a batch where it has none. */
@@ -139,8 +141,8 @@ export class Gradients {
     const { memory } = this.#options;
     const { loss, metrics } = this.#gradient(outputs, part);
     const { step, slot } = part.key;
-    if (!Number.isFinite(loss)) {
-      const message = `The loss of slot ${slot} at step ${step} is ${loss}; it has to be finite. Lower the learning rate, or check the data and the loss.`;
+    if (!Number.isFinite(loss) && this.#options.onNotFinite === 'stop') {
+      const message = `The loss of slot ${slot} at step ${step} is ${loss}; it has to be finite. Lower the learning rate, or look at the data and the loss; onNotFinite: 'skip' leaves such steps out.`;
       throw new LockstepError('ERR_NOT_FINITE', message, { details: { step, slot, loss } });
     }
     const { segment, offset } = memory.layout.scalars;

@@ -7,14 +7,13 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { Entry } from '../src/membership/participant.js';
-import { plainJob } from '../src/job/plain-job.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
 import { weightsDigest } from '../src/state/digest.js';
 import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
-import { lockstepVersion } from '../src/version.js';
-import { checkpointPath, pruneCheckpoints } from './checkpoint/checkpoint-folder.js';
-import { writeCheckpoint } from './checkpoint/checkpoint-writer.js';
+import { checkpointFacts } from './checkpoint-facts.js';
+import { startAsideWriter } from './checkpoint/aside-writer.js';
+import { Checkpoints } from './checkpoint/checkpoints.js';
 import type { CommLink } from './comm/comm-link.js';
 import type { CommTimes } from './comm/comm-times.js';
 import { Evaluation } from './evaluation.js';
@@ -46,11 +45,10 @@ export class Training {
   readonly #evaluation: Evaluation | null;
   readonly #progress: ProgressReport;
   readonly #times: StepTimes;
+  readonly #checkpoints: Checkpoints;
   #round: Round | null = null;
   /** Steps committed. */
   #numSteps = 0;
-  /** Whose checkpoint this worker has written, or read. */
-  #checkpointed = -1;
   /** After which it has read the state: what is due there was done before. */
   #readStep = -1;
   /** The state came from a peer, and with it the record of its last step. */
@@ -59,11 +57,13 @@ export class Training {
   constructor(options: TrainingOptions) {
     const { prepared, memory, times, send } = options;
     const { step, schedule, data, loaded, plan } = prepared;
-    const { seed, microBatches, batchSize } = loaded.job;
+    const { seed, microBatches, batchSize, onNotFinite } = loaded.job;
     this.#options = options;
     this.#times = new StepTimes(times);
+    this.#checkpoints = this.#makeCheckpoints();
     this.#progress = new ProgressReport(send, this.#times);
-    this.#gradients = new Gradients({ step, memory, sampler: schedule.sampler, data: data.train, seed, microBatches });
+    const { sampler } = schedule;
+    this.#gradients = new Gradients({ step, memory, sampler, data: data.train, seed, microBatches, onNotFinite });
     const batchRows = Math.max(1, Math.ceil(batchSize / plan.slots));
     this.#evaluation = data.validation
       ? new Evaluation({ step, data: data.validation, numSlots: plan.slots, batchRows })
@@ -73,6 +73,11 @@ export class Training {
   /** The coordinator wants the run to stop. */
   drain(): void {
     this.#round?.brake.drain();
+  }
+
+  /** A checkpoint in flight is finished. */
+  async close(): Promise<void> {
+    await this.#checkpoints.close();
   }
 
   /** Takes part until the coordinator says goodbye. */
@@ -96,7 +101,8 @@ export class Training {
     const isRead = source.type === 'checkpoint';
     if (isRead) {
       await inbox.unlessFailed(initial.read(source.checkpoint, { generation, rank: self.rank }));
-      this.#checkpointed = this.#readStep = generation.step;
+      this.#readStep = generation.step;
+      this.#checkpoints.adopt(generation.step);
     }
     link.rest(generation.generation, isRead);
   }
@@ -111,7 +117,7 @@ export class Training {
       if (!(await this.#step(round))) return;
       await this.#afterStep(round);
     }
-    await this.#checkpoint(round);
+    await this.#checkpoint(round, 'finish');
     if (round.words.isClosed) return;
     this.#progress.flush();
     this.#options.send({ type: 'finished', step: this.#numSteps, weightsSha256: this.#weightsSha256() });
@@ -168,7 +174,9 @@ export class Training {
   async #afterStep(round: Round): Promise<void> {
     const { schedule } = this.#options.prepared;
     if (schedule.endsEpoch(this.#numSteps)) await this.#evaluate(round);
-    if (schedule.wantsCheckpoint(this.#numSteps)) await this.#checkpoint(round);
+    if (this.#numSteps === schedule.totalSteps) return; // that of the last step follows it
+    const isWanted = schedule.wantsCheckpoint(this.#numSteps) || this.#checkpoints.isDue;
+    if (isWanted) await this.#checkpoint(round, 'take');
   }
 
   async #evaluate({ begun: { self }, words }: Round): Promise<void> {
@@ -181,47 +189,38 @@ export class Training {
     send({ type: 'evaluated', step: this.#numSteps, slots: [...slots] });
   }
 
-  /** Rank 0 writes; the others meet it again in the next step. */
-  async #checkpoint({ begun: { self }, words, sharding }: Round): Promise<void> {
-    if (self.rank !== 0 || this.#checkpointed === this.#numSteps || words.isClosed) return;
-    const { prepared, memory, send, log } = this.#options;
-    const { plan, loaded, engine, schedule, data } = prepared;
-    const { job } = loaded;
-    const folder = join(plan.runDir, 'checkpoints');
-    const path = checkpointPath(folder, this.#numSteps);
-    try {
-      await writeCheckpoint({
-        path,
-        memory,
-        sharding,
-        facts: {
-          runId: plan.runId,
-          step: this.#numSteps,
-          position: schedule.sampler.position(this.#numSteps),
-          sampler: {
-            rows: data.train.length,
-            batchSize: job.batchSize,
-            slots: plan.slots,
-            seed: job.seed,
-            shuffle: job.shuffle,
-            lastBatch: job.lastBatch,
-          },
-          job: { ...plainJob(job), slots: plan.slots, threads: plan.threads },
-          optimizer: job.optimizer,
-          engine: engine.description,
-          lockstepVersion,
-        },
-        log,
-      });
-    } catch (error) {
+  /** Rank 0 writes, and decides alone when: the others wait for its partials. */
+  async #checkpoint({ begun: { self }, words, sharding }: Round, how: 'take' | 'finish'): Promise<void> {
+    if (self.rank !== 0 || words.isClosed) return;
+    const { prepared, inbox } = this.#options;
+    const between = { sharding, untilEnded: () => words.committed(this.#numSteps) };
+    const writing = this.#checkpoints[how](checkpointFacts(prepared, this.#numSteps), between);
+    await inbox.unlessFailed(writing).catch((error: unknown) => {
       // Moments of a sharded optimizer cannot be gathered from workers that are gone.
-      if (sharding && words.isClosed) return;
-      throw error;
-    }
-    this.#checkpointed = this.#numSteps;
-    await pruneCheckpoints(folder, { keep: job.checkpointsKept, step: this.#numSteps });
-    this.#progress.flush();
-    send({ type: 'checkpointed', step: this.#numSteps, path });
+      if (!sharding || !words.isClosed) throw error;
+    });
+  }
+
+  #makeCheckpoints(): Checkpoints {
+    const { prepared, memory, send, inbox, log } = this.#options;
+    const { plan, loaded } = prepared;
+    return new Checkpoints({
+      folder: join(plan.runDir, 'checkpoints'),
+      keep: loaded.job.checkpointsKept,
+      memory,
+      everySeconds: loaded.job.checkpointEverySeconds ?? null,
+      startWriter: startAsideWriter,
+      now: () => performance.now(),
+      availableBytes: () => process.availableMemory(),
+      onWritten: (step, path) => {
+        this.#progress.flush();
+        send({ type: 'checkpointed', step, path });
+      },
+      onFailure: (error) => {
+        inbox.fail(error);
+      },
+      log,
+    });
   }
 
   #weightsSha256(): string {

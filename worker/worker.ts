@@ -77,6 +77,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     }
     throw error;
   } finally {
+    await training?.close();
     await link.close();
   }
 }
@@ -102,12 +103,12 @@ function enterRun(
 ): Training {
   const { prepared, link } = parts;
   const { plan, layout, loaded, engine } = prepared;
-  const { wire, optimizer } = loaded.job;
+  const { wire, optimizer, onNotFinite } = loaded.job;
   const common = { slots: plan.slots, bucketBytes: defaultBucketBytes, wire, optimizer };
   const { memory, sharedMemory } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
   const times = makeCommTimes();
   const stepAddonPath = engine.native?.path ?? null;
-  link.prepare({ ...common, runId: plan.runId, memory: memory.share(), sharedMemory, times, stepAddonPath });
+  link.prepare({ ...common, onNotFinite, runId: plan.runId, memory: memory.share(), sharedMemory, times, stepAddonPath });
   return new Training({ ...parts, memory, initial: InitialState.place(prepared, memory), times, log });
 }
 

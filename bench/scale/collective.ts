@@ -186,6 +186,8 @@ export class Member {
         return [this.#sum('sum', effect), ...this.#advance(effect)];
       case 'combine':
         return [this.#sum('combine', effect)];
+      case 'complete': // the look at what came is not simulated
+        return [];
       case 'commit':
         return [...this.#update(), effect];
     }

@@ -48,6 +48,8 @@ export type AllReduceEffect =
   | (Place & { readonly type: 'sum' })
   /** Sum what this rank has of the chunk to the partials that it sends on. */
   | (Place & { readonly type: 'combine' })
+  /** What the step applies of the chunk is here, or can be summed of what is here. */
+  | (Place & { readonly type: 'complete' })
   | (Place & { readonly type: 'send-result'; readonly to: readonly number[] })
   /** Apply every bucket, and go on to the next step. */
   | { readonly type: 'commit'; readonly step: number };
@@ -202,6 +204,7 @@ export class AllReduce {
   #finish({ bucket, chunk, progress }: Located, effects: AllReduceEffect[]): void {
     progress.done = true;
     this.#numDone++;
+    effects.push({ type: 'complete', bucket, chunk });
     const { resultTo: to } = chunk.route;
     if (to.length === 0) return;
     effects.push({ type: 'send-result', to, bucket, chunk });

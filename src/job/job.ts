@@ -58,7 +58,9 @@ export const jobSchema = z.strictObject({
   compile: z.boolean().default(true),
   wire: z.enum(wireFormats).default('float32'),
   initialWeights: z.string().min(1).optional(),
+  onNotFinite: z.enum(['stop', 'skip']).default('stop'),
   checkpointEverySteps: z.int().positive().optional(),
+  checkpointEverySeconds: z.number().positive().optional(),
   checkpointsKept: z.int().positive().default(3),
 });
 
@@ -111,8 +113,15 @@ export interface JobDefinition {
   readonly wire?: WireFormat;
   /** A safetensors file with the first weights, by parameter name, relative to the job file. */
   readonly initialWeights?: string;
+  /**
+   * What becomes of a step whose loss or gradient is NaN or infinite: the run stops, before the weights are touched, or the
+   * step leaves weights and moments as they were. @default 'stop'
+   */
+  readonly onNotFinite?: 'stop' | 'skip';
   /** Checkpoints inside an epoch too. @default only at each epoch's end */
   readonly checkpointEverySteps?: number;
+  /** A checkpoint when so many seconds have passed since the last one. @default as steps and epochs have it */
+  readonly checkpointEverySeconds?: number;
   /** Older checkpoints are deleted. @default 3 */
   readonly checkpointsKept?: number;
 }
@@ -151,7 +160,14 @@ export function requireOwnJob(definition: unknown): void {
 /** Validates a definition and fills in its defaults. */
 export function parseJob(definition: unknown): Job {
   const parsed = jobSchema.safeParse(definition);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return refuseSkippedShares(parsed.data);
   const problems = parsed.error.issues.map((issue) => `${issue.path.map(String).join('.') || 'job'}: ${issue.message}`);
   throw new LockstepError('ERR_JOB_INVALID', `The job is not valid: ${problems.join('; ')}`, { details: { problems } });
+}
+
+/** An owner of moments has taken its part of the step before it can know that another part is not finite. */
+function refuseSkippedShares(job: Job): Job {
+  if (job.onNotFinite === 'stop' || !job.optimizer.sharded) return job;
+  const problem = "onNotFinite: 'skip' does not go with a sharded optimizer; use 'stop', or sharded: false";
+  throw new LockstepError('ERR_JOB_INVALID', `The job is not valid: ${problem}`, { details: { problems: [problem] } });
 }

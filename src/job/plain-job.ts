@@ -25,7 +25,9 @@ export function plainJob(job: Job): PlainJob {
     compile: job.compile,
     wire: job.wire,
     initialWeights: job.initialWeights ?? null,
+    onNotFinite: job.onNotFinite,
     checkpointEverySteps: job.checkpointEverySteps ?? null,
+    checkpointEverySeconds: job.checkpointEverySeconds ?? null,
     checkpointsKept: job.checkpointsKept,
   };
 }

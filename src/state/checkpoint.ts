@@ -10,7 +10,7 @@ import { optimizerSchema } from '../optimizer/config.js';
 import type { MomentRegion } from '../optimizer/optimizer.js';
 import { MOMENT_PREFIX } from './layout.js';
 
-export const CHECKPOINT_FORMAT = 'lockstep-checkpoint-1';
+export const CHECKPOINT_FORMAT = 'lockstep-checkpoint-2';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hexadecimal digits');
 
@@ -37,15 +37,18 @@ export const checkpointSchema = z.strictObject({
   /** Build of the engine that computed the gradients. */
   engine: z.string(),
   lockstepVersion: z.string(),
+  /** Names the weights: equal in every run that has the same. */
   weightsSha256: sha256,
-  /** Of all moments in the order of the file. */
-  momentsSha256: sha256,
+  /** Of each tensor, in the order of the file (src/kernels/checksum.ts). */
+  tensorChecksums: z.array(z.string().regex(/^[0-9a-f]{8}$/, 'expected 8 hexadecimal digits')),
+  /** Of the header itself, with zeros in this place. */
+  headerSha256: sha256,
 });
 
 export type Checkpoint = z.output<typeof checkpointSchema>;
 
 /** What whoever writes a checkpoint knows; the writer adds the rest. */
-export type CheckpointFacts = Omit<Checkpoint, 'format' | 'weightsSha256' | 'momentsSha256'>;
+export type CheckpointFacts = Omit<Checkpoint, 'format' | 'weightsSha256' | 'tensorChecksums' | 'headerSha256'>;
 
 /** Name of a parameter's moment in a checkpoint. */
 export function momentName(region: MomentRegion, parameter: string): string {

@@ -16,6 +16,7 @@ import type { SharedMemory } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { cutState } from '../../worker/comm/state-pieces.js';
 import { Windows } from '../../worker/comm/windows.js';
+import type { NotFinite } from '../../worker/comm/finiteness.js';
 import { Reduction } from '../../worker/comm/reduction.js';
 import { slotRegion } from '../../worker/comm/regions.js';
 import { reserveRegions } from '../../worker/comm/reservation.js';
@@ -48,6 +49,8 @@ interface Machine {
   readonly shared: SharedMemory | null;
   kept: KeptPartials;
   committed: number;
+  /** What it was told of steps that are not finite. */
+  readonly notFinite: ({ readonly step: number } & NotFinite)[];
 }
 
 export interface SimulatedWorker {
@@ -77,7 +80,14 @@ export interface WorldOptions {
   readonly wire?: WireFormat;
   /** @default false */
   readonly sharded?: boolean;
+  /** Values in place of the world's own. @default none */
+  readonly planted?: Planted;
+  /** @default 'stop' */
+  readonly onNotFinite?: 'stop' | 'skip';
 }
+
+/** What a slot's gradient has there in place of the world's own value; undefined: that one. */
+export type Planted = (step: number, slot: number, segment: number, element: number) => number | undefined;
 
 /** The state after some steps, of all segments one after the other. */
 export interface State {
@@ -112,7 +122,7 @@ export class World {
     const machines = Array.from({ length: numWorkers }, (_, rank) => {
       const memory = FlatMemory.create(this.layout, regions);
       const shared = options.pages?.share(memory) ?? null;
-      return { host: Math.floor(rank / perHost), memory, shared, kept: noPartials, committed: 0 };
+      return { host: Math.floor(rank / perHost), memory, shared, kept: noPartials, committed: 0, notFinite: [] };
     });
     this.#form(machines, assignSlots(numSlots, numWorkers));
   }
@@ -179,6 +189,10 @@ export class World {
       send: (to, header, payload, onSent) => {
         this.link(rank, to).unsent.push({ from: rank, to, header, payload, onSent });
       },
+      onNotFinite: (notFinite, found) => {
+        machine.notFinite.push({ step: notFinite, ...found });
+        return this.#options.onNotFinite ?? 'stop';
+      },
       onCommit: (committed) => (machine.committed = committed + 1),
     });
     return { rank, slots, machine, memory, windows, plan, reduction, pending: [], begun: step };
@@ -214,8 +228,9 @@ export class World {
     }
   }
 
-  /** What the state is after `numSteps`, by the naive sum and the plain optimizer. */
-  expected(numSteps: number): State {
+  /** What the state is after `numSteps`, without those `skipped`, by the naive sum and the plain optimizer. */
+  expected(numSteps: number, skipped: readonly number[] = []): State {
+    const { scalars, numScalars } = this.layout;
     const perSegment = this.layout.segments.map(({ elements, reducedElements, trainableElements }, segment) => {
       const parameters = new Float32Array(elements);
       const moments = new Float32Array(trainableElements);
@@ -223,6 +238,12 @@ export class World {
         const sums = Float32Array.from({ length: reducedElements }, (_, i) =>
           this.#sum(step, segment, { i, isTrainable: i < trainableElements }),
         );
+        if (skipped.includes(step)) {
+          if (segment !== scalars.segment) continue;
+          parameters.set(sums.subarray(scalars.offset, scalars.offset + numScalars), scalars.offset);
+          parameters[scalars.offset] = NaN;
+          continue;
+        }
         sgdOf(
           { parameters: parameters.subarray(0, trainableElements), gradient: sums, moment1: moments },
           { ...coefficients, nesterov: false },
@@ -275,8 +296,12 @@ export class World {
   #sum(step: number, segment: number, { i, isTrainable }: { i: number; isTrainable: boolean }): number {
     const rounded =
       this.#options.wire === 'bfloat16' && isTrainable ? nearestBfloat16 : (value: number): number => value;
-    const leaf = (slot: number): number => rounded(gradient(step, slot, segment, i));
+    const leaf = (slot: number): number => rounded(this.#gradient(step, slot, segment, i));
     return rounded(naiveSum(reductionTree(this.#options.numSlots), leaf));
+  }
+
+  #gradient(step: number, slot: number, segment: number, i: number): number {
+    return this.#options.planted?.(step, slot, segment, i) ?? gradient(step, slot, segment, i);
   }
 
   /** Gradients are written when the step begins; buckets are told of in any order. */
@@ -327,7 +352,7 @@ export class World {
     for (const slot of slotsToCompute(machine.kept, step, worker.slots)) {
       for (const [segment, { reducedElements }] of this.layout.segments.entries()) {
         const view = worker.memory.view(slotRegion(slot), segment);
-        for (let i = 0; i < reducedElements; i++) view[i] = gradient(step, slot, segment, i);
+        for (let i = 0; i < reducedElements; i++) view[i] = this.#gradient(step, slot, segment, i);
       }
       machine.kept = withPartial(machine.kept, step, slot);
       this.numComputed++;

@@ -10,6 +10,7 @@ const summarySchema = z.object({
   steps: z.int(),
   epochs: z.int(),
   samplesSeen: z.int(),
+  skippedSteps: z.int(),
   workers: z.int(),
   slots: z.int().nullable(),
   generations: z.int(),

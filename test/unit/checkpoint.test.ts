@@ -18,7 +18,12 @@ import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import type { ParameterSpec } from '../../src/state/parameter.js';
 import { checkpointPath, latestCheckpoint, pruneCheckpoints } from '../../worker/checkpoint/checkpoint-folder.js';
-import { readCheckpoint, readCheckpointHeader, readWeights } from '../../worker/checkpoint/checkpoint-reader.js';
+import {
+  readCheckpoint,
+  readCheckpointHeader,
+  readWeights,
+  verifyCheckpoint,
+} from '../../worker/checkpoint/checkpoint-reader.js';
 import { writeCheckpoint } from '../../worker/checkpoint/checkpoint-writer.js';
 import type { Sharding } from '../../worker/checkpoint/tensors.js';
 import { planRegions } from '../../worker/comm/regions.js';
@@ -181,7 +186,7 @@ describe('a checkpoint', () => {
     const path = checkpointPath(folder, 50);
     const checkpoint = await readCheckpoint({ path, memory: restored, optimizer: adam() });
     expect(contents(restored)).toEqual(contents(memory));
-    expect(checkpoint).toMatchObject({ ...facts, format: 'lockstep-checkpoint-1', weightsSha256: sha256(memory) });
+    expect(checkpoint).toMatchObject({ ...facts, format: 'lockstep-checkpoint-2', weightsSha256: sha256(memory) });
     expect(written.weightsSha256).toBe(sha256(memory));
     expect(await readCheckpointHeader(path)).toEqual(checkpoint);
     expect(await readdir(folder)).toEqual(['step-00000050.safetensors']);
@@ -269,14 +274,49 @@ describe('reading a checkpoint refuses', () => {
   });
 
   it.each([
-    { part: 'weights', fromEnd: 4 * (5 + 41 * 2) + 1 },
-    { part: 'moments', fromEnd: 1 },
-  ])('$part in which one bit is flipped', async ({ part, fromEnd }) => {
+    { tensor: 'norm/mean', fromEnd: 4 * 41 * 2 + 1 },
+    { tensor: 'optimizer/moment2/temperature', fromEnd: 1 },
+  ])('a tensor in which one bit is flipped, by name: $tensor', async ({ tensor, fromEnd }) => {
     const bytes = await readFile(path());
     const at = bytes.length - fromEnd;
     bytes[at] = (bytes[at] ?? 0) ^ 0x10;
     await writeFile(path(), bytes);
-    await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', `its ${part} have the SHA-256`));
+    await expect(read()).rejects.toThrow(
+      failure('ERR_CHECKPOINT_INVALID', `the checksum of its tensor "${tensor}" is`),
+    );
+  });
+
+  it('one in which a bit is flipped, wherever it is', async () => {
+    const whole = await readFile(path());
+    const accepted: number[] = [];
+    for (let at = 0; at < whole.length; at += 3) {
+      const flipped = Uint8Array.from(whole);
+      flipped[at] = (flipped[at] ?? 0) ^ (1 << (at % 8));
+      await writeFile(path(), flipped);
+      await verifyCheckpoint(path()).then(
+        () => accepted.push(at),
+        (error: unknown) => {
+          expect(error).toEqual(failure('ERR_CHECKPOINT_INVALID', path()));
+        },
+      );
+    }
+    expect(accepted).toEqual([]);
+  });
+
+  it('one that is cut off anywhere, or goes on behind its end', async () => {
+    const whole = await readFile(path());
+    for (let length = 0; length < whole.length; length += 97) {
+      await writeFile(path(), whole.subarray(0, length));
+      await expect(verifyCheckpoint(path())).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', path()));
+    }
+    await writeFile(path(), Buffer.concat([whole, Buffer.alloc(4)]));
+    await expect(verifyCheckpoint(path())).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', path()));
+  });
+
+  it('one whose header has been changed and is valid still', async () => {
+    const text = await readFile(path(), 'latin1');
+    await writeFile(path(), text.replace('"step":"50"', '"step":"51"'), 'latin1');
+    await expect(verifyCheckpoint(path())).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'SHA-256 of its header'));
   });
 
   it('a file that is cut off, empty, absent or of another program', async () => {
@@ -296,7 +336,7 @@ describe('reading a checkpoint refuses', () => {
     await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'not a valid checkpoint', 'step'));
     await writeFile(path(), text.replace('"step":"50"', '"step":"{a"'), 'latin1');
     await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'its "step" is not JSON'));
-    await writeFile(path(), text.replace('checkpoint-1', 'checkpoint-9'), 'latin1');
+    await writeFile(path(), text.replace('checkpoint-2', 'checkpoint-9'), 'latin1');
     await expect(read()).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID', 'lockstep-checkpoint-9'));
   });
 });
@@ -363,9 +403,20 @@ describe('the folder of checkpoints', () => {
     const found = await latestCheckpoint(folder, log);
     expect(found).toMatchObject({ path: checkpointPath(folder, 10), checkpoint: { step: 10 } });
     expect(warnings).toEqual([
-      expect.stringContaining('step-00000012.safetensors is not a whole safetensors file'),
-      expect.stringContaining('step-00000011.safetensors is damaged'),
+      expect.stringMatching(
+        /step-00000010.* is used instead: .*step-00000012.* is not a whole safetensors file: it is cut off: it has 500/,
+      ),
+      expect.stringMatching(
+        /step-00000010.* is used instead: .*step-00000011.* is damaged: the checksum of its tensor "optimizer\/moment2\/temperature"/,
+      ),
     ]);
+  });
+
+  it('gives none where all are damaged, and says so', async () => {
+    await write(fill(createMemory()), 7);
+    await truncate(checkpointPath(folder, 7), 900);
+    expect(await latestCheckpoint(folder, log)).toBeUndefined();
+    expect(warnings).toEqual([expect.stringMatching(/there is no older one that is whole: .*step-00000007/)]);
   });
 
   it('gives none where there is none', async () => {
@@ -395,6 +446,20 @@ describe('the folder of checkpoints', () => {
 });
 
 describe('a run that goes on behind a damaged checkpoint', () => {
+  it('keeps as many that are whole as if the damaged ones were not there', async () => {
+    for (const step of [10, 20, 30, 40, 50, 60]) await write(fill(createMemory()), step);
+    await truncate(checkpointPath(folder, 30), 1000);
+    const bytes = await readFile(checkpointPath(folder, 40));
+    await writeFile(
+      checkpointPath(folder, 40),
+      bytes.toString('latin1').replace('"step":"40"', '"step":"41"'),
+      'latin1',
+    );
+    await rm(checkpointPath(folder, 60));
+    await pruneCheckpoints(folder, { keep: 2, step: 50 });
+    expect((await readdir(folder)).sort()).toEqual([20, 30, 40, 50].map((step) => `step-000000${step}.safetensors`));
+  });
+
   it('keeps what it writes, and what lies ahead', async () => {
     for (const step of [10, 20, 30]) await write(fill(createMemory()), step);
     await pruneCheckpoints(folder, { keep: 1, step: 20 });

@@ -66,7 +66,7 @@ async function partialOf(step: SlotStep, microBatches: number): Promise<Recorded
   const readiness = new Readiness({ layout, buckets, words, waker: 0 });
   const slots = { firstSlot: 1, endSlot: 2 };
   const sampler = new Sampler(config);
-  const gradients = new Gradients({ step: watched, memory, sampler, data, seed: 7, microBatches });
+  const gradients = new Gradients({ step: watched, memory, sampler, data, seed: 7, microBatches, onNotFinite: 'stop' });
   gradients.enter(slots);
   gradients.compute(0, await gradients.read(0), readiness);
   const { segment, offset } = layout.scalars;

@@ -55,7 +55,7 @@ class Rank {
     const layout = payloadLayout(repeats.bytes, common);
     const { memory, sharedMemory } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
     const own = { ...common, runId: 'bench', memory: memory.share(), sharedMemory };
-    this.#link.prepare({ ...own, times: makeCommTimes(), stepAddonPath: null });
+    this.#link.prepare({ ...own, times: makeCommTimes(), onNotFinite: 'stop', stepAddonPath: null });
     send({ type: 'prepared' });
     const { entry } = await this.#inbox.next('enter');
     this.#link.rest(entry.generation.generation, true);

@@ -1,10 +1,10 @@
 /** The folder of a run's checkpoints: one file per step, `step-00000050.safetensors`. */
 import { readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { LockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import type { Checkpoint } from '../../src/state/checkpoint.js';
-import { verifyCheckpoint } from './checkpoint-reader.js';
+import { readCheckpointHeader, verifyCheckpoint } from './checkpoint-reader.js';
 
 const STEP_DIGITS = 8;
 const checkpointName = /^step-(?<step>\d{8,})\.safetensors$/;
@@ -22,33 +22,63 @@ export function checkpointPath(folder: string, step: number): string {
 }
 
 /**
- * The newest checkpoint that is whole, `undefined` if there is none. Damaged ones are left where they are, with a line in
- * the log for each.
+ * The newest checkpoint that is whole, `undefined` if there is none. Each file down to that one is read once, from end to end.
+ * Damaged ones are left where they are, with a line in the log for each: what is wrong, and what is used instead.
  */
 export async function latestCheckpoint(folder: string, log: Log): Promise<FoundCheckpoint | undefined> {
-  for (const { path } of await listSteps(folder, checkpointName)) {
+  const damaged: { readonly path: string; readonly error: LockstepError }[] = [];
+  const found = await newestWhole(await listSteps(folder, checkpointName), (path, error) => {
+    damaged.push({ path, error });
+  });
+  const instead = found ? `${basename(found.path)} is used instead` : 'there is no older one that is whole';
+  for (const { path, error } of damaged) {
+    log.warn(`a checkpoint is passed over, ${instead}: ${error.message}`, { path, code: error.code });
+  }
+  return found;
+}
+
+async function newestWhole(
+  files: readonly { readonly path: string }[],
+  onDamaged: (path: string, error: LockstepError) => void,
+): Promise<FoundCheckpoint | undefined> {
+  for (const { path } of files) {
     try {
       return { path, checkpoint: await verifyCheckpoint(path) };
     } catch (error) {
       if (!(error instanceof LockstepError)) throw error;
-      log.warn(`a checkpoint is skipped: ${error.message}`, { path, code: error.code });
+      onDamaged(path, error);
     }
   }
   return undefined;
 }
 
 /**
- * Deletes all but the newest `keep` checkpoints up to `step`, the one just written, and what killed writers left of steps
- * up to there. Those of later steps stay: a run that went on behind a damaged one is not there yet.
+ * Deletes what is older than the newest `keep` checkpoints up to `step`, the one just written, and what killed writers left
+ * of steps up to there. Those of later steps stay: a run that went on behind a damaged one is not there yet. A file whose
+ * header or size is wrong does not count, so that damaged ones never push out the last that is whole.
  */
 export async function pruneCheckpoints(
   folder: string,
   options: { readonly keep: number; readonly step: number },
 ): Promise<void> {
   const isPast = (one: { readonly step: number }): boolean => one.step <= options.step;
-  const checkpoints = (await listSteps(folder, checkpointName)).filter(isPast);
   const leftovers = (await listSteps(folder, asideName)).filter(isPast);
-  for (const { path } of [...checkpoints.slice(options.keep), ...leftovers]) await rm(path, { force: true });
+  for (const { path } of leftovers) await rm(path, { force: true });
+  let numWhole = 0;
+  for (const { path } of (await listSteps(folder, checkpointName)).filter(isPast)) {
+    if (numWhole >= options.keep) await rm(path, { force: true });
+    else if (await hasWholeHeader(path)) numWhole++;
+  }
+}
+
+async function hasWholeHeader(path: string): Promise<boolean> {
+  try {
+    await readCheckpointHeader(path);
+    return true;
+  } catch (error) {
+    if (error instanceof LockstepError) return false;
+    throw error;
+  }
 }
 
 /** Files named so, newest step first; none if the folder is not there. */

@@ -1,15 +1,15 @@
 /**
  * Reads checkpoints and plain weights into shared memory. Before a tensor is read, all names, types and shapes are
- * compared with the model's; afterwards, the digests are.
+ * compared with the model's; while they are read, their checksums are.
  */
-import { createHash, type Hash } from 'node:crypto';
 import { LockstepError, type ErrorCode } from '../../src/errors.js';
+import { ChecksumStream } from '../../src/kernels/checksum-stream.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions } from '../../src/optimizer/optimizer.js';
 import { type Checkpoint, parseCheckpoint } from '../../src/state/checkpoint.js';
 import type { FlatMemory } from '../../src/state/memory.js';
-import { MOMENT_PREFIX } from '../../src/state/layout.js';
 import type { StoredTensor } from '../../src/state/safetensors.js';
+import { sealOf } from './header-seal.js';
 import { momentTensors, parameterTensors, type Sharding, type StateTensor } from './tensors.js';
 import { TensorFile } from './tensor-file.js';
 
@@ -17,24 +17,25 @@ import { TensorFile } from './tensor-file.js';
 const MAX_LISTED = 5;
 
 /**
- * What a checkpoint says about itself. Its tensors are not read.
+ * What a checkpoint says about itself. Its tensors are not read: the header is whole, and the file has the size that it
+ * describes.
  *
  * @throws LockstepError ERR_CHECKPOINT_INVALID
  */
 export async function readCheckpointHeader(path: string): Promise<Checkpoint> {
   await using file = await TensorFile.open(path);
-  return parseCheckpoint(file.header.metadata, path);
+  return checkpointOf(file);
 }
 
 /**
- * Reads the whole file and compares its digests with what it says.
+ * Reads the whole file, once, and compares its checksums with what it says.
  *
  * @throws LockstepError ERR_CHECKPOINT_INVALID
  */
 export async function verifyCheckpoint(path: string): Promise<Checkpoint> {
   await using file = await TensorFile.open(path);
-  const checkpoint = parseCheckpoint(file.header.metadata, path);
-  await readDigested(file, checkpoint, () => () => undefined);
+  const checkpoint = checkpointOf(file);
+  await readChecked(file, checkpoint, () => () => undefined);
   return checkpoint;
 }
 
@@ -52,7 +53,7 @@ export interface ReadCheckpointOptions {
 export async function readCheckpoint(options: ReadCheckpointOptions): Promise<Checkpoint> {
   const { path, memory, optimizer, sharding = null } = options;
   await using file = await TensorFile.open(path);
-  const checkpoint = parseCheckpoint(file.header.metadata, path);
+  const checkpoint = checkpointOf(file);
   checkOptimizer(checkpoint.optimizer, optimizer, path);
   const targets = new Map(
     [...parameterTensors(memory), ...momentTensors(memory, optimizer, sharding)].map((tensor) => [tensor.name, tensor]),
@@ -61,7 +62,7 @@ export async function readCheckpoint(options: ReadCheckpointOptions): Promise<Ch
   const unknown = stored.filter(({ name }) => !targets.has(name)).map(({ name }) => `the model has no "${name}"`);
   const differences = [...differencesOf(stored, [...targets.values()]), ...unknown];
   refuse('ERR_RESUME_MISMATCH', differences, `Checkpoint ${path} does not fit this job's model`);
-  await readDigested(file, checkpoint, ({ name }) => targets.get(name)?.fill ?? (() => undefined));
+  await readChecked(file, checkpoint, ({ name }) => targets.get(name)?.fill ?? (() => undefined));
   return checkpoint;
 }
 
@@ -85,30 +86,36 @@ export async function readWeights(path: string, memory: FlatMemory): Promise<rea
   return unused;
 }
 
-/** Reads all tensors in the order of the file, and compares the digests that come of it. */
-async function readDigested(
-  file: TensorFile,
-  checkpoint: Checkpoint,
-  takerOf: (tensor: StoredTensor) => StateTensor['fill'],
-): Promise<void> {
-  const weights = createHash('sha256');
-  const moments = createHash('sha256');
-  for (const tensor of file.header.tensors) {
-    const hash = tensor.name.startsWith(MOMENT_PREFIX) ? moments : weights;
-    const take = takerOf(tensor);
-    await file.readTensor(tensor, (at, piece) => {
-      hash.update(piece);
-      take(at, piece);
-    });
-  }
-  checkDigest(weights, checkpoint.weightsSha256, 'weights', file.path);
-  checkDigest(moments, checkpoint.momentsSha256, 'moments', file.path);
+/** The header, whole, with a checksum for each tensor. */
+function checkpointOf({ header, headerBytes, path }: TensorFile): Checkpoint {
+  const checkpoint = parseCheckpoint(header.metadata, path);
+  const { headerSha256, tensorChecksums } = checkpoint;
+  checkDigest(sealOf(headerBytes, headerSha256), headerSha256, 'SHA-256 of its header', path);
+  if (tensorChecksums.length === header.tensors.length) return checkpoint;
+  const message = `${path} is not a valid checkpoint: it has ${header.tensors.length} tensors and ${tensorChecksums.length} checksums.`;
+  throw new LockstepError('ERR_CHECKPOINT_INVALID', message, { details: { path } });
 }
 
-function checkDigest(hash: Hash, expected: string, what: string, path: string): void {
-  const found = hash.digest('hex');
+/** Reads all tensors in the order of the file, and compares the checksums that come of it. */
+async function readChecked(
+  file: TensorFile,
+  { tensorChecksums }: Checkpoint,
+  takerOf: (tensor: StoredTensor) => StateTensor['fill'],
+): Promise<void> {
+  const checksum = new ChecksumStream();
+  for (const [index, tensor] of file.header.tensors.entries()) {
+    const take = takerOf(tensor);
+    await file.readTensor(tensor, (at, piece) => {
+      checksum.update(piece);
+      take(at, piece);
+    });
+    checkDigest(checksum.take(), tensorChecksums[index] ?? '', `checksum of its tensor "${tensor.name}"`, file.path);
+  }
+}
+
+function checkDigest(found: string, expected: string, what: string, path: string): void {
   if (found === expected) return;
-  const message = `${path} is damaged: its ${what} have the SHA-256 ${found}, expected ${expected}. Use an older checkpoint.`;
+  const message = `${path} is damaged: the ${what} is ${found}, expected ${expected}. Use an older checkpoint.`;
   throw new LockstepError('ERR_CHECKPOINT_INVALID', message, { details: { path, what, found, expected } });
 }
 

@@ -2,14 +2,16 @@
  * Writes the flat state to a checkpoint, straight from shared memory. The file appears under its name whole or not at
  * all: it is written aside, flushed to the disk and renamed. Whatever fails, older checkpoints stay as they are.
  */
-import { createHash, type Hash, randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { assert, LockstepError } from '../../src/errors.js';
+import { ChecksumStream } from '../../src/kernels/checksum-stream.js';
 import type { Log } from '../../src/log.js';
 import { CHECKPOINT_FORMAT, type CheckpointFacts, encodeCheckpoint } from '../../src/state/checkpoint.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { encodeHeader } from '../../src/state/safetensors.js';
+import { sealHeader, UNSEALED } from './header-seal.js';
 import { momentTensors, parameterTensors, type Sharding, type StateTensor } from './tensors.js';
 
 /** What is hashed and written at once, so that the thread's other work waits a few milliseconds at most. */
@@ -64,44 +66,51 @@ async function writeAside(
 ): Promise<WrittenCheckpoint> {
   const parameters = parameterTensors(memory);
   const moments = momentTensors(memory, facts.optimizer, sharding);
-  const header = (weightsSha256: string, momentsSha256: string) =>
-    encodeHeader(
-      [...parameters, ...moments],
-      encodeCheckpoint({ format: CHECKPOINT_FORMAT, ...facts, weightsSha256, momentsSha256 }),
-    );
-  const gap = header('0'.repeat(64), '0'.repeat(64)).length;
+  const tensors = [...parameters, ...moments];
+  const header = (weightsSha256: string, tensorChecksums: string[]) => {
+    const digests = { weightsSha256, tensorChecksums, headerSha256: UNSEALED };
+    const metadata = encodeCheckpoint({ format: CHECKPOINT_FORMAT, ...facts, ...digests });
+    return sealHeader(encodeHeader(tensors, metadata));
+  };
+  const unknown = '0'.repeat(8);
+  const gap = header(
+    UNSEALED,
+    tensors.map(() => unknown),
+  ).length;
   await using handle = await open(path, 'wx');
-  const weights = await writeTensors(handle, parameters, gap);
+  const sha256 = createHash('sha256');
+  const weights = await writeTensors(handle, parameters, gap, (piece) => sha256.update(piece));
   const rest = await writeTensors(handle, moments, weights.end);
-  const finalHeader = header(weights.sha256, rest.sha256);
+  const weightsSha256 = sha256.digest('hex');
+  const finalHeader = header(weightsSha256, [...weights.checksums, ...rest.checksums]);
   assert(finalHeader.length === gap, `the header has ${finalHeader.length} bytes, and ${gap} are left for it`);
   await writeAll(handle, finalHeader, 0);
   await handle.sync();
-  return { weightsSha256: weights.sha256, numBytes: rest.end };
+  return { weightsSha256, numBytes: rest.end };
 }
 
 async function writeTensors(
   handle: FileHandle,
   tensors: readonly StateTensor[],
   start: number,
-): Promise<{ end: number; sha256: string }> {
-  const hash = createHash('sha256');
+  watch: (piece: Uint8Array) => void = () => undefined,
+): Promise<{ end: number; checksums: string[] }> {
+  const checksum = new ChecksumStream();
+  const checksums: string[] = [];
   let position = start;
   for (const { pieces } of tensors) {
     for await (const bytes of pieces()) {
-      await writeHashed(handle, bytes, hash, position);
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        const piece = bytes.subarray(at, at + PIECE_BYTES);
+        checksum.update(piece);
+        watch(piece);
+        await writeAll(handle, piece, position + at);
+      }
       position += bytes.length;
     }
+    checksums.push(checksum.take());
   }
-  return { end: position, sha256: hash.digest('hex') };
-}
-
-async function writeHashed(handle: FileHandle, bytes: Uint8Array, hash: Hash, position: number): Promise<void> {
-  for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
-    const piece = bytes.subarray(at, at + PIECE_BYTES);
-    hash.update(piece);
-    await writeAll(handle, piece, position + at);
-  }
+  return { end: position, checksums };
 }
 
 /** A write may take fewer bytes than it was given. */

@@ -15,11 +15,14 @@ const PIECE_BYTES = 4 * 2 ** 20;
 export class TensorFile implements AsyncDisposable {
   readonly path: string;
   readonly header: SafetensorsHeader;
+  /** The header as it lies in the file, with the length before it. */
+  readonly headerBytes: Uint8Array;
   readonly #handle: FileHandle;
 
-  private constructor(path: string, header: SafetensorsHeader, handle: FileHandle) {
+  private constructor(path: string, { header, bytes }: ReadHeader, handle: FileHandle) {
     this.path = path;
     this.header = header;
+    this.headerBytes = bytes;
     this.#handle = handle;
   }
 
@@ -63,13 +66,18 @@ export class TensorFile implements AsyncDisposable {
   }
 }
 
-async function readHeader(handle: FileHandle, path: string): Promise<SafetensorsHeader> {
+interface ReadHeader {
+  readonly header: SafetensorsHeader;
+  readonly bytes: Uint8Array;
+}
+
+async function readHeader(handle: FileHandle, path: string): Promise<ReadHeader> {
   const { size } = await handle.stat();
   const prefix = new Uint8Array(Math.min(size, PREFIX_BYTES));
   await readAll(handle, prefix, 0);
-  const json = new Uint8Array(parsePrefix(prefix, size, path));
-  await readAll(handle, json, PREFIX_BYTES);
-  return parseHeader(json, size, path);
+  const bytes = new Uint8Array(PREFIX_BYTES + parsePrefix(prefix, size, path));
+  await readAll(handle, bytes, 0);
+  return { header: parseHeader(bytes.subarray(PREFIX_BYTES), size, path), bytes };
 }
 
 /** A read may give fewer bytes than there is room for. */

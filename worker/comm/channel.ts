@@ -44,6 +44,7 @@ export interface RunSetup {
   /** The memory as peers of this host can mount it; null where they cannot. */
   readonly sharedMemory: SharedMemory | null;
   readonly optimizer: OptimizerConfig;
+  readonly onNotFinite: 'stop' | 'skip';
   readonly bucketBytes: number;
   readonly wire: WireFormat;
 }

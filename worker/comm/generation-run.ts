@@ -16,6 +16,7 @@ import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
 import { Reduction } from './reduction.js';
 import type { SharedPages } from './shared-pages.js';
 import { StateTransfer } from './state-transfer.js';
+import type { NotFinite } from './finiteness.js';
 import { makeStepWords, StepWords, type SharedStepWords } from './step-words.js';
 import { Windows } from './windows.js';
 
@@ -30,9 +31,14 @@ export interface GenerationRunOptions {
   readonly pages: SharedPages | null;
   /** Told of each commit, with the number of steps committed by then. */
   readonly onCommit: (numSteps: number) => void;
+  /** Told why a step is skipped. */
+  readonly onSkipped: (why: string) => void;
   /** Told once for each thing that ends the generation. */
   readonly report: (error: LockstepError) => void;
 }
+
+/** How long whoever has the slot has time to name it. */
+const namingMs = 5_000;
 
 export class GenerationRun implements PeerAcceptor {
   readonly words: SharedStepWords;
@@ -98,6 +104,7 @@ export class GenerationRun implements PeerAcceptor {
         this.#completeMs = performance.now();
         this.#spend(networkIndex, this.#completeMs - this.#readyMs);
       },
+      onNotFinite: (step, found) => this.#onNotFinite(step, found),
       onCommit: (committed) => {
         this.#spend(optimizerIndex, performance.now() - this.#completeMs);
         onCommit(committed + 1);
@@ -240,6 +247,23 @@ export class GenerationRun implements PeerAcceptor {
     this.#timers.add(timer);
   }
 
+  /** Whoever has the slot tells at once; the others give it the time, and tell what they know if nobody does. */
+  #onNotFinite(step: number, { what, slot }: NotFinite): 'stop' | 'skip' {
+    const { setup, entry, onSkipped } = this.#options;
+    const where = slot === null ? `at step ${step}` : `of slot ${slot} at step ${step}`;
+    if (setup.onNotFinite === 'skip') {
+      if (slot !== null || entry.self.rank === 0) onSkipped(`step ${step} is skipped: ${what} ${where} is not finite`);
+      return 'skip';
+    }
+    const message = `${capitalized(what)} ${where} is not finite, and the weights are as they were. Lower the learning rate, or look at the data and the loss; onNotFinite: 'skip' leaves such steps out.`;
+    const fail = (): void => {
+      this.#fail(new LockstepError('ERR_NOT_FINITE', message, { details: { step, slot, what } }));
+    };
+    if (slot === null) this.#timers.add(setTimeout(fail, namingMs));
+    else fail();
+    return 'stop';
+  }
+
   /** Does what a socket tells of, unless this generation has ended. */
   #guard(action: () => void): void {
     if (this.#abort.signal.aborted) return;
@@ -255,6 +279,10 @@ export class GenerationRun implements PeerAcceptor {
     this.close();
     this.#options.report(toLockstepError(error));
   }
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** Longer than the coordinator takes to see a loss, and to be started again where it is lost itself. */

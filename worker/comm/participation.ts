@@ -136,7 +136,10 @@ export class Participation {
     const onCommit = (step: number): void => {
       this.#take({ type: 'committed', step });
     };
-    const own = { setup: this.#setup, memory: this.#memory, entry };
+    const onSkipped = (message: string): void => {
+      post({ type: 'log', level: 'warn', message, fields: {} });
+    };
+    const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
     this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, onCommit, report });
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);

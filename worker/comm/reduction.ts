@@ -12,6 +12,7 @@ import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
 import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
 import type { FlatMemory } from '../../src/state/memory.js';
+import { Finiteness, type NotFinite } from './finiteness.js';
 import { CHECKSUMS } from './regions.js';
 import { isMomentFrame, Moments } from './moments.js';
 import { Places } from './places.js';
@@ -47,6 +48,8 @@ export interface ReductionOptions {
   readonly send: SendFrame;
   /** All results of the step are here, and nothing is updated yet. @default nobody is told */
   readonly onComplete?: () => void;
+  /** What the step would apply is not finite. `stop`: it is never committed; `skip`: it is, and changes nothing. */
+  readonly onNotFinite: (step: number, found: NotFinite) => 'stop' | 'skip';
   readonly onCommit: (step: number) => void;
 }
 
@@ -57,6 +60,9 @@ export class Reduction {
   readonly #sums: Sums;
   readonly #update: Update;
   readonly #moments: Moments;
+  readonly #finiteness: Finiteness;
+  /** All results of the step that are here. */
+  #isFinite = true;
   /** The first one is being carried out. */
   readonly #events: AllReduceEvent[] = [];
 
@@ -66,6 +72,7 @@ export class Reduction {
     this.#machine = new AllReduce(plan, step);
     this.#places = new Places(plan, memory);
     this.#sums = new Sums(plan, memory, this.#places);
+    this.#finiteness = new Finiteness(plan, memory, this.#sums);
     this.#moments = new Moments({
       plan,
       memory,
@@ -183,9 +190,16 @@ export class Reduction {
         this.#sendChunk(to, bucket, chunk, { kind: 'partial', step, node: node.id }, { address, numBytes });
         break;
       }
-      case 'sum':
-        this.#sums.sum(effect.bucket, effect.chunk, step);
-        if (this.#options.plan.isSharded) this.#update.advance(effect.bucket, effect.chunk, step);
+      case 'sum': {
+        const { bucket, chunk } = effect;
+        this.#sums.sum(bucket, chunk, step);
+        const { isSharded } = this.#options.plan;
+        // The sum itself goes to all where it is not finite, so that all see it.
+        if (isSharded && this.#finiteness.isFinite(bucket, chunk, step)) this.#update.advance(bucket, chunk, step);
+        break;
+      }
+      case 'complete':
+        this.#isFinite &&= this.#finiteness.isFinite(effect.bucket, effect.chunk, step);
         break;
       case 'combine':
         this.#sums.combine(effect.bucket, effect.chunk, step);
@@ -198,11 +212,19 @@ export class Reduction {
         break;
       }
       case 'commit':
-        this.#options.onComplete?.();
-        this.#update.apply(effect.step);
-        this.#options.onCommit(effect.step);
+        this.#commit(effect.step);
         break;
     }
+  }
+
+  #commit(step: number): void {
+    const { onComplete, onNotFinite, onCommit } = this.#options;
+    onComplete?.();
+    if (this.#isFinite) this.#update.apply(step);
+    else if (onNotFinite(step, this.#finiteness.find(step)) === 'stop') return;
+    else this.#update.skip(step);
+    this.#isFinite = true;
+    onCommit(step);
   }
 
   /** To those that read our memory a header goes, to the others the bytes too. */

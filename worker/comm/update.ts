@@ -37,6 +37,26 @@ export class Update {
     }
   }
 
+  /** A step that was skipped has metrics, and its loss is NaN: so whoever has the state can tell. Nothing else changes. */
+  skip(step: number): void {
+    const { plan, memory, sums } = this.#options;
+    const { segment, offset } = memory.layout.scalars;
+    const scalars = memory.view(PARAMETERS, segment).subarray(offset, offset + memory.layout.numScalars);
+    for (const bucket of plan.buckets) {
+      if (bucket.segment !== segment) continue;
+      for (const chunk of bucket.chunks) {
+        if (chunk.offset + chunk.elements <= offset || chunk.offset >= offset + scalars.length) continue;
+        sums.eachResult(bucket, chunk, step, (address, block) => {
+          const bytes = memory.bytes(segment, address, block.elements * floatBytes);
+          const values = new Float32Array(bytes.buffer, bytes.byteOffset, block.elements);
+          for (const index of scalars.keys())
+            scalars[index] = values[offset + index - block.offset] ?? scalars[index] ?? NaN;
+        });
+      }
+    }
+    scalars[0] = NaN;
+  }
+
   /** Makes new weights of the sum of a chunk, in its place. The parameters stay as they are until the commit. */
   advance(bucket: RoutedBucket, chunk: Chunk, step: number): void {
     const { sums, places } = this.#options;

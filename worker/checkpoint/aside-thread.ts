@@ -1,0 +1,32 @@
+/** The thread of aside-writer.ts. It ends when it is terminated, between two writes. */
+import { parentPort } from 'node:worker_threads';
+import { assert, toLockstepError } from '../../src/errors.js';
+import type { Log, LogLevel } from '../../src/log.js';
+import { FlatMemory } from '../../src/state/memory.js';
+import { toPlainError } from '../comm/channel.js';
+import type { FromAside } from './aside-writer.js';
+import { writeAndPrune, type AsideWrite } from './checkpoints.js';
+
+const port = parentPort;
+assert(port, 'aside-thread runs in a worker thread');
+
+const post = (message: FromAside): void => {
+  port.postMessage(message);
+};
+const logAt =
+  (level: LogLevel): Log['info'] =>
+  (message, fields = {}) => {
+    post({ type: 'log', level, message, fields });
+  };
+const log: Log = { debug: logAt('debug'), info: logAt('info'), warn: logAt('warn'), error: logAt('error') };
+
+port.on('message', (what: AsideWrite) => {
+  writeAndPrune({ ...what, memory: FlatMemory.attach(what.memory), sharding: null, log }).then(
+    () => {
+      post({ type: 'written' });
+    },
+    (error: unknown) => {
+      post({ type: 'failed', error: toPlainError(toLockstepError(error, 'ERR_CHECKPOINT_WRITE')) });
+    },
+  );
+});

@@ -1,0 +1,35 @@
+/** A thread that writes checkpoints while the others compute and reduce. */
+import { Worker } from 'node:worker_threads';
+import { LockstepError } from '../../src/errors.js';
+import type { Log, LogFields, LogLevel } from '../../src/log.js';
+import { fromPlainError, type PlainError } from '../comm/channel.js';
+import type { AsideWrite, AsideWriter } from './checkpoints.js';
+
+export type FromAside =
+  | { readonly type: 'written' }
+  | { readonly type: 'failed'; readonly error: PlainError }
+  | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields };
+
+export function startAsideWriter(log: Log): AsideWriter {
+  const thread = new Worker(new URL('./aside-thread.js', import.meta.url), { name: 'checkpoints' });
+  let settle: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | null = null;
+  thread.on('message', (message: FromAside) => {
+    if (message.type === 'log') log[message.level](message.message, message.fields);
+    else if (message.type === 'written') settle?.resolve();
+    else settle?.reject(fromPlainError(message.error));
+  });
+  thread.on('error', (error) => settle?.reject(error));
+  thread.on('exit', () => {
+    settle?.reject(new LockstepError('ERR_CHECKPOINT_WRITE', 'The thread that writes checkpoints has ended.'));
+  });
+  return {
+    write: (what: AsideWrite) =>
+      new Promise<void>((resolve, reject) => {
+        settle = { resolve, reject };
+        thread.postMessage(what);
+      }),
+    close: async () => {
+      await thread.terminate();
+    },
+  };
+}

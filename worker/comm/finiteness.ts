@@ -1,0 +1,96 @@
+/**
+ * Looks for NaN and infinities in what a step is about to apply: the reduced gradients, the averages and the loss. Every worker
+ * sees the same sums, so all of them find the same. Metrics may be what they like.
+ */
+import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import type { Layout } from '../../src/state/layout.js';
+import type { FlatMemory } from '../../src/state/memory.js';
+import { floatBytes } from './places.js';
+import { slotRegion } from './regions.js';
+import type { Sums } from './sums.js';
+
+/** A value that is not finite. */
+export interface NotFinite {
+  /** Such as `the gradient of dense1/kernel`: the first one in the order of the flat state. */
+  readonly what: string;
+  /** The first own slot that has it; null: none of this worker's. */
+  readonly slot: number | null;
+}
+
+export class Finiteness {
+  readonly #plan: AllReducePlan;
+  readonly #memory: FlatMemory;
+  readonly #sums: Sums;
+
+  constructor(plan: AllReducePlan, memory: FlatMemory, sums: Sums) {
+    this.#plan = plan;
+    this.#memory = memory;
+    this.#sums = sums;
+  }
+
+  /** Whether a chunk's result is finite. Reads it block by block, as the optimizer will. */
+  isFinite(bucket: RoutedBucket, chunk: Chunk, step: number): boolean {
+    const { allFinite } = this.#memory.kernels(bucket.segment);
+    const end = checkedElements(this.#memory.layout, bucket.segment);
+    let isFinite = true;
+    this.#sums.eachResult(bucket, chunk, step, (address, { offset, elements }) => {
+      const numChecked = Math.min(elements, end - offset);
+      if (numChecked > 0 && !allFinite(address, numChecked)) isFinite = false;
+    });
+    return isFinite;
+  }
+
+  /** What it is, where a chunk of the step is not finite. */
+  find(step: number): NotFinite {
+    for (const slot of this.#plan.slots) {
+      const what = this.#findInSlot(slot);
+      if (what !== null) return { what, slot };
+    }
+    return { what: this.#findInResults(step) ?? 'a sum of gradients', slot: null };
+  }
+
+  #findInSlot(slot: number): string | null {
+    const { layout } = this.#memory;
+    for (const segment of layout.segments.keys()) {
+      const values = this.#memory.view(slotRegion(slot), segment).subarray(0, checkedElements(layout, segment));
+      const at = values.findIndex((value) => !Number.isFinite(value));
+      if (at >= 0) return nameOf(layout, segment, at);
+    }
+    return null;
+  }
+
+  #findInResults(step: number): string | null {
+    const { layout } = this.#memory;
+    for (const bucket of this.#plan.buckets) {
+      const end = checkedElements(layout, bucket.segment);
+      for (const chunk of bucket.chunks) {
+        let found: number | null = null;
+        this.#sums.eachResult(bucket, chunk, step, (address, { offset, elements }) => {
+          const bytes = this.#memory.bytes(
+            bucket.segment,
+            address,
+            Math.max(0, Math.min(elements, end - offset)) * floatBytes,
+          );
+          const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / floatBytes);
+          const at = values.findIndex((value) => !Number.isFinite(value));
+          if (at >= 0) found ??= offset + at;
+        });
+        if (found !== null) return nameOf(layout, bucket.segment, found);
+      }
+    }
+    return null;
+  }
+}
+
+/** Elements of a segment before its metrics, which follow the loss, the first scalar. */
+function checkedElements({ segments, scalars, numScalars }: Layout, segment: number): number {
+  if (segment === scalars.segment && numScalars > 0) return scalars.offset + 1;
+  return segments[segment]?.reducedElements ?? 0;
+}
+
+function nameOf({ parameters, scalars }: Layout, segment: number, at: number): string {
+  if (segment === scalars.segment && at === scalars.offset) return 'the loss';
+  const parameter = parameters.find((one) => one.segment === segment && at >= one.offset && at < one.offset + one.size);
+  const of = parameter?.trainable === false ? 'the average' : 'the gradient of';
+  return `${of} ${parameter?.name ?? `element ${at} of segment ${segment}`}`;
+}
