@@ -2,9 +2,11 @@
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
+import { frameHeaderBytes } from '../../src/protocol/frame.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
+import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
 import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { GenerationSetup } from './channel.js';
@@ -61,6 +63,7 @@ export class GenerationRun implements PeerAcceptor {
       signal,
       memory: setup.sharedMemory,
       mount: (peer, theirs) => this.#mount(peer, theirs),
+      frames: (peer) => this.#framesOf(peer),
     });
     const { links } = this.#links;
     this.#plan = planGeneration(setup);
@@ -163,12 +166,30 @@ export class GenerationRun implements PeerAcceptor {
     times[index] = (times[index] ?? 0) + ms;
   }
 
+  #framesOf(rank: number): BulkHandler {
+    return {
+      headerBytes: frameHeaderBytes,
+      begin: (header, numBytes) => {
+        let payload: Uint8Array | null = null;
+        this.#guard(() => {
+          payload = this.#reduction.begin(rank, header, numBytes);
+        });
+        return payload;
+      },
+      progress: (numBytes) => {
+        this.#guard(() => {
+          this.#reduction.progress(rank, numBytes);
+        });
+      },
+      end: () => {
+        this.#guard(() => {
+          this.#reduction.end(rank);
+        });
+      },
+    };
+  }
+
   #listen(rank: number, connection: Connection): void {
-    connection.onMessage((fragments) => {
-      this.#guard(() => {
-        this.#reduction.onFrame(rank, fragments);
-      });
-    });
     void connection.closed.then(({ code, reason }) => {
       this.#onPeerGone(rank, reason || `code ${code}`);
     });
