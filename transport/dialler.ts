@@ -1,6 +1,6 @@
 /** Connects to a listener: takes its challenge, proves the token, and has the token proved in return. */
 import { request } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { LockstepError, toLockstepError } from '../src/errors.js';
@@ -8,6 +8,7 @@ import { challengeSchema, isProof, makeNonce, proofHeader, proveToken } from '..
 import type { Nonces, Token } from '../src/protocol/authentication.js';
 import type { Limits } from '../src/protocol/limits.js';
 import { protocolVersion } from '../src/protocol/version.js';
+import { BulkReader } from './bulk-reader.js';
 import { Connection } from './connection.js';
 import { formatEndpoint, type Endpoint } from './endpoint.js';
 
@@ -17,6 +18,8 @@ export interface DialOptions {
   readonly limits: Limits;
   /** Largest message, in bytes. */
   readonly maxMessageBytes: number;
+  /** Bulk messages follow the control messages. @default false */
+  readonly bulk?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -42,7 +45,9 @@ export async function dial(options: DialOptions): Promise<Connection> {
 async function dialOnce(options: DialOptions): Promise<Connection> {
   const token = options.token ?? '';
   const nonces: Nonces = { listener: await fetchChallenge(options), dialler: makeNonce() };
-  const { endpoint } = options;
+  const { endpoint, maxMessageBytes } = options;
+  const reader = options.bulk === true ? new BulkReader() : null;
+  const stream = connectTo(endpoint, reader);
   const socket = new WebSocket(endpoint.kind === 'unix' ? 'ws://localhost/' : formatEndpoint(endpoint), {
     headers: {
       'x-lockstep-protocol': String(protocolVersion),
@@ -50,16 +55,29 @@ async function dialOnce(options: DialOptions): Promise<Connection> {
       'x-lockstep-dialler-nonce': nonces.dialler,
       [proofHeader]: proveToken(token, 'dialler', nonces),
     },
-    ...(endpoint.kind === 'unix' && { createConnection: () => connect(endpoint.path) }),
+    createConnection: () => stream,
     perMessageDeflate: false,
-    maxPayload: options.maxMessageBytes,
+    maxPayload: maxMessageBytes,
     handshakeTimeout: options.limits.authenticationTimeoutMs,
     // Masks protect browsers' proxies; between two proven peers a mask of zeros spares a pass over every byte.
     generateMask: (mask) => mask.fill(0),
   });
-  const connection = new Connection(socket, formatEndpoint(endpoint));
+  const connection = new Connection(socket, formatEndpoint(endpoint), {
+    stream,
+    reader,
+    dialled: true,
+    maxMessageBytes,
+  });
   await opened(socket, token, nonces);
   return connection;
+}
+
+function connectTo(endpoint: Endpoint, reader: BulkReader | null): Socket {
+  const where: NetConnectOpts =
+    endpoint.kind === 'unix' ? { path: endpoint.path } : { host: endpoint.host, port: endpoint.port };
+  const socket = connect({ ...where, ...(reader && { onread: reader.onread }) });
+  reader?.attach(socket);
+  return socket;
 }
 
 function fetchChallenge({ endpoint, limits, signal }: DialOptions): Promise<string> {

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { Socket, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { LockstepError } from '../src/errors.js';
@@ -13,6 +13,7 @@ import { credentialsSchema, isProof, makeNonce, proofHeader, proveToken } from '
 import type { Nonces, Token } from '../src/protocol/authentication.js';
 import type { Limits } from '../src/protocol/limits.js';
 import { protocolVersion } from '../src/protocol/version.js';
+import { BulkReader } from './bulk-reader.js';
 import { Connection } from './connection.js';
 import { formatEndpoint, isLocal, type Endpoint } from './endpoint.js';
 
@@ -24,6 +25,8 @@ export interface ListenOptions {
   readonly limits: Limits;
   /** Largest message, in bytes. */
   readonly maxMessageBytes: number;
+  /** Bulk messages follow the control messages of a connection. @default false */
+  readonly bulk?: boolean;
   readonly log: Log;
   readonly onConnection: (connection: Connection) => void;
 }
@@ -87,7 +90,8 @@ export function refuseOpenDoor(endpoint: Endpoint, hasToken: boolean): void {
 }
 
 function serve(server: Server, sockets: WebSocketServer, options: ListenOptions): void {
-  const { log, limits } = options;
+  const { log, limits, maxMessageBytes } = options;
+  const readers = options.bulk === true ? readForBulk(server) : new WeakMap<Duplex, BulkReader>();
   const challenges = new Challenges(limits.authenticationTimeoutMs);
   server.on('request', (request, response) => {
     answer(request, response, challenges);
@@ -103,7 +107,8 @@ function serve(server: Server, sockets: WebSocketServer, options: ListenOptions)
     }
     sockets.once('headers', (headers) => headers.push(`${proofHeader}: ${admission.proof}`));
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      options.onConnection(new Connection(webSocket, remote));
+      const carrier = { stream: socket, reader: readers.get(socket) ?? null, dialled: false, maxMessageBytes };
+      options.onConnection(new Connection(webSocket, remote, carrier));
     });
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -113,6 +118,33 @@ function serve(server: Server, sockets: WebSocketServer, options: ListenOptions)
   server.on('drop', () => {
     log.warn(`refused a connection: ${limits.maxConnections} are open, the limit`);
   });
+}
+
+/**
+ * Gives each socket that the server accepts a reader, before HTTP reads it. What a socket's bytes are read to is an option of
+ * its constructor, and Node's servers have none for it; so a socket is made anew of the handle of the accepted one. Where a
+ * Node has no such handle, there is no reader, and all works as without.
+ */
+function readForBulk(server: Server): WeakMap<Duplex, BulkReader> {
+  const readers = new WeakMap<Duplex, BulkReader>();
+  const [serveHttp] = server.listeners('connection');
+  server.removeAllListeners('connection');
+  server.on('connection', (accepted: Socket & { _handle?: unknown }) => {
+    let socket: Socket = accepted;
+    const { _handle: handle } = accepted;
+    if (handle) {
+      const reader = new BulkReader();
+      const options = { handle, allowHalfOpen: true, onread: reader.onread };
+      socket = new Socket(options);
+      reader.attach(socket);
+      readers.set(socket, reader);
+      accepted._handle = null;
+      // The server counts the sockets that it has accepted.
+      socket.once('close', () => accepted.destroy());
+    }
+    serveHttp?.call(server, socket);
+  });
+  return readers;
 }
 
 function answer(request: IncomingMessage, response: ServerResponse, challenges: Challenges): void {

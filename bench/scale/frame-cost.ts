@@ -17,12 +17,13 @@ const numFrames = 100_000;
 /** Frames under way at once, as when all peers send. */
 const window = 64;
 const payload = new Uint8Array(64);
+const received = new Uint8Array(64);
 const header = new Uint8Array(frameHeaderBytes);
 
 /** Seconds for sending one frame, and as many for receiving one: half of what both take together. */
 export async function measureFrameCost(): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'lockstep-bench-'));
-  const shared = { token: 'bench', limits: defaultLimits, maxMessageBytes: 65_536 } as const;
+  const shared = { token: 'bench', limits: defaultLimits, maxMessageBytes: 65_536, bulk: true } as const;
   const endpoint = { kind: 'unix', path: join(folder, 'peer.sock') } as const;
   let accept: (connection: Connection) => void = ignore;
   const accepted = new Promise<Connection>((resolve) => (accept = resolve));
@@ -38,9 +39,23 @@ export async function measureFrameCost(): Promise<number> {
   try {
     const sender = await dial({ ...shared, endpoint });
     const receiver = await accepted;
-    await pump(sender, receiver, numWarmups);
+    let onFrame: () => void = ignore;
+    const frames = {
+      headerBytes: frameHeaderBytes,
+      begin: () => received,
+      progress: ignore,
+      end: () => {
+        onFrame();
+      },
+    };
+    const options = { timeoutMs: defaultLimits.authenticationTimeoutMs };
+    await Promise.all([sender.openBulk(frames, options), receiver.openBulk(frames, options)]);
+    const listen = (told: () => void): void => {
+      onFrame = told;
+    };
+    await pump(sender, listen, numWarmups);
     const startedMs = performance.now();
-    await pump(sender, receiver, numFrames);
+    await pump(sender, listen, numFrames);
     const seconds = (performance.now() - startedMs) / 1000;
     sender.terminate();
     return seconds / numFrames / 2;
@@ -51,7 +66,7 @@ export async function measureFrameCost(): Promise<number> {
 }
 
 /** Keeps `window` frames under way until `count` have come. */
-function pump(sender: Connection, receiver: Connection, count: number): Promise<void> {
+function pump(sender: Connection, listen: (told: () => void) => void, count: number): Promise<void> {
   return new Promise((resolve) => {
     let numSent = 0;
     let numReceived = 0;
@@ -59,7 +74,7 @@ function pump(sender: Connection, receiver: Connection, count: number): Promise<
       numSent += 1;
       sender.sendBulk(header, payload, ignore);
     };
-    receiver.onMessage(() => {
+    listen(() => {
       numReceived += 1;
       if (numSent < count) send();
       else if (numReceived === count) resolve();

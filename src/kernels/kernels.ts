@@ -51,6 +51,8 @@ export interface SgdAddresses {
 export interface Kernels {
   /** `dst = a + b`. `dst` may be `a` or `b`, and must not overlap them otherwise. */
   readonly add: (dst: number, a: number, b: number, n: number) => void;
+  /** Copies bytes, which may overlap. A typed array's `set` copies shared memory word by word at best. */
+  readonly copy: (dst: number, src: number, numBytes: number) => void;
   /** `dst = a * factor`, with `factor` rounded to float32. `dst` may be `a`. */
   readonly scale: (dst: number, a: number, factor: number, n: number) => void;
   /**
@@ -89,6 +91,7 @@ export interface Kernels {
 /** What the module exports, as its AssemblyScript source declares it. */
 interface Exports {
   readonly add: (dst: number, a: number, b: number, n: number) => void;
+  readonly copy: (dst: number, src: number, numBytes: number) => void;
   readonly scale: (dst: number, a: number, factor: number, n: number) => void;
   readonly adam: (...addressesCountAndCoefficients: number[]) => void;
   readonly sgd: (p: number, g: number, n: number, learningRate: number) => void;
@@ -117,6 +120,7 @@ export function instantiateKernels(memory: WebAssembly.Memory): Kernels {
   const wasm = instance.exports as unknown as Exports;
   return {
     add: wasm.add,
+    copy: wasm.copy,
     scale: wasm.scale,
     adam: (at, n, by) => {
       wasm.adam(

@@ -40,6 +40,7 @@ it('a generation that ends lets go of a peer that has not answered yet', async (
     signal: ending.signal,
     memory: null,
     mount: () => false,
+    frames: () => ({ headerBytes: 1, begin: () => null, progress: ignore, end: ignore }),
   });
   const connecting = links.connect().catch((error: unknown) => error);
   await peer;

@@ -10,6 +10,7 @@ import { z } from 'zod';
 import { LockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import { defaultLimits, type Limits } from '../../src/protocol/limits.js';
+import type { BulkHandler } from '../../transport/bulk.js';
 import { joinFragments, type Connection } from '../../transport/connection.js';
 import { dial, type DialOptions } from '../../transport/dialler.js';
 import type { Endpoint } from '../../transport/endpoint.js';
@@ -44,6 +45,36 @@ class World {
 function socketTo(endpoint: Endpoint): Socket {
   return endpoint.kind === 'unix' ? connect(endpoint.path) : connect(endpoint.port, endpoint.host);
 }
+
+/** Keeps what comes. */
+class Collector implements BulkHandler {
+  readonly headerBytes = 4;
+  readonly messages: { readonly header: Uint8Array; readonly payload: Uint8Array }[] = [];
+  /** The first byte of a header whose message has no place here. */
+  refuses: number | null = null;
+  #header = new Uint8Array();
+  #payload: Uint8Array | null = null;
+  #numHere = 0;
+
+  begin(header: Uint8Array, numBytes: number): Uint8Array | null {
+    this.#header = Uint8Array.from(header);
+    this.#payload = header[0] === this.refuses ? null : new Uint8Array(new SharedArrayBuffer(numBytes));
+    this.#numHere = 0;
+    return this.#payload;
+  }
+
+  progress(numBytes: number): void {
+    this.#numHere += numBytes;
+  }
+
+  end(): void {
+    if (!this.#payload) return;
+    expect(this.#numHere).toBe(this.#payload.byteLength);
+    this.messages.push({ header: this.#header, payload: this.#payload });
+  }
+}
+
+const headerOf = (index: number): Uint8Array => Uint8Array.of(index, 1, 2, 3);
 
 const upgradeRequest =
   'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n';
@@ -140,6 +171,73 @@ describe.each(['tcp', 'unix'] as const)('the %s transport', (kind) => {
     await left;
     expect(whole.subarray(0, 3)).toEqual(Buffer.from([1, 2, 3]));
     expect(Buffer.compare(whole.subarray(3), Buffer.from(shared))).toBe(0);
+    dialled.close();
+  });
+
+  describe.each([
+    ['read to where they belong', true],
+    ['read as Node reads any socket', false],
+  ])('bulk messages that are %s', (_, bulk) => {
+    /** Both ends, once both take bulk messages. */
+    async function pair(theirs: BulkHandler, ours = new Collector()): Promise<readonly [Connection, Connection]> {
+      await listener.close();
+      listener = await listen({ bulk });
+      const accepted = world.next();
+      const dialled = await reach({ bulk });
+      dialled.send({ last: true });
+      const connection = await accepted;
+      await connection.receive(anyMessage, { what: 'last', timeoutMs: 5000 });
+      await Promise.all([
+        connection.openBulk(theirs, { timeoutMs: 5000 }),
+        dialled.openBulk(ours, { timeoutMs: 5000 }),
+      ]);
+      return [dialled, connection];
+    }
+
+    it('arrive both ways, bit for bit and in order, whatever their sizes', async () => {
+      const [theirs, ours] = [new Collector(), new Collector()];
+      const [dialled, connection] = await pair(theirs, ours);
+      const sizes = [0, 1, 75, 78, 79, 200, 65_000, 65_489, 65_490, 0, 300_000, 5, 700_001, 16_384, 16_385, 3];
+      const payloads = sizes.map((size, index) =>
+        new Uint8Array(new SharedArrayBuffer(size)).map((_byte, i) => (i * 31 + index) & 255),
+      );
+      for (const [index, payload] of payloads.entries()) {
+        for (const one of [dialled, connection]) one.sendBulk(headerOf(index), payload, () => undefined);
+      }
+      for (const collector of [theirs, ours]) {
+        await vi.waitUntil(() => collector.messages.length === sizes.length);
+        for (const [index, message] of collector.messages.entries()) {
+          expect(Buffer.compare(message.header, headerOf(index))).toBe(0);
+          expect(Buffer.compare(message.payload, Buffer.from(payloads[index] ?? []))).toBe(0);
+        }
+      }
+      connection.close(1000, 'enough');
+      expect(await dialled.closed).toEqual({ code: 1000, reason: 'enough' });
+      expect((await connection.closed).code).toBe(1000);
+    });
+
+    it('go nowhere where their taker has no place for them', async () => {
+      const theirs = new Collector();
+      const [dialled] = await pair(theirs);
+      theirs.refuses = 1;
+      for (const index of [0, 1, 2]) dialled.sendBulk(headerOf(index), new Uint8Array(100_000), () => undefined);
+      await vi.waitUntil(() => theirs.messages.length === 2);
+      expect(theirs.messages.map(({ header }) => header[0])).toEqual([0, 2]);
+      dialled.close();
+    });
+
+    it('end the connection where one is over the limit', async () => {
+      const theirs = new Collector();
+      const [dialled] = await pair(theirs);
+      dialled.sendBulk(headerOf(0), new Uint8Array(maxMessageBytes), () => undefined);
+      expect((await dialled.closed).code).toBe(1009);
+      expect(theirs.messages).toEqual([]);
+    });
+  });
+
+  it('waits no longer than it was told for a side that takes no bulk messages', async () => {
+    const dialled = await reach({ bulk: true });
+    expect(await codeOf(dialled.openBulk(new Collector(), { timeoutMs: 20 }))).toBe('ERR_TIMEOUT');
     dialled.close();
   });
 

@@ -8,7 +8,7 @@ import { sgd } from '../../src/optimizer/config.js';
 import { planRegions } from '../../worker/comm/regions.js';
 import { SharedPages } from '../../worker/comm/shared-pages.js';
 import { findSharedPages } from '../../worker/compute/engine/native-build.js';
-import { chooser, World, type WorldOptions } from './world.js';
+import { chooser, deliver, World, type WorldOptions } from './world.js';
 
 /** Where there is no engine there is none. */
 const addon = findSharedPages();
@@ -227,12 +227,12 @@ describe('the all-reduce', () => {
     const [first, second] = world.workers;
     first?.reduction.onReady(0, 0);
     second?.reduction.onReady(0, 0);
-    first?.reduction.onFrame(1, [world.firstFrame(1, 0)]);
+    if (first) deliver(first.reduction, 1, world.firstFrame(1, 0));
     expect(first?.reduction.waiting).toBe('Step 0 is not committed: bucket 0 of 1 waits for results from rank 1');
     const exchanged = new World(small);
     for (const { reduction } of exchanged.workers) reduction.onReady(0, 0);
     const [waiting] = exchanged.workers;
-    waiting?.reduction.onFrame(1, [exchanged.firstFrame(1, 0)]);
+    if (waiting) deliver(waiting.reduction, 1, exchanged.firstFrame(1, 0));
     expect(waiting?.reduction.waiting).toBe('Step 0 is not committed: 1 frames have not left');
   });
 
@@ -252,7 +252,7 @@ describe('the all-reduce', () => {
       const inbox = (): string => (first ? Buffer.from(first.memory.view('inbox', 0)).toString('hex') : '');
       const before = inbox();
       try {
-        first?.reduction.onFrame(1, [change(Uint8Array.from(world.firstFrame(1, 0)))]);
+        if (first) deliver(first.reduction, 1, change(Uint8Array.from(world.firstFrame(1, 0))));
       } catch (error) {
         const { code, message: text } = error as LockstepError;
         return { code, message: text, untouched: before === inbox() };
@@ -315,8 +315,11 @@ describe('the all-reduce', () => {
       const [first, second] = world.workers;
       second?.reduction.onReady(0, 0);
       const bytes = world.firstFrame(1, 0);
-      first?.reduction.onFrame(1, [bytes]);
-      expect(() => first?.reduction.onFrame(1, [bytes])).toThrow('came twice');
+      const send = (): void => {
+        if (first) deliver(first.reduction, 1, bytes);
+      };
+      send();
+      expect(send).toThrow('came twice');
     });
   });
 });

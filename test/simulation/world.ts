@@ -11,6 +11,7 @@ import { reductionTree } from '../../src/collective/tree.js';
 import type { WireFormat } from '../../src/collective/wire.js';
 import { sgd as sgdOf } from '../../src/kernels/reference.js';
 import { sgd } from '../../src/optimizer/config.js';
+import { frameHeaderBytes } from '../../src/protocol/frame.js';
 import { planLayout } from '../../src/state/layout.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
@@ -341,7 +342,8 @@ export class World {
       };
       const arrive = (): void => {
         underWay.shift();
-        if (arriving) this.workers[arriving.to]?.reduction.onFrame(arriving.from, inPieces(arriving.bytes));
+        const to = this.workers[arriving?.to ?? -1];
+        if (arriving && to) deliver(to.reduction, arriving.from, arriving.bytes);
       };
       return [...(leaving ? [leave] : []), ...(told ? [tell] : []), ...(arriving ? [arrive] : [])];
     });
@@ -362,9 +364,19 @@ export class World {
   }
 }
 
-function inPieces(bytes: Uint8Array): Uint8Array[] {
-  const cut = bytes.length >> 1;
-  return bytes.length % 3 === 0 ? [bytes] : [bytes.subarray(0, cut), bytes.subarray(cut)];
+/** A frame comes in, its payload in one piece or in two. */
+export function deliver(reduction: Reduction, from: number, bytes: Uint8Array): void {
+  const payload = bytes.subarray(frameHeaderBytes);
+  const target = reduction.begin(from, bytes.subarray(0, frameHeaderBytes), payload.length);
+  const cut = payload.length % 3 === 0 ? payload.length : payload.length >> 1;
+  for (const [start, end] of [
+    [0, cut],
+    [cut, payload.length],
+  ] as const) {
+    target?.set(payload.subarray(start, end), start);
+    if (end > start) reduction.progress(from, end - start);
+  }
+  reduction.end(from);
 }
 
 function joined(arrays: readonly Float32Array[]): Float32Array {

@@ -211,6 +211,21 @@ describe('a kernel has the bits of its plain twin, for any values, length and al
     );
   });
 
+  it('copy, of bytes anywhere, onto themselves too', () => {
+    fc.assert(
+      fc.property(
+        anyBytes(0, 700),
+        fc.integer({ min: 0, max: 900 }),
+        fc.integer({ min: 0, max: 900 }),
+        (bytes, from, to) => {
+          new Uint8Array(memory.buffer, from, bytes.length).set(bytes);
+          kernels.copy(to, from, bytes.length);
+          expect(new Uint8Array(memory.buffer, to, bytes.length).slice()).toEqual(bytes);
+        },
+      ),
+    );
+  });
+
   it('checksum', () => {
     fc.assert(
       fc.property(anyBytes(0, 700), fc.integer({ min: 0, max: 17 }), (bytes, address) => {

@@ -3,12 +3,13 @@ import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js'
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Entry } from '../../src/membership/participant.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
-import { isStateFrame } from '../../src/protocol/frame.js';
+import { frameHeaderBytes, isStateFrame } from '../../src/protocol/frame.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import type { Generation, SharedMemory } from '../../src/protocol/messages.js';
 import type { Layout } from '../../src/state/layout.js';
 import type { FlatMemory } from '../../src/state/memory.js';
-import { joinFragments, type Connection, type Fragments } from '../../transport/connection.js';
+import type { BulkHandler } from '../../transport/bulk.js';
+import type { Connection } from '../../transport/connection.js';
 import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { RunSetup } from './channel.js';
 import { PeerLinks } from './peer-links.js';
@@ -71,7 +72,8 @@ export class GenerationRun implements PeerAcceptor {
     this.#taken = new Array<number>(numBuckets).fill(step);
     const { signal } = this.#abort;
     const mount = (peer: number, theirs: SharedMemory): boolean => this.#mount(peer, theirs);
-    const own = { runId, generation, rank, hostId, memory: sharedMemory, mount };
+    const frames = (peer: number): BulkHandler => this.#framesOf(peer);
+    const own = { runId, generation, rank, hostId, memory: sharedMemory, mount, frames };
     this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, signal });
     this.#reduction = this.#makeReduction();
     this.#transfer = new StateTransfer({
@@ -218,20 +220,50 @@ export class GenerationRun implements PeerAcceptor {
     times[index] = (times[index] ?? 0) + ms;
   }
 
+  /** Frames of steps go to where they belong; one with state, or that asks for it, is kept whole until all of it is here. */
+  #framesOf(rank: number): BulkHandler {
+    let state: Uint8Array | null = null;
+    return {
+      headerBytes: frameHeaderBytes,
+      begin: (header, numBytes) => {
+        if (isStateFrame(header)) {
+          state = new Uint8Array(header.byteLength + numBytes);
+          state.set(header);
+          return state.subarray(header.byteLength);
+        }
+        let payload: Uint8Array | null = null;
+        this.#guard(() => {
+          payload = this.#reduction.begin(rank, header, numBytes);
+        });
+        return payload;
+      },
+      progress: (numBytes) => {
+        if (state) return;
+        this.#guard(() => {
+          this.#reduction.progress(rank, numBytes);
+        });
+      },
+      end: () => {
+        if (state) this.#transferFrame(rank, state);
+        else {
+          this.#guard(() => {
+            this.#reduction.end(rank);
+          });
+        }
+        state = null;
+      },
+    };
+  }
+
   #listen(rank: number, connection: Connection): void {
-    connection.onMessage((fragments) => {
-      this.#guard(() => {
-        if (isStateFrame(fragments[0])) this.#transferFrame(rank, fragments);
-        else this.#reduction.onFrame(rank, fragments);
-      });
-    });
     void connection.closed.then(({ code, reason }) => {
       this.#onPeerGone(rank, reason || `code ${code}`);
     });
   }
 
-  #transferFrame(rank: number, fragments: Fragments): void {
-    this.#transfer.onFrame(rank, joinFragments(fragments)).catch((error: unknown) => {
+  #transferFrame(rank: number, bytes: Uint8Array): void {
+    if (this.#abort.signal.aborted) return;
+    this.#transfer.onFrame(rank, bytes).catch((error: unknown) => {
       this.#fail(error);
     });
   }

@@ -6,6 +6,7 @@ import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import { peerHelloSchema, peerReadySchema, peerWelcomeSchema } from '../../src/protocol/messages.js';
 import type { Generation, RosterEntry, SharedMemory } from '../../src/protocol/messages.js';
+import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
 import { dial } from '../../transport/dialler.js';
 import { parseEndpoint, type Endpoint } from '../../transport/endpoint.js';
@@ -23,6 +24,8 @@ export interface PeerLinksOptions {
   readonly memory: SharedMemory | null;
   /** Mounts a peer's memory, where that can be done. Whether it was. */
   readonly mount: (rank: number, memory: SharedMemory) => boolean;
+  /** What takes the frames of a rank. */
+  readonly frames: (rank: number) => BulkHandler;
 }
 
 export interface PeerLink {
@@ -73,6 +76,7 @@ export class PeerLinks {
     const { memory } = this.#options;
     connection.send({ type: 'peer-welcome', generation: generation.generation, memory, mounts: readsTheirs });
     const { mounts } = await connection.receive(peerReadySchema, { what: 'peer-ready', timeoutMs });
+    await connection.openBulk(this.#options.frames(hello.rank), { timeoutMs });
     this.#add(hello.rank, { connection, readsTheirs, readsOurs: mounts });
   }
 
@@ -110,7 +114,7 @@ export class PeerLinks {
     const { runId, generation, rank, token, limits, maxMessageBytes, signal, memory } = this.#options;
     const authenticationTimeoutMs = Math.min(limits.authenticationTimeoutMs, timeoutMs);
     const share = { ...limits, connectTimeoutMs: timeoutMs, authenticationTimeoutMs };
-    const connection = await dial({ endpoint, token, limits: share, maxMessageBytes, signal });
+    const connection = await dial({ endpoint, token, limits: share, maxMessageBytes, bulk: true, signal });
     const abandon = (): void => {
       connection.terminate();
     };
@@ -121,6 +125,7 @@ export class PeerLinks {
     const welcome = await connection.receive(peerWelcomeSchema, { what: 'peer-welcome', timeoutMs });
     const readsTheirs = this.#mount(peer, welcome.memory);
     connection.send({ type: 'peer-ready', mounts: readsTheirs });
+    await connection.openBulk(this.#options.frames(peer), { timeoutMs });
     return { connection, readsTheirs, readsOurs: welcome.mounts };
   }
 

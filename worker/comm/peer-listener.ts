@@ -44,7 +44,7 @@ export class PeerListener {
     const listeners: Listener[] = [];
     try {
       for (const endpoint of endpoints) {
-        const listening = { endpoint, token, limits, maxMessageBytes: maxFrameBytes, log, onConnection };
+        const listening = { endpoint, token, limits, maxMessageBytes: maxFrameBytes, bulk: true, log, onConnection };
         listeners.push(await Listener.listen(listening));
       }
     } catch (error) {

@@ -7,13 +7,14 @@ import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/pl
 import { partialPayload, payloadBytes, resultPayload } from '../../src/collective/payload.js';
 import { waiting } from '../../src/collective/waiting.js';
 import { assert, LockstepError } from '../../src/errors.js';
-import { checksumOf, checksumStateBytes } from '../../src/kernels/kernels.js';
+import { checksumOf, checksumStateBytes, type Kernels } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
-import { decodeFrameHeader, encodeFrameHeader, frameHeaderBytes, type FrameHeader } from '../../src/protocol/frame.js';
+import { decodeFrameHeader, encodeFrameHeader, type FrameHeader } from '../../src/protocol/frame.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { Finiteness, type NotFinite } from './finiteness.js';
 import { CHECKSUMS } from './regions.js';
+import { IncomingFrame } from './incoming-frame.js';
 import { isMomentFrame, Moments } from './moments.js';
 import { Places } from './places.js';
 import { Sums } from './sums.js';
@@ -27,7 +28,7 @@ import type { Windows } from './windows.js';
 export type SendFrame = (to: number, header: Uint8Array, payload: Uint8Array, onSent: () => void) => void;
 
 /** In bytes, from the start of a segment's memory. */
-export interface FramePlace {
+interface FramePlace {
   readonly segment: number;
   readonly address: number;
 }
@@ -63,6 +64,8 @@ export class Reduction {
   readonly #finiteness: Finiteness;
   /** All results of the step that are here. */
   #isFinite = true;
+  /** By rank; null where nothing comes in, or what does is dropped. */
+  readonly #incoming: (IncomingFrame | null)[] = [];
   /** The first one is being carried out. */
   readonly #events: AllReduceEvent[] = [];
 
@@ -107,18 +110,41 @@ export class Reduction {
     await this.#moments.gather(region, bucket);
   }
 
-  /** One bulk frame from a peer, in pieces. A frame of an older generation is dropped. */
-  onFrame(from: number, fragments: readonly Uint8Array[]): void {
-    const { header, payload } = splitFrame(fragments);
-    const place = this.place(from, header);
-    if (!place) return;
+  /**
+   * A bulk frame from a peer begins: where its payload of `numBytes` belongs, and is written from now on; null where its
+   * generation is over.
+   *
+   * @throws LockstepError ERR_PROTOCOL where the peer cannot have sent it; ERR_FRAME_CORRUPT
+   */
+  begin(from: number, bytes: Uint8Array, numBytes: number): Uint8Array | null {
+    this.#incoming[from] = null;
+    const header = decodeFrameHeader(bytes);
+    const place = this.#place(from, header);
+    if (!place) return null;
+    if (numBytes !== header.payloadBytes) throw wrongLength(header, numBytes, header.payloadBytes);
     const { segment, address } = place;
-    this.#copyIn(header, payload, place);
-    if (!header.inPlace && this.#checksum(segment, from, address, header.payloadBytes) !== header.checksum) {
+    const state = this.#checksumState(segment, from);
+    this.#incoming[from] = new IncomingFrame(header, { kernels: this.#kernels(segment), address, state });
+    return this.#options.memory.bytes(segment, address, numBytes);
+  }
+
+  /** So many more bytes of the payload are there. */
+  progress(from: number, numBytes: number): void {
+    this.#incoming[from]?.progress(numBytes);
+  }
+
+  /** All of the payload is there. @throws LockstepError ERR_FRAME_CORRUPT */
+  end(from: number): void {
+    const frame = this.#incoming[from];
+    if (!frame) return;
+    this.#incoming[from] = null;
+    const { header } = frame;
+    if (!frame.isIntact) {
       const message = `A frame of bucket ${header.bucket}, step ${header.step}, does not match its checksum.`;
       throw new LockstepError('ERR_FRAME_CORRUPT', message);
     }
-    this.onPlaced(from, header);
+    if (isMomentFrame(header)) this.#moments.onPlaced(from, header);
+    else this.#take(eventOf(from, header));
   }
 
   /**
@@ -126,7 +152,7 @@ export class Reduction {
    *
    * @throws LockstepError ERR_PROTOCOL where the peer cannot have sent it
    */
-  place(from: number, header: FrameHeader): FramePlace | null {
+  #place(from: number, header: FrameHeader): FramePlace | null {
     const { plan, windows } = this.#options;
     const { generation } = plan;
     if (header.generation < generation) return null;
@@ -158,12 +184,6 @@ export class Reduction {
     const address = isPartial ? inbox() : this.#places.result(bucket, chunk);
     assert(address !== undefined, 'the machine refuses what is not sent to this rank');
     return { segment: bucket.segment, address };
-  }
-
-  /** The payload lies where it belongs, and matches its checksum. */
-  onPlaced(from: number, header: FrameHeader): void {
-    if (isMomentFrame(header)) this.#moments.onPlaced(from, header);
-    else this.#take(eventOf(from, header));
   }
 
   /** One event after the other: what is sent at once makes the next event while this one's effects are carried out. */
@@ -273,22 +293,16 @@ export class Reduction {
     }
   }
 
-  #copyIn(header: FrameHeader, payload: readonly Uint8Array[], { segment, address }: FramePlace): void {
-    const expected = header.payloadBytes;
-    const found = payload.reduce((sum, { byteLength }) => sum + byteLength, 0);
-    if (found !== expected) throw wrongLength(header, found, expected);
-    const target = this.#options.memory.bytes(segment, address, expected);
-    let written = 0;
-    for (const piece of payload) {
-      target.set(piece, written);
-      written += piece.byteLength;
-    }
+  #checksum(segment: number, rank: number, address: number, numBytes: number): number {
+    return checksumOf(this.#kernels(segment), this.#checksumState(segment, rank), address, numBytes);
   }
 
-  #checksum(segment: number, rank: number, address: number, numBytes: number): number {
-    const { memory } = this.#options;
-    const state = memory.address(CHECKSUMS, segment) + rank * checksumStateBytes;
-    return checksumOf(memory.kernels(segment), state, address, numBytes);
+  #checksumState(segment: number, rank: number): number {
+    return this.#options.memory.address(CHECKSUMS, segment) + rank * checksumStateBytes;
+  }
+
+  #kernels(segment: number): Kernels {
+    return this.#options.memory.kernels(segment);
   }
 }
 
@@ -305,13 +319,4 @@ function wrongLength({ bucket }: FrameHeader, found: number, expected: number): 
     'ERR_PROTOCOL',
     `A frame of bucket ${bucket} carries ${found} bytes; the chunk has ${expected}.`,
   );
-}
-
-/** The header off the front of a frame, however the frame was cut into pieces. */
-function splitFrame(fragments: readonly Uint8Array[]): { header: FrameHeader; payload: readonly Uint8Array[] } {
-  const [first, ...rest] = fragments;
-  if (first?.byteLength === frameHeaderBytes) return { header: decodeFrameHeader(first), payload: rest };
-  const whole = fragments.length === 1 && first ? first : Buffer.concat(fragments);
-  const header = decodeFrameHeader(whole.subarray(0, frameHeaderBytes));
-  return { header, payload: [whole.subarray(frameHeaderBytes)] };
 }

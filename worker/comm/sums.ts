@@ -172,7 +172,7 @@ export class Sums {
   }
 
   #copy(segment: number, source: number, destination: number, numBytes: number): void {
-    this.#memory.bytes(segment, destination, numBytes).set(this.#memory.bytes(segment, source, numBytes));
+    this.#memory.kernels(segment).copy(destination, source, numBytes);
   }
 
   /** Scratch memory of one block, until the next sum. */

@@ -86,8 +86,6 @@ export class Update {
   }
 
   #copy(segment: number, source: number, destination: number, elements: number): void {
-    const { memory } = this.#options;
-    const numBytes = elements * floatBytes;
-    memory.bytes(segment, destination, numBytes).set(memory.bytes(segment, source, numBytes));
+    this.#options.memory.kernels(segment).copy(destination, source, elements * floatBytes);
   }
 }

@@ -16,6 +16,11 @@ export function add(dst: usize, a: usize, b: usize, n: u32): void {
   }
 }
 
+/** Copies `numBytes`. They may overlap. */
+export function copy(dst: usize, src: usize, numBytes: u32): void {
+  memory.copy(dst, src, numBytes);
+}
+
 /** `dst = a * factor`, over `n` elements. `dst` may be `a`. */
 export function scale(dst: usize, a: usize, factor: f32, n: u32): void {
   const factors = f32x4.splat(factor);

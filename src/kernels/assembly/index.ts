@@ -6,5 +6,5 @@
 export { adam } from './adam';
 export { packBfloat16, roundBfloat16, unpackBfloat16 } from './bfloat16';
 export { checksumBegin, checksumEnd, checksumUpdate } from './checksum';
-export { add, allFinite, scale } from './elementwise';
+export { add, allFinite, copy, scale } from './elementwise';
 export { momentum, nesterov, sgd } from './sgd';
