@@ -5,7 +5,7 @@ import { JobFolder } from '../support/job-folder.js';
 import { errorLines, lockstepDone, LockstepProcess } from '../support/lockstep-command.js';
 import { allEnded, isRunning } from '../support/process-end.js';
 import { runningStatus } from '../support/run-status.js';
-import { checkpointFiles, readSummary } from '../support/run-files.js';
+import { checkpointFiles, readMetrics, readSummary } from '../support/run-files.js';
 
 /** Far more steps than fit into the test. */
 const endless = ['--set', 'epochs=1000000', '--set', 'checkpointsKept=2'];
@@ -16,40 +16,82 @@ beforeAll(async () => {
 });
 afterAll(() => folder[Symbol.asyncDispose]());
 
-test('a worker that is killed ends the run, which says who, why, and where the last checkpoint is', async () => {
+const points = ['train', 'test/e2e/fixtures/points.ts', '--set', 'slots=4', '--set', 'threads=1'];
+
+test('a worker that is killed is replaced, and the weights are those of a run in which nobody died', async () => {
   const files = ['--run-dir', folder.at('killed'), '--summary', folder.at('killed.json')];
-  const run = LockstepProcess.start(['train', 'test/e2e/fixtures/points.ts', '--workers', '3', ...endless, ...files]);
+  const run = LockstepProcess.start([...points, '--workers', '3', ...endless, ...files]);
+  await run.line(/^epoch 1:/);
+  const { workers } = await runningStatus(folder.at('killed'), () => true);
+  process.kill(workers.find(({ workerId }) => workerId === 'w1')?.pid ?? NaN, 'SIGKILL');
+  await run.line(/^worker w1 is lost at step \d+ \(it was killed by SIGKILL\): 2 workers go on with its slots$/);
+  await run.line(/^worker w1\.2 has joined at step \d+: 3 workers go on$/);
+  run.signal('SIGINT');
+  expect(await run.ended).toMatchObject({ exitCode: 0 });
+
+  const summary = readSummary(folder.at('killed.json'));
+  expect(summary).toMatchObject({ ok: true, generations: 3 });
+  expect(summary.recoveries).toMatchObject([
+    { kind: 'lost', workerId: 'w1', why: 'it was killed by SIGKILL', detectedMs: 0 },
+    { kind: 'joined', workerId: 'w1.2' },
+  ]);
+  await allEnded(workers.map(({ pid }) => pid));
+
+  const undisturbed = ['--run-dir', folder.at('undisturbed'), '--summary', folder.at('undisturbed.json')];
+  await lockstepDone([...points, ...endless, ...undisturbed, '--steps', String(summary.steps)]);
+  expect(readSummary(folder.at('undisturbed.json')).weightsSha256).toBe(summary.weightsSha256);
+  const steps = (name: string): unknown[] => readMetrics(folder.at(name)).map(({ step, loss }) => [step, loss]);
+  expect(steps('killed')).toEqual(steps('undisturbed'));
+});
+
+test('the last worker that is killed, and not replaced, ends the run, which names the last checkpoint', async () => {
+  const files = ['--run-dir', folder.at('last'), '--summary', folder.at('last.json')];
+  const run = LockstepProcess.start([...points, '--workers', '2', '--no-replace', ...endless, ...files]);
   await run.line(/^epoch 1:/); // a checkpoint comes with it
-  const { workers } = await runningStatus(folder.at('killed'), ({ checkpoint }) => checkpoint !== null);
-  const victim = workers.find(({ workerId }) => workerId === 'w1');
-  process.kill(victim?.pid ?? NaN, 'SIGKILL');
+  const { workers } = await runningStatus(folder.at('last'), ({ checkpoint }) => checkpoint !== null);
+  for (const { pid } of workers) process.kill(pid, 'SIGKILL');
 
   const ended = await run.ended;
   expect(ended.exitCode).toBe(1);
   const [error = '', ...more] = errorLines(ended);
   expect(more).toEqual([]);
-  expect(error).toMatch(/^Worker w1 \(rank 1, pid \d+ on .+\) is lost after step \d+: it was killed by SIGKILL\./);
-  expect(error).toContain(`pid ${victim?.pid ?? ''} `);
-  expect(error).toMatch(/--resume.*\[ERR_WORKER_LOST\]$/);
-
-  const summary = readSummary(folder.at('killed.json'));
+  expect(error).toMatch(/^The run needs 1 worker\(s\) and has 0: all have ended, and none is replaced\. Worker w\d /);
+  expect(error).toMatch(/is lost after step \d+: it was killed by SIGKILL\..*--resume.*\[ERR_WORKER_LOST\]$/);
+  const summary = readSummary(folder.at('last.json'));
   expect(summary).toMatchObject({ ok: false, error: { code: 'ERR_WORKER_LOST' }, weightsSha256: null });
   expect(error).toContain(`The last checkpoint is ${summary.checkpoint ?? '-'} `);
   expect(existsSync(summary.checkpoint ?? '')).toBe(true);
   await allEnded(workers.map(({ pid }) => pid));
 });
 
-test('a worker that is killed before the first step ends the run too', async () => {
-  const files = ['--run-dir', folder.at('early'), '--summary', folder.at('early.json')];
-  const run = LockstepProcess.start(['train', 'test/faults/fixtures/never-reads.ts', '--workers', '2', ...files]);
-  await run.line(/coordinator at ws:/);
-  const { workers } = await runningStatus(folder.at('early'), (status) => status.workers.length === 2);
+test('a worker that is killed with its share of the moments ends the run, which says why', async () => {
+  const args = ['--workers', '2', '--set', 'optimizer.sharded=true', '--run-dir', folder.at('sharded')];
+  const run = LockstepProcess.start([...points, ...endless, ...args]);
+  await run.line(/^epoch 1:/);
+  const { workers } = await runningStatus(folder.at('sharded'), ({ checkpoint }) => checkpoint !== null);
   process.kill(workers[0]?.pid ?? NaN, 'SIGKILL');
   const ended = await run.ended;
   expect(ended.exitCode).toBe(1);
   expect(errorLines(ended)).toEqual([
-    expect.stringMatching(/^Worker w\d .*it was killed by SIGKILL.*There is no checkpoint yet.*\[ERR_WORKER_LOST\]$/),
+    expect.stringMatching(
+      /was killed by SIGKILL\. Its share of the optimizer's moments .*--resume.*\[ERR_WORKER_LOST\]$/,
+    ),
   ]);
+  await allEnded(workers.map(({ pid }) => pid));
+});
+
+test('a worker that is killed before the first step is replaced too', async () => {
+  const args = ['test/faults/fixtures/never-reads.ts', '--workers', '2', '--run-dir', folder.at('early')];
+  const run = LockstepProcess.start(['train', ...args]);
+  await run.line(/coordinator at ws:/);
+  const { workers } = await runningStatus(folder.at('early'), (status) => status.workers.length === 2);
+  process.kill(workers.find(({ workerId }) => workerId === 'w0')?.pid ?? NaN, 'SIGKILL');
+  await run.line(/^worker w0\.2 starts in the place of w0$/);
+  await runningStatus(folder.at('early'), (status) => status.workers.some(({ workerId }) => workerId === 'w0.2'));
+  run.signal('SIGINT');
+  const ended = await run.ended;
+  expect(ended.exitCode).toBe(1);
+  expect(errorLines(ended)).toEqual([expect.stringMatching(/before its first step.*\[ERR_INTERRUPTED\]$/)]);
   await allEnded(workers.map(({ pid }) => pid));
 });
 
