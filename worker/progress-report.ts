@@ -1,7 +1,7 @@
 /**
- * Tells the coordinator of committed steps, several at a time where they are quick. Every worker keeps the last ones, and
- * rank 0 tells: a new rank 0 tells again what it has, since the one before may have died with it. The coordinator takes each
- * step once.
+ * Tells the coordinator of committed steps, several at a time where they are quick. Rank 0 tells, and every worker keeps the
+ * last ones: who told before may have died with some, or be another rank now, so that when a generation begins the first of
+ * those that were there tells them again. The coordinator takes each step once.
  */
 import type { FromWorker, StepRecord } from '../src/protocol/messages.js';
 import type { StepTimes } from './step-times.js';
@@ -24,13 +24,14 @@ export class ProgressReport {
     this.#send = send;
   }
 
-  /** Steps committed when a generation begins, and whether this worker is its rank 0. */
-  enter(numSteps: number, isTeller: boolean): void {
-    const isNew = isTeller && !this.#isTeller;
-    this.#isTeller = isTeller;
+  /** A generation begins after `numSteps` steps; this worker is its rank 0, or the first of those that took the last one. */
+  enter(numSteps: number, { isTeller, isWitness }: { readonly isTeller: boolean; readonly isWitness: boolean }): void {
     // Where all state was lost, steps are taken again.
     this.#records = this.#records.filter(({ step }) => step <= numSteps);
-    this.#numUntold = isNew ? this.#records.length : Math.min(this.#numUntold, this.#records.length);
+    if (!this.#isTeller) this.#numUntold = this.#records.length;
+    this.#isTeller = isWitness;
+    this.flush();
+    this.#isTeller = isTeller;
   }
 
   add(record: StepRecord): void {

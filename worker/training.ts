@@ -127,7 +127,8 @@ export class Training {
     this.#options.inbox.drop(['halted']);
     this.#numSteps = generation.step;
     this.#gradients.enter(self);
-    this.#progress.enter(generation.step, self.rank === 0);
+    const witness = generation.workers.find(({ step }) => step === generation.step);
+    this.#progress.enter(generation.step, { isTeller: self.rank === 0, isWitness: witness?.rank === self.rank });
     if (this.#isHealed && generation.step > 0) this.#progress.add(this.#record());
     this.#isHealed = false;
   }

@@ -92,7 +92,7 @@ describe('the all-reduce', () => {
         const numWorkers = 'perHost' in hosts ? 4 : 1 + (workers % numSlots);
         expectSameBitsDespiteLosses({ ...options, ...hosts, numSlots, numWorkers, hopBytes, wire }, seed, 4);
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 

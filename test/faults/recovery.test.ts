@@ -1,0 +1,94 @@
+/** Workers that are killed in the midst of a run: the others go on, and the weights are those of the undisturbed run. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { JobFolder } from '../support/job-folder.js';
+import { lockstepDone, LockstepProcess } from '../support/lockstep-command.js';
+import { readMetrics, readSummary, type SummaryFile } from '../support/run-files.js';
+import { runningStatus } from '../support/run-status.js';
+
+const digits = 'examples/digits/job.ts';
+/** Dropout and batch norm: what draws random numbers, and what a step assigns. */
+const noisy = 'test/e2e/fixtures/noisy-points.ts';
+
+let folder: JobFolder;
+const undisturbed = new Map<string, SummaryFile>();
+
+const settings = (job: string): string[] => [
+  ...[job, '--set', 'slots=4', '--set', 'threads=1'],
+  ...['--epochs', job === digits ? '40' : '60'],
+];
+
+beforeAll(async () => {
+  folder = await JobFolder.make();
+  for (const job of [digits, noisy]) {
+    const files = ['--run-dir', folder.at(`whole-${undisturbed.size}`), '--summary', folder.at('whole.json')];
+    await lockstepDone(['train', ...settings(job), '--workers', '2', ...files]);
+    undisturbed.set(job, readSummary(folder.at('whole.json')));
+  }
+}, 100_000);
+afterAll(() => folder[Symbol.asyncDispose]());
+
+/** SIGKILLs who holds this rank once the run has committed so many steps. */
+interface Kill {
+  readonly rank: number;
+  readonly atStep: number;
+}
+
+async function runWith(
+  job: string,
+  numWorkers: number,
+  kills: readonly Kill[],
+  name: string,
+): Promise<{ readonly summary: SummaryFile; readonly runDir: string }> {
+  const runDir = folder.at(name);
+  const files = ['--run-dir', runDir, '--summary', folder.at(`${name}.json`)];
+  const run = LockstepProcess.start(['train', ...settings(job), '--workers', String(numWorkers), ...files]);
+  await run.line(/coordinator at ws:/);
+  for (const { rank, atStep } of kills) {
+    const { workers } = await runningStatus(
+      runDir,
+      (status) => status.step >= atStep && status.workers.some((worker) => worker.rank === rank),
+    );
+    process.kill(workers.find((worker) => worker.rank === rank)?.pid ?? NaN, 'SIGKILL');
+  }
+  const ended = await run.ended;
+  expect(ended.exitCode, ended.stderr.join('\n')).toBe(0);
+  return { summary: readSummary(folder.at(`${name}.json`)), runDir };
+}
+
+describe('a run whose workers are killed has the bits of the undisturbed one:', () => {
+  test.each([
+    { who: 'rank 0 of 3', numWorkers: 3, kills: [{ rank: 0, atStep: 60 }] },
+    { who: 'the last of 4', numWorkers: 4, kills: [{ rank: 3, atStep: 60 }] },
+    { who: 'one of 2', numWorkers: 2, kills: [{ rank: 1, atStep: 60 }] },
+    {
+      who: 'two in a row, and one that joined',
+      numWorkers: 3,
+      kills: [
+        { rank: 2, atStep: 60 },
+        { rank: 0, atStep: 61 },
+        { rank: 1, atStep: 300 },
+      ],
+    },
+  ])('$who', async ({ numWorkers, kills }) => {
+    const name = `digits-${numWorkers}-${kills.map(({ rank }) => rank).join('')}`;
+    const { summary, runDir } = await runWith(digits, numWorkers, kills, name);
+    const whole = undisturbed.get(digits);
+    expect(summary.weightsSha256).toBe(whole?.weightsSha256);
+    expect(summary).toMatchObject({ steps: whole?.steps, samplesSeen: whole?.samplesSeen, metrics: whole?.metrics });
+    expect(summary.recoveries).toContainEqual(expect.objectContaining({ kind: 'lost' }));
+    // Each step is told once, and each epoch's validation.
+    const lines = readMetrics(runDir);
+    const steps = lines.flatMap(({ step, loss }) => (loss === undefined ? [] : step));
+    expect(steps).toEqual(Array.from({ length: summary.steps }, (_, i) => i + 1));
+    expect(lines.filter(({ loss }) => loss === undefined)).toHaveLength(summary.epochs);
+  });
+
+  test('with dropout and batch norm', async () => {
+    const kills = [
+      { rank: 0, atStep: 20 },
+      { rank: 1, atStep: 60 },
+    ];
+    const { summary } = await runWith(noisy, 3, kills, 'noisy');
+    expect(summary.weightsSha256).toBe(undisturbed.get(noisy)?.weightsSha256);
+  });
+});

@@ -1,0 +1,67 @@
+/** Who tells of which steps, from one generation to the next. */
+import { expect, test } from 'vitest';
+import type { FromWorker, StepRecord } from '../../src/protocol/messages.js';
+import { makeCommTimes } from '../../worker/comm/comm-times.js';
+import { ProgressReport } from '../../worker/progress-report.js';
+import { StepTimes } from '../../worker/step-times.js';
+
+const record = (step: number): StepRecord => ({ step, loss: step / 10, metrics: [] });
+
+class Worker {
+  readonly told: number[][] = [];
+  readonly report = new ProgressReport((message: FromWorker) => {
+    if (message.type === 'progress') this.told.push(message.records.map(({ step }) => step));
+  }, new StepTimes(makeCommTimes()));
+
+  take(...steps: readonly number[]): void {
+    for (const step of steps) this.report.add(record(step));
+  }
+}
+
+test('rank 0 tells of each step once', () => {
+  const worker = new Worker();
+  worker.report.enter(0, { isTeller: true, isWitness: false });
+  worker.take(1, 2, 3);
+  worker.report.flush();
+  worker.report.flush();
+  expect(worker.told.flat()).toEqual([1, 2, 3]);
+});
+
+test('the first of those that are left tells again what it has, in case that the one before died with it', () => {
+  const worker = new Worker();
+  worker.report.enter(0, { isTeller: false, isWitness: false });
+  worker.take(1, 2, 3);
+  expect(worker.told).toEqual([]);
+  worker.report.enter(3, { isTeller: true, isWitness: true });
+  worker.take(4);
+  worker.report.flush();
+  expect(worker.told.flat()).toEqual([1, 2, 3, 4]);
+});
+
+test('one that is rank 0 no more tells the rest, and nothing after it', () => {
+  const worker = new Worker();
+  worker.report.enter(0, { isTeller: true, isWitness: false });
+  worker.take(1, 2, 3);
+  worker.report.enter(3, { isTeller: false, isWitness: true });
+  worker.take(4);
+  worker.report.flush();
+  expect(worker.told.flat()).toEqual([1, 2, 3]);
+});
+
+test('steps that are taken again, as all state was lost, are told again', () => {
+  const worker = new Worker();
+  worker.report.enter(0, { isTeller: true, isWitness: false });
+  worker.take(1, 2, 3);
+  worker.report.enter(1, { isTeller: true, isWitness: false });
+  worker.take(2);
+  worker.report.flush();
+  expect(worker.told.flat()).toEqual([1, 2, 3, 2]);
+});
+
+test('the last 1000 are kept at least', () => {
+  const worker = new Worker();
+  worker.report.enter(0, { isTeller: false, isWitness: false });
+  worker.take(...Array.from({ length: 3500 }, (_, i) => i + 1));
+  worker.report.enter(3500, { isTeller: true, isWitness: true });
+  expect(worker.told.flat()).toEqual(Array.from({ length: 1000 }, (_, i) => i + 2501));
+});
