@@ -66,7 +66,6 @@ const standingSchema = z.strictObject({
   /** Of that generation, by rank. */
   workers: z.array(rosterEntrySchema),
 });
-export type Standing = z.output<typeof standingSchema>;
 
 const helloSchema = z.strictObject({
   type: z.literal('hello'),

@@ -64,7 +64,7 @@ export class Finiteness {
     for (const bucket of this.#plan.buckets) {
       const end = checkedElements(layout, bucket.segment);
       for (const chunk of bucket.chunks) {
-        let found: number | null = null;
+        const found: number[] = [];
         this.#sums.eachResult(bucket, chunk, step, (address, { offset, elements }) => {
           const bytes = this.#memory.bytes(
             bucket.segment,
@@ -73,9 +73,10 @@ export class Finiteness {
           );
           const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / floatBytes);
           const at = values.findIndex((value) => !Number.isFinite(value));
-          if (at >= 0) found ??= offset + at;
+          if (at >= 0) found.push(offset + at);
         });
-        if (found !== null) return nameOf(layout, bucket.segment, found);
+        const [first] = found;
+        if (first !== undefined) return nameOf(layout, bucket.segment, first);
       }
     }
     return null;

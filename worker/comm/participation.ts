@@ -2,7 +2,8 @@
  * This worker's part in the run's generations, in the comm thread: carries out what the participant machine decides, on the
  * links of the one that it is in. A halt is answered here, whatever the compute thread does.
  */
-import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
+import type { LockstepError} from '../../src/errors.js';
+import { assert, toLockstepError } from '../../src/errors.js';
 import {
   outside,
   participant,
@@ -76,7 +77,7 @@ export class Participation {
     return {
       step: run?.step ?? this.#state.step ?? 0,
       waiting: isTraining && run ? run.waiting : this.#reason,
-      computing: isTraining && run !== null && run.isComputing,
+      computing: isTraining && run?.isComputing === true,
     };
   }
 
