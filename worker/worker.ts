@@ -108,7 +108,15 @@ function enterRun(
   const { memory, sharedMemory } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
   const times = makeCommTimes();
   const stepAddonPath = engine.native?.path ?? null;
-  link.prepare({ ...common, onNotFinite, runId: plan.runId, memory: memory.share(), sharedMemory, times, stepAddonPath });
+  link.prepare({
+    ...common,
+    onNotFinite,
+    runId: plan.runId,
+    memory: memory.share(),
+    sharedMemory,
+    times,
+    stepAddonPath,
+  });
   return new Training({ ...parts, memory, initial: InitialState.place(prepared, memory), times, log });
 }
 
