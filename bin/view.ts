@@ -218,7 +218,7 @@ export class JsonView implements View {
 export function describeRecovery({ kind, workerId, step, why, numWorkers }: Recovery): string {
   const goOn = numWorkers === 1 ? 'one worker goes on' : `${numWorkers} workers go on`;
   if (kind === 'joined') return `worker ${workerId} has joined at step ${step}: ${goOn}`;
-  const what = { lost: 'is lost', silent: 'is lost', hung: 'is out', left: 'has left' }[kind];
+  const what = { lost: 'is lost', silent: 'is lost', hung: 'is out', diverged: 'is out', left: 'has left' }[kind];
   return `worker ${workerId} ${what} at step ${step} (${why}): ${goOn} with its slots`;
 }
 

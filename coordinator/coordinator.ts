@@ -11,12 +11,12 @@ import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
-import { idsOf } from './members.js';
+import { idsOf, liveRoster } from './members.js';
 import { beginMembership, membership } from './membership.js';
-import type { MembershipConfig, MembershipEvent } from './membership-state.js';
-import type { MembershipEffect, MembershipState } from './membership-state.js';
+import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
+import { StateHashes } from './state-hashes.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
 
@@ -32,6 +32,7 @@ export class Coordinator {
   readonly #listener: Listener;
   readonly #rows: RowServer | null;
   readonly #connections: WorkerConnections;
+  readonly #hashes = new StateHashes();
   readonly #reports: Reports;
   readonly #endings: Endings;
   readonly #clock: NodeJS.Timeout;
@@ -176,6 +177,9 @@ export class Coordinator {
       case 'leaving':
       case 'finished':
         this.#take({ ...message, workerId });
+        break;
+      case 'state-hash':
+        for (const event of this.#hashes.add(workerId, message, liveRoster(this.#state))) this.#take(event);
         break;
       case 'failed': {
         const { code, message: text } = message.failure;

@@ -73,7 +73,7 @@ export interface Member {
 /** `gathering`: too few workers are ready. `halting`: those of the last generation are asked what they hold. */
 export type Phase = 'gathering' | 'halting' | 'connecting' | 'training' | 'finished' | 'failed';
 
-export type ChangeKind = 'lost' | 'silent' | 'hung' | 'left' | 'joined';
+export type ChangeKind = 'lost' | 'silent' | 'hung' | 'diverged' | 'left' | 'joined';
 
 /** Why a generation is made: a worker that is no longer in the run, or a new one. */
 export interface Change {
@@ -154,6 +154,8 @@ export type MembershipEvent =
   | { readonly type: 'finished'; readonly workerId: string; readonly step: number; readonly weightsSha256: string }
   | { readonly type: 'failed'; readonly workerId: string; readonly error: LockstepError }
   | { readonly type: 'lost'; readonly workerId: string; readonly why: string }
+  /** These have another state than most. */
+  | { readonly type: 'diverged'; readonly workerIds: readonly string[]; readonly why: string }
   | { readonly type: 'checkpointed'; readonly step: number; readonly path: string }
   /** The answer to `seek-checkpoint`; null: there is none. */
   | { readonly type: 'checkpoint-found'; readonly checkpoint: CheckpointPlace | null }

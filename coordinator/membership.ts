@@ -19,7 +19,7 @@ import type {
 } from './membership-state.js';
 import { beginMoves, formWhenPossible, isWanted, lose, onHalted, startWhenConnected, type Loss } from './moves.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
-import { endWaiting, evictOverdue, forgiveAbsence } from './patience.js';
+import { endWaiting, evictDiverged, evictOverdue, forgiveAbsence } from './patience.js';
 import { waitingFor } from './waiting-for.js';
 
 export function beginMembership({ facts, checkpoint }: MembershipConfig, nowMs: number): MembershipState {
@@ -79,6 +79,8 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
       const member = state.members.get(event.workerId);
       return member ? lose(config, state, member, { kind: 'lost', why: event.why, detectedMs: 0 }) : still(state);
     }
+    case 'diverged':
+      return evictDiverged(config, state, event);
     case 'checkpointed':
       return still({ ...state, checkpoint: { step: event.step, path: event.path } });
     case 'checkpoint-found': {

@@ -6,6 +6,7 @@ import type {
   Member,
   MembershipConfig,
   MembershipEffect,
+  MembershipEvent,
   MembershipState,
   MembershipStep,
 } from './membership-state.js';
@@ -30,8 +31,25 @@ export function forgiveAbsence({ patience }: MembershipConfig, state: Membership
 
 /** Evicts whoever is overdue: an evicted worker may live on, and must not believe that it is in the run. */
 export function evictOverdue(config: MembershipConfig, state: MembershipState): MembershipStep {
-  const overdue = [...silentOnes(config, state), ...stuckOnes(config, state)];
-  return overdue.reduce<MembershipStep>(
+  return evict(config, state, [...silentOnes(config, state), ...stuckOnes(config, state)]);
+}
+
+/** Their state is not the others', and neither is what they would compute with it. */
+export function evictDiverged(
+  config: MembershipConfig,
+  state: MembershipState,
+  { workerIds, why }: Extract<MembershipEvent, { type: 'diverged' }>,
+): MembershipStep {
+  const diverged = membersThat(state, 'training', 'finished').filter(({ workerId }) => workerIds.includes(workerId));
+  return evict(
+    config,
+    state,
+    diverged.map((member) => [member, { kind: 'diverged', why, detectedMs: 0 }]),
+  );
+}
+
+function evict(config: MembershipConfig, state: MembershipState, losses: readonly Eviction[]): MembershipStep {
+  return losses.reduce<MembershipStep>(
     (before, [member, loss]) =>
       andThen(before, (next) => {
         if (!next.members.has(member.workerId) || next.phase === 'failed') return still(next);
@@ -43,16 +61,17 @@ export function evictOverdue(config: MembershipConfig, state: MembershipState): 
   );
 }
 
-function eviction(state: MembershipState, member: Member, { why }: Loss): MembershipEffect {
+function eviction(state: MembershipState, member: Member, { kind, why }: Loss): MembershipEffect {
   const { workerId, pid } = member;
-  const error = new LockstepError('ERR_WORKER_LOST', `${nameOf(state, member)} is out of the run: ${why}.`);
+  const code = kind === 'diverged' ? 'ERR_STATE_DIVERGED' : 'ERR_WORKER_LOST';
+  const error = new LockstepError(code, `${nameOf(state, member)} is out of the run: ${why}.`);
   return { type: 'evict', workerId, pid, error };
 }
 
-type Overdue = readonly [Member, Loss];
+type Eviction = readonly [Member, Loss];
 
-function silentOnes({ patience }: MembershipConfig, state: MembershipState): Overdue[] {
-  return [...state.members.values()].flatMap((member): Overdue[] => {
+function silentOnes({ patience }: MembershipConfig, state: MembershipState): Eviction[] {
+  return [...state.members.values()].flatMap((member): Eviction[] => {
     const limitMs = isInRoster(state, member.workerId) ? patience.heartbeatTimeoutMs : patience.loadingTimeoutMs;
     const detectedMs = state.nowMs - member.lastSeenMs;
     if (detectedMs <= limitMs) return [];
@@ -62,12 +81,12 @@ function silentOnes({ patience }: MembershipConfig, state: MembershipState): Ove
 }
 
 /** Their comm threads beat, and they do not what others wait for. */
-function stuckOnes(config: MembershipConfig, state: MembershipState): Overdue[] {
+function stuckOnes(config: MembershipConfig, state: MembershipState): Eviction[] {
   const roster = liveRoster(state);
   const awaited = roster.filter(isAwaited(state));
   const { what, limitMs } = limitOf(config, state);
   const allowedMs = awaited.length < roster.length ? limitMs : limitMs * togetherness;
-  return awaited.flatMap((member): Overdue[] => {
+  return awaited.flatMap((member): Eviction[] => {
     const detectedMs = state.nowMs - member.sinceMs;
     if (detectedMs <= allowedMs) return [];
     const why = `it beats, but ${what} for ${Math.round(detectedMs)} ms, longer than the limit of ${Math.round(allowedMs)} ms`;

@@ -11,6 +11,7 @@ import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
 import { weightsDigest } from '../src/state/digest.js';
 import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
+import { stateHash } from '../src/state/state-hash.js';
 import { checkpointFacts } from './checkpoint-facts.js';
 import { startAsideWriter } from './checkpoint/aside-writer.js';
 import { Checkpoints } from './checkpoint/checkpoints.js';
@@ -173,7 +174,12 @@ export class Training {
   }
 
   async #afterStep(round: Round): Promise<void> {
-    const { schedule } = this.#options.prepared;
+    const { prepared, memory, send } = this.#options;
+    const { schedule, loaded } = prepared;
+    const { verifyEverySteps, optimizer } = loaded.job;
+    if (verifyEverySteps > 0 && this.#numSteps % verifyEverySteps === 0) {
+      send({ type: 'state-hash', step: this.#numSteps, hash: stateHash(memory, optimizer) });
+    }
     if (schedule.endsEpoch(this.#numSteps)) await this.#evaluate(round);
     if (this.#numSteps === schedule.totalSteps) return; // that of the last step follows it
     const isWanted = schedule.wantsCheckpoint(this.#numSteps) || this.#checkpoints.isDue;

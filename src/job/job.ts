@@ -59,6 +59,7 @@ export const jobSchema = z.strictObject({
   wire: z.enum(wireFormats).default('float32'),
   initialWeights: z.string().min(1).optional(),
   onNotFinite: z.enum(['stop', 'skip']).default('stop'),
+  verifyEverySteps: z.int().min(0).default(1000),
   checkpointEverySteps: z.int().positive().optional(),
   checkpointEverySeconds: z.number().positive().optional(),
   checkpointsKept: z.int().positive().default(3),
@@ -118,6 +119,8 @@ export interface JobDefinition {
    * step leaves weights and moments as they were. @default 'stop'
    */
   readonly onNotFinite?: 'stop' | 'skip';
+  /** Workers compare a hash of their weights and moments every so many steps; 0: never. @default 1000 */
+  readonly verifyEverySteps?: number;
   /** Checkpoints inside an epoch too. @default only at each epoch's end */
   readonly checkpointEverySteps?: number;
   /** A checkpoint when so many seconds have passed since the last one. @default as steps and epochs have it */

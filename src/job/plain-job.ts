@@ -26,6 +26,7 @@ export function plainJob(job: Job): PlainJob {
     wire: job.wire,
     initialWeights: job.initialWeights ?? null,
     onNotFinite: job.onNotFinite,
+    verifyEverySteps: job.verifyEverySteps,
     checkpointEverySteps: job.checkpointEverySteps ?? null,
     checkpointEverySeconds: job.checkpointEverySeconds ?? null,
     checkpointsKept: job.checkpointsKept,

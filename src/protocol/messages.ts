@@ -116,6 +116,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
     stepTime: z.record(text, z.number()).nullable(),
   }),
   z.strictObject({ type: z.literal('evaluated'), step: count, slots: z.array(slotEvaluationSchema) }),
+  /** Of weights and moments after `step` steps. */
+  z.strictObject({ type: z.literal('state-hash'), step: count, hash: text }),
   z.strictObject({ type: z.literal('checkpointed'), step: count, path: text }),
   /** Said again in each generation, when its `drain` comes: what was said in an older one is forgotten. */
   z.strictObject({ type: z.literal('draining'), step: count }),

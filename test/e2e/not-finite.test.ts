@@ -40,7 +40,7 @@ test.each([{ what: 'gradient' }, { what: 'loss' }])(
       const sets = ['--set', 'onNotFinite=skip', '--set', `compile=${compile}`];
       const args = ['train', job, '--workers', String(workers), ...sets, ...filesOf(name)];
       const { stderr } = await lockstepDone(args, { env: { NOT_FINITE: what } });
-      expect(stderr).toContainEqual(expect.stringMatching(/step 2 is skipped: .*of slot 1 at step 2 is not finite/));
+      expect(stderr).toContainEqual(expect.stringMatching(/step 2 is skipped: .* of slot 1 is not finite/));
       runs.push(readSummary(folder.at(`${name}.json`)));
     }
     expect(runs.map(({ steps, skippedSteps }) => [steps, skippedSteps])).toEqual(runs.map(() => [6, 1]));

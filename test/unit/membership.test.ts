@@ -582,3 +582,19 @@ describe('a stop', () => {
     expect(play.error).toContain('stopped while it waited for workers');
   });
 });
+
+describe('a worker whose state is not that of the others', () => {
+  it('is evicted, and the others go on without it', () => {
+    const play = Play.training(3).take({ type: 'diverged', workerIds: ['b'], why: 'its state is another' });
+    expect(play.effects).toMatchObject([
+      { type: 'evict', workerId: 'b', error: { code: 'ERR_STATE_DIVERGED' } },
+      { type: 'halt', workerIds: ['a', 'c'] },
+    ]);
+    expect(play.state.changes).toMatchObject([{ kind: 'diverged', workerId: 'b' }]);
+  });
+
+  it('is of no interest where it is gone already', () => {
+    const play = Play.training(3).take({ type: 'diverged', workerIds: ['z'], why: 'its state is another' });
+    expect([play.effects, play.state.members.size]).toEqual([[], 3]);
+  });
+});

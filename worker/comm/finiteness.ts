@@ -3,6 +3,7 @@
  * sees the same sums, so all of them find the same. Metrics may be what they like.
  */
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
+import { LockstepError } from '../../src/errors.js';
 import type { Layout } from '../../src/state/layout.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { floatBytes } from './places.js';
@@ -15,6 +16,15 @@ export interface NotFinite {
   readonly what: string;
   /** The first own slot that has it; null: none of this worker's. */
   readonly slot: number | null;
+}
+
+/** Such as "The gradient of dense1/kernel of slot 3 at step 20 is not finite …". */
+export function notFiniteError(step: number, { what, slot }: NotFinite): LockstepError {
+  const where = slot === null ? `at step ${step}` : `of slot ${slot} at step ${step}`;
+  const found = `${what.charAt(0).toUpperCase()}${what.slice(1)} ${where} is not finite`;
+  const next = "Lower the learning rate, or look at the data and the loss; onNotFinite: 'skip' leaves such steps out.";
+  const message = `${found}; the weights are as they were before. ${next}`;
+  return new LockstepError('ERR_NOT_FINITE', message, { details: { step, slot, what } });
 }
 
 export class Finiteness {

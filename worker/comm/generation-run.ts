@@ -17,7 +17,7 @@ import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
 import { Reduction } from './reduction.js';
 import type { SharedPages } from './shared-pages.js';
 import { StateTransfer } from './state-transfer.js';
-import type { NotFinite } from './finiteness.js';
+import { notFiniteError, type NotFinite } from './finiteness.js';
 import { makeStepWords, StepWords, type SharedStepWords } from './step-words.js';
 import { Windows } from './windows.js';
 
@@ -280,18 +280,18 @@ export class GenerationRun implements PeerAcceptor {
   }
 
   /** Whoever has the slot tells at once; the others give it the time, and tell what they know if nobody does. */
-  #onNotFinite(step: number, { what, slot }: NotFinite): 'stop' | 'skip' {
+  #onNotFinite(step: number, found: NotFinite): 'stop' | 'skip' {
     const { setup, entry, onSkipped } = this.#options;
-    const where = slot === null ? `at step ${step}` : `of slot ${slot} at step ${step}`;
     if (setup.onNotFinite === 'skip') {
-      if (slot !== null || entry.self.rank === 0) onSkipped(`step ${step} is skipped: ${what} ${where} is not finite`);
+      const { what, slot } = found;
+      if (slot !== null) onSkipped(`step ${step} is skipped: ${what} of slot ${slot} is not finite`);
+      else if (entry.self.rank === 0) onSkipped(`step ${step} is skipped: ${what} is not finite`);
       return 'skip';
     }
-    const message = `${capitalized(what)} ${where} is not finite, and the weights are as they were. Lower the learning rate, or look at the data and the loss; onNotFinite: 'skip' leaves such steps out.`;
     const fail = (): void => {
-      this.#fail(new LockstepError('ERR_NOT_FINITE', message, { details: { step, slot, what } }));
+      this.#fail(notFiniteError(step, found));
     };
-    if (slot === null) this.#timers.add(setTimeout(fail, namingMs));
+    if (found.slot === null) this.#timers.add(setTimeout(fail, namingMs));
     else fail();
     return 'stop';
   }
@@ -311,10 +311,6 @@ export class GenerationRun implements PeerAcceptor {
     this.close();
     this.#options.report(toLockstepError(error));
   }
-}
-
-function capitalized(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** Longer than the coordinator takes to see a loss, and to be started again where it is lost itself. */
