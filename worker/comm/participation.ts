@@ -2,7 +2,7 @@
  * This worker's part in the run's generations, in the comm thread: carries out what the participant machine decides, on the
  * links of the one that it is in. A halt is answered here, whatever the compute thread does.
  */
-import type { LockstepError} from '../../src/errors.js';
+import type { LockstepError } from '../../src/errors.js';
 import { assert, toLockstepError } from '../../src/errors.js';
 import {
   outside,
