@@ -52,6 +52,7 @@ test('steps that are taken again, as all state was lost, are told again', () => 
   const worker = new Worker();
   worker.report.enter(0, { isTeller: true, isWitness: false });
   worker.take(1, 2, 3);
+  worker.report.flush();
   worker.report.enter(1, { isTeller: true, isWitness: false });
   worker.take(2);
   worker.report.flush();
