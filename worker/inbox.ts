@@ -10,7 +10,7 @@ type Any = FromCoordinator | OfGeneration;
 type Message<T extends Any['type']> = Extract<Any, { type: T }>;
 
 /** A halt makes them void, those that nobody has read yet. */
-const ofOneGeneration: readonly Any['type'][] = ['halted', 'enter', 'begin', 'stop-after'];
+const ofOneGeneration: readonly Any['type'][] = ['halted', 'enter', 'begin', 'drain', 'stop-after'];
 
 export class Inbox {
   #unread: Any[] = [];
@@ -59,8 +59,10 @@ export class Inbox {
     }
   }
 
-  /** Forgets what is unread of these types. */
-  drop(types: readonly Any['type'][]): void {
+  /** Forgets what is unread of these types. Whether there was any. */
+  drop(types: readonly Any['type'][]): boolean {
+    const numBefore = this.#unread.length;
     this.#unread = this.#unread.filter(({ type }) => !types.includes(type));
+    return this.#unread.length < numBefore;
   }
 }

@@ -71,9 +71,16 @@ export class Training {
       : null;
   }
 
-  /** The coordinator wants the run to stop. */
+  /** The coordinator wants the run to stop. Between two generations that is for the next one, unless a halt comes first. */
   drain(): void {
-    this.#round?.brake.drain();
+    const round = this.#round;
+    if (round && !round.words.isClosed) round.brake.drain();
+    else this.#options.inbox.add({ type: 'drain' });
+  }
+
+  /** This worker is to end: its slots go to others, and the coordinator says goodbye. */
+  leave(): void {
+    this.#options.send({ type: 'leaving', step: this.#numSteps });
   }
 
   /** A checkpoint in flight is finished. */
@@ -124,8 +131,10 @@ export class Training {
     this.#options.send({ type: 'finished', step: this.#numSteps, weightsSha256: this.#weightsSha256() });
   }
 
-  #enter({ begun: { generation, self } }: Round): void {
-    this.#options.inbox.drop(['halted']);
+  #enter({ begun: { generation, self }, brake }: Round): void {
+    const { inbox } = this.#options;
+    inbox.drop(['halted']);
+    if (inbox.drop(['drain'])) brake.drain();
     this.#numSteps = generation.step;
     this.#gradients.enter(self);
     const witness = generation.workers.find(({ step }) => step === generation.step);

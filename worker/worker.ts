@@ -35,6 +35,8 @@ export interface WorkerOptions {
   /** The job file on this machine. @default the path that the coordinator has */
   readonly jobPath?: string | undefined;
   readonly loadJob: LoadJob;
+  /** Aborted when this worker is to leave the run. @default it stays */
+  readonly leave?: AbortSignal;
   readonly log: Log;
 }
 
@@ -68,6 +70,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const prepared = await join(options, link, inbox, rows);
     training = enterRun(options, { prepared, link, inbox, send });
     sayReady(prepared, link);
+    const leave = (): void => training?.leave();
+    options.leave?.addEventListener('abort', leave, { once: true });
+    if (options.leave?.aborted === true) leave();
     await training.run();
     prepared.step.dispose();
   } catch (thrown) {

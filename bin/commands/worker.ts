@@ -31,6 +31,11 @@ export function workerCommand(): Command {
   return addLimits(command, coordinatorLimits).action(
     async (jobPath: string | undefined, options: WorkerCommandOptions) => {
       const log = options.json ? jsonLog('lockstep-worker') : textLog({});
+      const leave = new AbortController();
+      // The second one ends the process, as ever.
+      process.once('SIGTERM', () => {
+        leave.abort();
+      });
       await runWorker({
         workerId: options.id ?? `${hostname()}-${randomBytes(4).toString('hex')}`,
         coordinator: parseEndpoint(options.join),
@@ -40,6 +45,7 @@ export function workerCommand(): Command {
         device: options.device,
         jobPath,
         loadJob,
+        leave: leave.signal,
         log,
       });
     },

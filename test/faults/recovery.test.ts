@@ -14,7 +14,7 @@ const undisturbed = new Map<string, SummaryFile>();
 
 const settings = (job: string): string[] => [
   ...[job, '--set', 'slots=4', '--set', 'threads=1'],
-  ...['--epochs', job === digits ? '40' : '60'],
+  ...['--epochs', job === digits ? '25' : '40'],
 ];
 
 beforeAll(async () => {

@@ -27,6 +27,8 @@ export interface StateTransferOptions {
 
 interface Fetching {
   readonly pieces: (Uint8Array | null)[];
+  /** Of the pieces that have come. */
+  readonly checksums: Uint32Array;
   /** By rank, once they have come. */
   readonly digests: Map<number, Uint8Array | null>;
   /** Pieces that nobody was asked for. */
@@ -52,6 +54,7 @@ export class StateTransfer {
     await new Promise<void>((finish) => {
       this.#fetching = {
         pieces: this.#pieces.map(() => null),
+        checksums: new Uint32Array(length),
         digests: new Map(ranks.map((rank) => [rank, null])),
         next: 0,
         numMissing: length + ranks.length,
@@ -117,8 +120,11 @@ export class StateTransfer {
       );
     }
     if (isDigest) fetching.digests.set(from, payload);
-    else fetching.pieces[index] = payload;
-    if (!isDigest) this.#askNext(from);
+    else {
+      fetching.pieces[index] = payload;
+      fetching.checksums[index] = header.checksum;
+      this.#askNext(from);
+    }
     if (--fetching.numMissing === 0) fetching.finish();
   }
 
@@ -126,8 +132,8 @@ export class StateTransfer {
     const fetching = this.#fetching;
     const { memory } = this.#options;
     if (!fetching) return;
-    const found = Uint32Array.from(fetching.pieces, (bytes) => (bytes ? checksumOfBytes(memory, bytes) : 0));
-    for (const [rank, digest] of fetching.digests) this.#compare(rank, found, digest ?? new Uint8Array());
+    const { checksums, digests } = fetching;
+    for (const [rank, digest] of digests) this.#compare(rank, checksums, digest ?? new Uint8Array());
     for (const [index, { segment, address, numBytes }] of this.#pieces.entries()) {
       const bytes = fetching.pieces[index];
       if (bytes) memory.bytes(segment, address, numBytes).set(bytes);
