@@ -105,6 +105,8 @@ export class Training {
   /** Before a generation: the comm thread may change the state, or it is read here. */
   async #rest({ generation, self, source }: Entry): Promise<void> {
     const { initial, inbox, link } = this.#options;
+    // What rank 0 has not told yet nobody else may know: it goes out before its state does, which others can go on from.
+    this.#progress.flush();
     this.#isHealed = source.type === 'peers';
     const isRead = source.type === 'checkpoint';
     if (isRead) {
