@@ -288,7 +288,6 @@ export class Coordinator {
     const resumeFrom = this.#state.hasStarted ? null : (resume?.path ?? null);
     return {
       runId,
-      term: 1,
       runDir,
       jobPath: loaded.path,
       overrides: [...overrides],

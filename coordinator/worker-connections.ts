@@ -46,11 +46,16 @@ export class WorkerConnections {
     for (const workerId of workerIds) this.#byWorker.get(workerId)?.send(message);
   }
 
-  /** Those that have done their work are told so, and others that there is none. */
+  /** Those that have done their work are told so, and others, such as one that still loads, that there is none. */
   sayGoodbye(workerIds: readonly string[]): void {
     this.send(workerIds, { type: 'goodbye' });
-    const others = [...this.#byWorker.keys()].filter((workerId) => !workerIds.includes(workerId));
-    for (const workerId of others) this.refuse(workerId, new LockstepError('ERR_PROTOCOL', 'The run has ended.'));
+    const ended = abortMessage(new LockstepError('ERR_PROTOCOL', 'The run has ended.'));
+    for (const [workerId, connection] of this.#byWorker) {
+      if (workerIds.includes(workerId)) continue;
+      this.#byWorker.delete(workerId);
+      connection.send(ended);
+      connection.close();
+    }
   }
 
   /** Lets a worker go that has ended its part: what it says until it closes the connection is of no interest. */
@@ -82,15 +87,10 @@ export class WorkerConnections {
   }
 
   #admit(connection: Connection, hello: Hello): void {
-    const { workerId, lockstepVersion: version, standing } = hello;
+    const { workerId, lockstepVersion: version } = hello;
     if (version !== lockstepVersion) {
       const message = `Worker ${workerId} runs Lockstep ${version}, the coordinator ${lockstepVersion}. Install the same on both.`;
       throw new LockstepError('ERR_WORKER_MISMATCH', message);
-    }
-    if (standing) {
-      const where = `run ${standing.runId}, generation ${standing.generation}, step ${standing.step}`;
-      const message = `Worker ${workerId} is in a run already (${where}). This coordinator began without it and cannot take it in.`;
-      throw new LockstepError('ERR_PROTOCOL', message);
     }
     if (this.#byWorker.has(workerId)) {
       const message = `There is a worker ${workerId} already. Each start needs an id of its own; leave out --id to get one.`;

@@ -8,7 +8,7 @@ import type { Generation } from '../src/protocol/messages.js';
 import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
 import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
 import type { Sharding } from './checkpoint/tensors.js';
-import { planGeneration } from './comm/generation-run.js';
+import { planGeneration } from './comm/generation-plan.js';
 import type { Prepared } from './preparation.js';
 
 export class InitialState {

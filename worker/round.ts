@@ -6,7 +6,7 @@ import { Brake } from './brake.js';
 import type { Sharding } from './checkpoint/tensors.js';
 import type { Begun } from './comm/channel.js';
 import type { CommLink } from './comm/comm-link.js';
-import { planGeneration } from './comm/generation-run.js';
+import { planGeneration } from './comm/generation-plan.js';
 import { StepWords } from './comm/step-words.js';
 import type { Inbox } from './inbox.js';
 import type { Prepared } from './preparation.js';

@@ -10,7 +10,7 @@ import { waiting } from '../../src/collective/waiting.js';
 import type { Generation } from '../../src/protocol/messages.js';
 import { adam, type OptimizerConfig } from '../../src/optimizer/config.js';
 import { planLayout, type Layout } from '../../src/state/layout.js';
-import { planGeneration } from '../../worker/comm/generation-run.js';
+import { planGeneration } from '../../worker/comm/generation-plan.js';
 
 const floatBytes = 4;
 

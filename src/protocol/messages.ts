@@ -56,25 +56,12 @@ export const rosterEntrySchema = z.strictObject({
 });
 export type RosterEntry = z.output<typeof rosterEntrySchema>;
 
-/** What a worker that is in a run tells a coordinator that it meets anew. */
-const standingSchema = z.strictObject({
-  runId: text,
-  /** Of the coordinator that it heard last: a lower one is of the past. */
-  term: count,
-  generation: count,
-  step: count,
-  /** Of that generation, by rank. */
-  workers: z.array(rosterEntrySchema),
-});
-
 const helloSchema = z.strictObject({
   type: z.literal('hello'),
   workerId: text,
   host: text,
   pid: count,
   lockstepVersion: text,
-  /** Null: it begins. */
-  standing: standingSchema.nullable(),
 });
 
 const columnSchema = z.strictObject({
@@ -150,8 +137,6 @@ export type Generation = Omit<z.output<typeof generationSchema>, 'type'>;
 /** What the coordinator has decided for the run, and each worker follows. */
 export const runPlanSchema = z.strictObject({
   runId: text,
-  /** Of this coordinator: each start of one has a higher number. */
-  term: z.int().positive(),
   runDir: text,
   jobPath: text,
   overrides: z.array(text),

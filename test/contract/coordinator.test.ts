@@ -65,7 +65,7 @@ describe('the coordinator', () => {
   const join = async (workerId: string): Promise<Connection> => {
     const { endpoint } = coordinator;
     const connection = await dial({ endpoint, token, limits, maxMessageBytes: limits.maxControlBytes });
-    connection.send({ type: 'hello', workerId, host: 'h', pid: 1, lockstepVersion, standing: null });
+    connection.send({ type: 'hello', workerId, host: 'h', pid: 1, lockstepVersion });
     await expectMessage(connection, 'welcome');
     return connection;
   };
@@ -131,15 +131,6 @@ describe('the coordinator', () => {
     expect(evicted).toEqual(['b']);
     expect((await b.closed).code).toBe(1008);
     a.close();
-  });
-
-  it('refuses a worker that another coordinator has begun with', async () => {
-    const { endpoint } = coordinator;
-    const worker = await dial({ endpoint, token, limits, maxMessageBytes: limits.maxControlBytes });
-    const standing = { runId: 'other', term: 1, generation: 2, step: 5, workers: [] };
-    worker.send({ type: 'hello', workerId: 'a', host: 'h', pid: 1, lockstepVersion, standing });
-    const { failure } = await next(worker, 'abort');
-    expect(failure.message).toContain('Worker a is in a run already (run other, generation 2, step 5)');
   });
 
   it('warns of workers that compute on different processors', async () => {

@@ -37,10 +37,12 @@ async function wholeRun(job: string, epochs: number): Promise<SummaryFile> {
 /** Three times what it takes where nothing else runs. */
 const timeoutMs = 180_000;
 
-/** SIGKILLs who holds this rank once the run has committed so many steps. */
+/** Ends who holds this rank once the run has committed so many steps. */
 interface Kill {
   readonly rank: number;
   readonly atStep: number;
+  /** @default 'SIGKILL' */
+  readonly signal?: NodeJS.Signals;
 }
 
 async function runWith(
@@ -53,12 +55,12 @@ async function runWith(
   const files = ['--run-dir', runDir, '--summary', folder.at(`${name}.json`)];
   const run = LockstepProcess.start(['train', ...settings(job, epochs), '--workers', String(numWorkers), ...files]);
   await run.line(/coordinator at ws:/);
-  for (const { rank, atStep } of kills) {
+  for (const { rank, atStep, signal = 'SIGKILL' } of kills) {
     const { workers } = await runningStatus(
       runDir,
       (status) => status.step >= atStep && status.workers.some((worker) => worker.rank === rank),
     );
-    process.kill(workers.find((worker) => worker.rank === rank)?.pid ?? NaN, 'SIGKILL');
+    process.kill(workers.find((worker) => worker.rank === rank)?.pid ?? NaN, signal);
   }
   const ended = await run.ended;
   expect(ended.exitCode, ended.stderr.join('\n')).toBe(0);
@@ -98,6 +100,14 @@ describe('a run whose workers are killed has the bits of the undisturbed one:', 
     },
     timeoutMs,
   );
+
+  test('one that is asked to leave does so after its step, and is not lost', { timeout: timeoutMs }, async () => {
+    const setting = { job: digits, epochs: 25 };
+    const { summary } = await runWith(setting, 3, [{ rank: 1, atStep: 60, signal: 'SIGTERM' }], 'left');
+    expect(summary.recoveries).toContainEqual(expect.objectContaining({ kind: 'left' }));
+    expect(summary.recoveries).not.toContainEqual(expect.objectContaining({ kind: 'lost' }));
+    expect(summary.weightsSha256).toBe((await wholeRun(setting.job, setting.epochs)).weightsSha256);
+  });
 
   test('with dropout and batch norm', { timeout: timeoutMs }, async () => {
     const setting = { job: noisy, epochs: 40 };

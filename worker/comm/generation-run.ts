@@ -1,17 +1,17 @@
 /** One generation in the comm thread: its links, its reduction, and the pace that it keeps with the compute thread. */
-import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
+import type { AllReducePlan } from '../../src/collective/plan.js';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Entry } from '../../src/membership/participant.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import { frameHeaderBytes, isStateFrame } from '../../src/protocol/frame.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import type { Generation, SharedMemory } from '../../src/protocol/messages.js';
-import type { Layout } from '../../src/state/layout.js';
+import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
 import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { RunSetup } from './channel.js';
+import { planGeneration } from './generation-plan.js';
 import { PeerLinks } from './peer-links.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
 import { Reduction } from './reduction.js';
@@ -134,7 +134,7 @@ export class GenerationRun implements PeerAcceptor {
     await this.#links.connect();
     for (const [rank, { connection, readsOurs }] of this.#links.links) {
       if (readsOurs) this.#windows.readers.add(rank);
-      this.#listen(rank, connection);
+      this.#watch(rank, connection);
     }
   }
 
@@ -255,7 +255,7 @@ export class GenerationRun implements PeerAcceptor {
     };
   }
 
-  #listen(rank: number, connection: Connection): void {
+  #watch(rank: number, connection: Connection): void {
     void connection.closed.then(({ code, reason }) => {
       this.#onPeerGone(rank, reason || `code ${code}`);
     });
@@ -316,28 +316,4 @@ export class GenerationRun implements PeerAcceptor {
 /** Longer than the coordinator takes to see a loss, and to be started again where it is lost itself. */
 function patienceMs({ heartbeatTimeoutMs, connectTimeoutMs }: Limits): number {
   return heartbeatTimeoutMs + connectTimeoutMs;
-}
-
-/** The plan of a generation's all-reduce, from what all its workers know. */
-export function planGeneration(
-  setup: Pick<RunSetup, 'slots' | 'bucketBytes' | 'wire' | 'optimizer'> & {
-    readonly generation: Generation;
-    readonly rank: number;
-    readonly layout: Layout;
-  },
-): AllReducePlan {
-  const { generation, rank, slots, layout, bucketBytes, wire, optimizer } = setup;
-  const workers = generation.workers.map(({ firstSlot, endSlot, addresses }) => {
-    return { firstSlot, endSlot, hostId: addresses.hostId };
-  });
-  return planAllReduce({
-    generation: generation.generation,
-    rank,
-    slots,
-    workers,
-    segments: layout.segments,
-    bucketBytes,
-    wire,
-    sharded: optimizer.sharded,
-  });
 }
