@@ -240,11 +240,13 @@ export class Coordinator {
         this.#connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
         break;
       }
-      case 'start':
+      case 'start': {
+        const { workerIds, recoveries, ...start } = effect;
         this.#reports.record?.start(performance.now());
-        this.#connections.send(effect.workerIds, { type: 'start', generation: effect.generation });
-        for (const recovery of effect.recoveries) this.#endings.tell(recovery);
+        this.#connections.send(workerIds, start);
+        for (const recovery of recoveries) this.#endings.tell(recovery);
         break;
+      }
       case 'drain':
         this.#connections.send(effect.workerIds, { type: 'drain' });
         break;

@@ -58,6 +58,7 @@ export class Participation {
   }
 
   onMessage(message: OfGenerations): void {
+    if (message.type !== 'start') this.#stop(message.generation);
     if (message.type !== 'generation') this.#take(message);
     else {
       const { type, ...generation } = message;
@@ -121,10 +122,10 @@ export class Participation {
         });
         break;
       case 'connected':
-        send(effect);
+        send({ ...effect, readsPeers: this.#run?.readsPeers === true });
         break;
       case 'begin':
-        this.#begin();
+        this.#begin(effect.inMemory);
         break;
     }
   }
@@ -150,13 +151,21 @@ export class Participation {
     });
   }
 
-  #begin(): void {
+  /** What the compute thread commits by itself counts up to a later generation, and no further. */
+  #stop(generation: number): void {
+    if (!this.#run || generation <= this.#run.generation) return;
+    this.#run.close();
+    if (this.#state.phase === 'training') this.#take({ type: 'committed', step: this.#run.step });
+  }
+
+  #begin(inMemory: boolean): void {
     const { entry } = this.#state;
     assert(entry && this.#run && this.#setup, 'steps begin in a generation that was entered');
     const { generation, self } = entry;
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
-    this.#run.begin();
-    this.#options.post({ type: 'begin', begun: { generation, self, words: this.#run.words, waker: this.#waker } });
+    const isLocal = this.#run.begin(inMemory);
+    const { words } = this.#run;
+    this.#options.post({ type: 'begin', begun: { generation, self, words, waker: this.#waker, isLocal } });
   }
 
   #leave(): void {
