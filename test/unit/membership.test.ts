@@ -248,7 +248,9 @@ describe('a loss', () => {
       recomputedSlots: 2,
       numWorkers: 2,
     };
-    expect(play.effects).toEqual([{ type: 'start', generation: 2, inMemory: true, workerIds: ['a', 'c'], recoveries: [recovery] }]);
+    expect(play.effects).toEqual([
+      { type: 'start', generation: 2, inMemory: true, workerIds: ['a', 'c'], recoveries: [recovery] },
+    ]);
   });
 
   it('of the first rank makes the next one the first', () => {
