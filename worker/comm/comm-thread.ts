@@ -22,6 +22,8 @@ class CommThread {
   readonly #listener: PeerListener;
   readonly #participation: Participation;
   #heartbeat: NodeJS.Timeout | undefined;
+  #intervalMs = Infinity;
+  #beatMs = 0;
   #closing = false;
 
   private constructor(options: CommOptions, coordinator: Connection, listener: PeerListener) {
@@ -32,7 +34,10 @@ class CommThread {
     const send = (message: FromWorker): void => {
       coordinator.send(message);
     };
-    this.#participation = new Participation({ workerId, token, limits, listener, pages, send, post, report });
+    const pulse = (): void => {
+      if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
+    };
+    this.#participation = new Participation({ workerId, token, limits, listener, pages, send, post, report, pulse });
     coordinator.onMessage((message) => {
       guard(() => {
         this.#onSaid(decodeMessage(fromCoordinatorSchema, joinFragments(message)));
@@ -101,9 +106,16 @@ class CommThread {
 
   #beat(intervalMs: number): void {
     clearInterval(this.#heartbeat);
+    this.#intervalMs = intervalMs;
     this.#heartbeat = setInterval(() => {
-      this.#coordinator.send({ type: 'heartbeat', ...this.#participation.vitals });
+      this.#sayAlive();
     }, intervalMs);
+  }
+
+  /** Goes out at once, also from inside of long work: a socket that has nothing to send is written to directly. */
+  #sayAlive(): void {
+    this.#beatMs = performance.now();
+    this.#coordinator.send({ type: 'heartbeat', ...this.#participation.vitals });
   }
 
   async #close(): Promise<void> {

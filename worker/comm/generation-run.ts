@@ -33,6 +33,8 @@ export interface GenerationRunOptions {
   readonly pages: SharedPages | null;
   /** Told of each commit, with the number of steps committed by then. */
   readonly onCommit: (numSteps: number) => void;
+  /** Called again and again in long work, which keeps this thread from all else. */
+  readonly pulse: () => void;
   /** Told why a step is skipped. */
   readonly onSkipped: (why: string) => void;
   /** Told once for each thing that ends the generation. */
@@ -85,6 +87,7 @@ export class GenerationRun implements PeerAcceptor {
       memory,
       optimizer,
       signal,
+      pulse: options.pulse,
       send: (to, header, payload) => {
         this.#links.links.get(to)?.connection.sendBulk(header, payload, () => undefined);
       },
@@ -92,7 +95,7 @@ export class GenerationRun implements PeerAcceptor {
   }
 
   #makeReduction(): Reduction {
-    const { setup, memory, entry, onCommit } = this.#options;
+    const { setup, memory, entry, onCommit, pulse } = this.#options;
     const { links } = this.#links;
     return new Reduction({
       plan: this.#plan,
@@ -100,6 +103,7 @@ export class GenerationRun implements PeerAcceptor {
       windows: this.#windows,
       optimizer: setup.optimizer,
       step: entry.generation.step,
+      pulse,
       send: (to, header, payload, onSent) => {
         links.get(to)?.connection.sendBulk(header, payload, () => {
           this.#guard(onSent);

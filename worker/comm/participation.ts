@@ -32,6 +32,8 @@ export interface ParticipationOptions {
   /** To the compute thread. */
   readonly post: (message: FromComm) => void;
   readonly report: (error: LockstepError) => void;
+  /** Called again and again in long work: the coordinator is to hear that this worker lives. */
+  readonly pulse: () => void;
 }
 
 type OfGenerations = Extract<FromCoordinator, { type: 'halt' | 'generation' | 'start' }>;
@@ -131,7 +133,7 @@ export class Participation {
   }
 
   #enter(entry: Entry): void {
-    const { token, limits, listener, pages, post, report } = this.#options;
+    const { token, limits, listener, pages, post, report, pulse } = this.#options;
     assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
     const { generation } = entry.generation;
     const { hostId } = listener.addresses;
@@ -142,7 +144,7 @@ export class Participation {
       post({ type: 'log', level: 'warn', message, fields: {} });
     };
     const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
-    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, onCommit, report });
+    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, onCommit, report, pulse });
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);
     this.#guard(generation, async (run) => {
