@@ -22,6 +22,8 @@ import { WorkerConnections, type Hello } from './worker-connections.js';
 
 /** A silence is noticed this part of its limit late at most. */
 const ticksPerTimeout = 10;
+/** Shorter than a worker's patience with a silent coordinator, and so than the time that another one takes to replace this. */
+const looksPerTimeout = 2;
 
 export class Coordinator {
   readonly endpoint: Endpoint;
@@ -38,17 +40,22 @@ export class Coordinator {
   readonly #clock: NodeJS.Timeout;
   #state: MembershipState;
   #reason: string | null = null;
+  #lookedMs = performance.now();
+  #isReplaced = false;
   #end: (result: RunResult) => void = () => undefined;
 
   private constructor(
     options: CoordinatorOptions,
     parts: { readonly rows: RowServer | null; readonly listener: Listener; readonly facts: Facts },
   ) {
-    const { numWorkers, minWorkers, slots, limits, loaded, resume } = options;
+    const { runId, term, past, numWorkers, minWorkers, slots, limits, loaded, resume } = options;
     this.#options = options;
     this.#listener = parts.listener;
     this.#rows = parts.rows;
     this.#config = {
+      runId,
+      term,
+      past,
       numWorkers,
       minWorkers,
       slots,
@@ -65,7 +72,7 @@ export class Coordinator {
       log: options.log,
       status: () => this.status(),
       onHello: (hello) => {
-        this.#take(hello);
+        this.#meet(hello);
       },
       onMessage: (workerId, message) => {
         this.#onMessage(workerId, message);
@@ -79,6 +86,8 @@ export class Coordinator {
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
         this.#reports.onRecovery(recovery);
+        const recoveries = this.#reports.record?.recoveries;
+        if (recoveries) options.journal?.note({ recoveries });
       },
     });
     // After what has come in by now: a process that was stopped, or busy, must not take its own silence for the workers'.
@@ -135,6 +144,11 @@ export class Coordinator {
     this.#take({ type: 'abandon', error });
   }
 
+  /** A worker that this coordinator has not heard of yet is known to be gone. */
+  reportLoss(workerId: string, why: string): void {
+    this.#take({ type: 'lost', workerId, why });
+  }
+
   /** The launcher has given up: with too few workers the run ends, and waits no longer. */
   expectNoMoreWorkers(why: string): void {
     this.#take({ type: 'no-more-workers', why });
@@ -148,6 +162,7 @@ export class Coordinator {
   resultSoFar(error: LockstepError): RunResult {
     const { generation } = this.#state;
     return {
+      runId: this.#state.runId,
       error: this.#reports.withCheckpoint(error),
       weightsSha256: null,
       record: this.#reports.record,
@@ -164,6 +179,7 @@ export class Coordinator {
   }
 
   #onMessage(workerId: string, message: Exclude<FromWorker, Hello>): void {
+    if (!this.#isInCharge()) return;
     switch (message.type) {
       case 'ready':
         this.#take({ ...message, workerId });
@@ -191,9 +207,14 @@ export class Coordinator {
         void this.#serveRows(workerId, message);
         break;
       default:
-        if (message.type === 'checkpointed') this.#take(message);
+        if (message.type === 'checkpointed') this.#onCheckpointed(message);
         this.#reports.onReport(message);
     }
+  }
+
+  #onCheckpointed({ step, path }: Extract<FromWorker, { type: 'checkpointed' }>): void {
+    this.#take({ type: 'checkpointed', step, path });
+    this.#options.journal?.note({ checkpoint: { step, path } });
   }
 
   async #serveRows(workerId: string, request: Extract<FromWorker, { type: 'read-rows' }>): Promise<void> {
@@ -205,7 +226,31 @@ export class Coordinator {
     }
   }
 
+  /** A worker of a run whose files are lost brings the run's name with it. */
+  #meet(hello: Hello): void {
+    const { runId, term } = this.#state;
+    this.#take(hello);
+    const { runId: now, term: termNow, generation, roster } = this.#state;
+    if (now === runId && termNow === term) return;
+    this.#options.journal?.note({ runId: now, term: termNow, generation, roster });
+    this.#options.onRunFound?.(now);
+  }
+
+  /** This process may have been stopped, or cut off, and another one have the run by now: then it does nothing more. */
+  #isInCharge(): boolean {
+    if (this.#isReplaced) return false;
+    const { journal, limits } = this.#options;
+    const nowMs = performance.now();
+    if (nowMs - this.#lookedMs < limits.heartbeatTimeoutMs / looksPerTimeout) return true;
+    this.#lookedMs = nowMs;
+    if (!journal || journal.isOurs()) return true;
+    const message = 'Another coordinator has this run by now. This one ends; the run goes on.';
+    this.#yield(new LockstepError('ERR_COORDINATOR_REPLACED', message));
+    return false;
+  }
+
   #take(event: MembershipEvent): void {
+    if (!this.#isInCharge()) return;
     const { state, effects, reason } = membership(this.#config, this.#state, event, performance.now());
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
@@ -237,13 +282,21 @@ export class Coordinator {
         break;
       case 'form-generation': {
         const { type: _type, roster, ...generation } = effect;
+        this.#options.journal?.note({ generation: effect.generation, roster });
         this.#connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
         break;
       }
       case 'start':
-        this.#reports.record?.start(performance.now());
-        this.#connections.send(effect.workerIds, { type: 'start', generation: effect.generation });
+        this.#reports.record?.start(performance.now(), this.#told);
+        this.#connections.send(effect.workerIds, { type: 'start', generation: effect.generation, told: this.#told });
         for (const recovery of effect.recoveries) this.#endings.tell(recovery);
+        break;
+      case 'adopt':
+        this.#reports.record?.start(performance.now(), effect.step);
+        for (const recovery of effect.recoveries) this.#endings.tell(recovery);
+        break;
+      case 'yield':
+        this.#yield(effect.error);
         break;
       case 'drain':
         this.#connections.send(effect.workerIds, { type: 'drain' });
@@ -271,10 +324,24 @@ export class Coordinator {
     }
   }
 
+  /** Steps whose records are here. */
+  get #told(): number {
+    return this.#reports.record?.numSteps ?? 0;
+  }
+
+  #yield(error: LockstepError): void {
+    this.#isReplaced = true;
+    clearInterval(this.#clock);
+    this.#connections.leave();
+    const { runId, generation } = this.#state;
+    this.#end({ runId, error, weightsSha256: null, record: this.#reports.record, generations: generation });
+  }
+
   async #finish(error: LockstepError | null, weightsSha256: string | null): Promise<void> {
     clearInterval(this.#clock);
     await this.#endings.told;
     this.#end({
+      runId: this.#state.runId,
       error: error && this.#reports.withCheckpoint(await this.#endings.explain(error)),
       weightsSha256,
       record: this.#reports.record,
@@ -283,11 +350,13 @@ export class Coordinator {
   }
 
   #plan(): RunPlan {
-    const { runId, runDir, loaded, overrides, slots, threads, steps, resume, limits } = this.#options;
+    const { runDir, loaded, overrides, slots, threads, steps, resume, limits } = this.#options;
+    const { runId, term } = this.#state;
     // The run's own checkpoints come and go: whoever joins later has the state from the others.
     const resumeFrom = this.#state.hasStarted ? null : (resume?.path ?? null);
     return {
       runId,
+      term,
       runDir,
       jobPath: loaded.path,
       overrides: [...overrides],

@@ -56,6 +56,8 @@ export interface Begun {
   readonly words: SharedStepWords;
   /** Of the addon, for the comm thread; 0 where there is none. */
   readonly waker: number;
+  /** Steps whose records the coordinator has. */
+  readonly told: number;
 }
 
 export type ToComm =

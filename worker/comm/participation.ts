@@ -13,7 +13,7 @@ import {
 } from '../../src/membership/participant.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
+import type { FromCoordinator, FromWorker, Generation, Standing } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { requireNative } from '../compute/engine/native-build.js';
 import type { FromComm, RunSetup } from './channel.js';
@@ -29,6 +29,8 @@ export interface ParticipationOptions {
   readonly pages: SharedPages | null;
   /** To the coordinator. */
   readonly send: (message: FromWorker) => void;
+  /** There is no coordinator at present: whatever fails in a generation waits for one to decide. */
+  readonly isAlone: () => boolean;
   /** To the compute thread. */
   readonly post: (message: FromComm) => void;
   readonly report: (error: LockstepError) => void;
@@ -42,6 +44,11 @@ export class Participation {
   #memory: FlatMemory | null = null;
   #state = outside;
   #run: GenerationRun | null = null;
+  /** The last one that was entered. */
+  #entered: Generation | null = null;
+  #isDraining = false;
+  /** Steps that the coordinator knew of when the generation began. */
+  #told = 0;
   /** Why it does not train yet. */
   #reason: string | null = null;
   /** Wakes this thread from inside of a step; made once. */
@@ -58,6 +65,7 @@ export class Participation {
   }
 
   onMessage(message: OfGenerations): void {
+    if (message.type === 'start') this.#told = message.told;
     if (message.type !== 'generation') this.#take(message);
     else {
       const { type, ...generation } = message;
@@ -78,6 +86,23 @@ export class Participation {
       step: run?.step ?? this.#state.step ?? 0,
       waiting: isTraining && run ? run.waiting : this.#reason,
       computing: isTraining && run?.isComputing === true,
+    };
+  }
+
+  /** Of the generation that it is in; the next one is told anew. */
+  onDrain(): void {
+    this.#isDraining = true;
+  }
+
+  /** What a coordinator that is back has to know. */
+  get standing(): Pick<Standing, 'generation' | 'entered' | 'workers' | 'step' | 'isTraining'> {
+    const { generation, phase } = this.#state;
+    return {
+      generation,
+      entered: this.#entered?.generation ?? 0,
+      workers: this.#entered?.workers ?? [],
+      step: this.vitals.step,
+      isTraining: phase === 'training' && !this.#isDraining,
     };
   }
 
@@ -108,6 +133,7 @@ export class Participation {
         this.#leave();
         break;
       case 'halted':
+        this.#isDraining = false;
         post({ type: 'halted', generation: effect.generation });
         send(effect);
         break;
@@ -130,7 +156,7 @@ export class Participation {
   }
 
   #enter(entry: Entry): void {
-    const { token, limits, listener, pages, post, report } = this.#options;
+    const { token, limits, listener, pages, isAlone, post, report } = this.#options;
     assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
     const { generation } = entry.generation;
     const { hostId } = listener.addresses;
@@ -141,7 +167,8 @@ export class Participation {
       post({ type: 'log', level: 'warn', message, fields: {} });
     };
     const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
-    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, onCommit, report });
+    this.#entered = entry.generation;
+    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, isAlone, onCommit, report });
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);
     this.#guard(generation, async (run) => {
@@ -156,7 +183,8 @@ export class Participation {
     const { generation, self } = entry;
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
     this.#run.begin();
-    this.#options.post({ type: 'begin', begun: { generation, self, words: this.#run.words, waker: this.#waker } });
+    const { words } = this.#run;
+    this.#options.post({ type: 'begin', begun: { generation, self, words, waker: this.#waker, told: this.#told } });
   }
 
   #leave(): void {
@@ -170,7 +198,9 @@ export class Participation {
     const run = this.#run;
     assert(run, `generation ${generation} is not entered`);
     action(run).catch((error: unknown) => {
-      if (this.#run === run) this.#options.report(toLockstepError(error));
+      if (this.#run !== run) return;
+      if (!this.#options.isAlone()) this.#options.report(toLockstepError(error));
+      else this.#options.post({ type: 'log', level: 'warn', message: toLockstepError(error).message, fields: {} });
     });
   }
 
