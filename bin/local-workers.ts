@@ -110,17 +110,22 @@ export class LocalWorkers implements Launcher {
   }
 
   release(): void {
-    this.#closing = true;
-    for (const timer of this.#timers) clearTimeout(timer);
+    this.#stopKeeping();
+    this.#children.clear();
   }
 
   async close(): Promise<void> {
-    this.release();
+    this.#stopKeeping();
     const timer = setTimeout(() => {
       this.kill();
     }, 10_000);
     await Promise.all([...this.#children.values()].map(({ ended }) => ended));
     clearTimeout(timer);
+  }
+
+  #stopKeeping(): void {
+    this.#closing = true;
+    for (const timer of this.#timers) clearTimeout(timer);
   }
 
   /**

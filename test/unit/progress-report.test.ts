@@ -42,7 +42,7 @@ test('one that is rank 0 no more tells the rest, and nothing after it', () => {
   const worker = new Worker();
   worker.report.enter(0, { isTeller: true, isWitness: false, told: 0 });
   worker.take(1, 2, 3);
-  worker.report.enter(3, { isTeller: false, isWitness: true, told: 0 });
+  worker.report.enter(3, { isTeller: false, isWitness: true, told: 1 });
   worker.take(4);
   worker.report.flush();
   expect(worker.told.flat()).toEqual([1, 2, 3]);
@@ -59,10 +59,23 @@ test('steps that are taken again, as all state was lost, are told again', () => 
   expect(worker.told.flat()).toEqual([1, 2, 3, 2]);
 });
 
-test('the last 1000 are kept at least', () => {
+test('what the coordinator knows is not told again, and the rest in messages of 1000', () => {
   const worker = new Worker();
   worker.report.enter(0, { isTeller: false, isWitness: false, told: 0 });
   worker.take(...Array.from({ length: 3500 }, (_, i) => i + 1));
-  worker.report.enter(3500, { isTeller: true, isWitness: true, told: 0 });
-  expect(worker.told.flat()).toEqual(Array.from({ length: 1000 }, (_, i) => i + 2501));
+  worker.report.enter(3500, { isTeller: true, isWitness: true, told: 1200 });
+  expect(worker.told.map((steps) => [steps[0], steps.at(-1)])).toEqual([
+    [1201, 2200],
+    [2201, 3200],
+    [3201, 3500],
+  ]);
+});
+
+test('the last 20000 are kept at least', () => {
+  const worker = new Worker();
+  worker.report.enter(0, { isTeller: false, isWitness: false, told: 0 });
+  worker.take(...Array.from({ length: 70_000 }, (_, i) => i + 1));
+  worker.report.enter(70_000, { isTeller: true, isWitness: true, told: 0 });
+  expect(worker.told[0]?.[0]).toBeLessThanOrEqual(50_001);
+  expect(worker.told.flat().at(-1)).toBe(70_000);
 });
