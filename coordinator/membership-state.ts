@@ -111,7 +111,7 @@ export interface Return {
   readonly awayMs: number;
   /** The generation of the roster. */
   readonly entered: number;
-  /** Workers of the roster that have neither said hello nor are known to be lost. */
+  /** Workers of the roster that have neither said hello and `ready` again, nor are known to be lost. */
   readonly awaited: readonly string[];
 }
 

@@ -21,7 +21,7 @@ import type {
 import { beginMoves, formWhenPossible, isWanted, lose, onHalted, startWhenConnected, type Loss } from './moves.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
 import { endWaiting, evictDiverged, evictOverdue, forgiveAbsence } from './patience.js';
-import { beginReturn, endReturn, foreignError, isBack, isOvertaken, loseAwaited, onHelloAgain, yieldTo } from './returning.js';
+import { beginReturn, endReturn, foreignError, isBack, isOvertaken, loseAwaited, onHelloAgain, onReadyAgain, yieldTo } from './returning.js';
 import { waitingFor } from './waiting-for.js';
 
 export function beginMembership(config: MembershipConfig, nowMs: number): MembershipState {
@@ -137,14 +137,14 @@ function onHello(
 }
 
 function refuseNewcomer(config: MembershipConfig, state: MembershipState, workerId: string): LockstepError | null {
-  const awaited = state.returning?.awaited ?? [];
-  if (state.members.has(workerId) || awaited.includes(workerId)) {
+  const known = new Set([...state.members.keys(), ...(state.returning?.awaited ?? [])]);
+  if (known.has(workerId)) {
     return new LockstepError(
       'ERR_PROTOCOL',
       `There is a worker ${workerId} already; each start needs an id of its own.`,
     );
   }
-  if (state.members.size + awaited.length < config.numWorkers) return null;
+  if (known.size < config.numWorkers) return null;
   return new LockstepError(
     'ERR_PROTOCOL',
     `The run has its ${config.numWorkers} workers; one more cannot join. Start the coordinator with a larger --workers.`,
@@ -171,10 +171,7 @@ function onReady(
     if (!isAgain) return { ...refused, state: withoutMember(before, workerId) };
     return andThen(refused, (next) => lose(config, next, member, { kind: 'lost', why: what, detectedMs: 0 }));
   }
-  if (isAgain) {
-    const facts = { ...event.facts, ...before.facts };
-    return still(updateMember({ ...before, facts }, workerId, { device, addresses, lastSeenMs: before.nowMs }));
-  }
+  if (isAgain) return still(onReadyAgain(before, event));
   const { nowMs: atMs } = before;
   const join: Change = { kind: 'joined', workerId, pid: member.pid, why: 'it is ready', detectedMs: 0, atMs };
   const changes = before.hasStarted ? [...before.changes, join] : before.changes;

@@ -13,6 +13,7 @@ import type {
   MembershipState,
   MembershipStep,
   Recovery,
+  Return,
 } from './membership-state.js';
 import { countMovedSlots, nextRoster } from './roster.js';
 
@@ -33,8 +34,13 @@ export function lose(config: MembershipConfig, before: MembershipState, member: 
   }
   const change: Change = { ...loss, workerId, pid, atMs: state.nowMs };
   const changed = { ...state, changes: [...state.changes, change] };
-  if (state.phase === 'returning') return still(changed); // dealt with when all others are there
+  // Dealt with when all others are there.
+  if (changed.returning) return still({ ...changed, returning: withoutAwaited(changed.returning, workerId) });
   return goOnWithout(config, changed, error);
+}
+
+export function withoutAwaited(returning: Return, workerId: string): Return {
+  return { ...returning, awaited: returning.awaited.filter((id) => id !== workerId) };
 }
 
 /** Members of the roster are lost, whose changes are noted. */

@@ -17,7 +17,7 @@ import type {
   MembershipStep,
   Past,
 } from './membership-state.js';
-import { beginMoves, finish, goOnWithout, isWanted, recoveriesOf } from './moves.js';
+import { beginMoves, finish, goOnWithout, isWanted, recoveriesOf, withoutAwaited } from './moves.js';
 
 export function beginReturn(state: MembershipState, { generation, roster }: Past): MembershipState {
   if (roster.length === 0) return { ...state, generation };
@@ -148,19 +148,28 @@ function comeBack(state: MembershipState, { workerId, host, pid, standing }: Hel
     steppedMs: nowMs,
     addresses: roster.find((entry) => entry.workerId === workerId)?.addresses ?? null,
   };
-  return withoutAwaited({ ...state, members: new Map([...state.members, [workerId, member]]) }, workerId);
+  return { ...state, members: new Map([...state.members, [workerId, member]]) };
+}
+
+/** With it comes what a coordinator has to know of a worker: now it is there. */
+export function onReadyAgain(
+  before: MembershipState,
+  { workerId, device, addresses, facts }: Extract<MembershipEvent, { type: 'ready' }>,
+): MembershipState {
+  const known = { device, addresses, lastSeenMs: before.nowMs };
+  const state = updateMember({ ...before, facts: { ...facts, ...before.facts } }, workerId, known);
+  return noLongerAwaited(state, workerId);
 }
 
 /** A worker that was expected, and whose process is known to be gone. */
 export function loseAwaited(state: MembershipState, workerId: string, why: string): MembershipState {
   if (!state.returning?.awaited.includes(workerId)) return state;
-  return withoutAwaited({ ...state, changes: [...state.changes, absence(state, workerId, why)] }, workerId);
+  return noLongerAwaited({ ...state, changes: [...state.changes, absence(state, workerId, why)] }, workerId);
 }
 
-function withoutAwaited(state: MembershipState, workerId: string): MembershipState {
+function noLongerAwaited(state: MembershipState, workerId: string): MembershipState {
   const { returning } = state;
-  if (!returning) return state;
-  return { ...state, returning: { ...returning, awaited: returning.awaited.filter((id) => id !== workerId) } };
+  return returning ? { ...state, returning: withoutAwaited(returning, workerId) } : state;
 }
 
 function absence({ nowMs }: MembershipState, workerId: string, why: string): Change {
@@ -174,7 +183,8 @@ export function endReturn(config: MembershipConfig, before: MembershipState): Me
   const { returnTimeoutMs } = config.patience;
   if (returning.awaited.length > 0 && nowMs - returning.sinceMs <= returnTimeoutMs) return still(before);
   const why = `it did not come back within ${returnTimeoutMs} ms`;
-  const missing = returning.awaited.map((workerId) => absence(before, workerId, why));
+  const missing = returning.awaited.filter((workerId) => !before.members.has(workerId));
+  const absences = missing.map((workerId) => absence(before, workerId, why));
   const { awayMs: detectedMs, sinceMs: atMs } = returning;
   const back: Change = {
     kind: 'coordinator',
@@ -184,7 +194,7 @@ export function endReturn(config: MembershipConfig, before: MembershipState): Me
     detectedMs,
     atMs,
   };
-  const state = { ...before, returning: null, changes: [back, ...before.changes, ...missing] };
+  const state = { ...before, returning: null, changes: [back, ...before.changes, ...absences] };
   return goOn(config, state, returning.entered);
 }
 
