@@ -89,7 +89,13 @@ const lineSchema = z.object({
   step: z.int(),
   epoch: z.int(),
   loss: z.number().nullable().optional(),
-  metrics: z.record(z.string(), z.number().nullable().transform((value) => value ?? NaN)),
+  metrics: z.record(
+    z.string(),
+    z
+      .number()
+      .nullable()
+      .transform((value) => value ?? NaN),
+  ),
 });
 
 /** It lives, and answers: one that is stopped, or cut off, is replaced, and ends when it finds that out. */

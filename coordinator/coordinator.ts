@@ -4,11 +4,12 @@
  */
 import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
 import type { Facts } from '../src/protocol/facts.js';
-import type { FromWorker, RunPlan, Status } from '../src/protocol/messages.js';
+import type { FromWorker, Status } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
+import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
 import { idsOf, liveRoster } from './members.js';
@@ -16,14 +17,13 @@ import { beginMembership, membership } from './membership.js';
 import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
+import { membershipConfig, runPlan } from './run-plan.js';
 import { StateHashes } from './state-hashes.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
 
 /** A silence is noticed this part of its limit late at most. */
 const ticksPerTimeout = 10;
-/** Shorter than a worker's patience with a silent coordinator, and so than the time that another one takes to replace this. */
-const looksPerTimeout = 2;
 
 export class Coordinator {
   readonly endpoint: Endpoint;
@@ -37,33 +37,21 @@ export class Coordinator {
   readonly #hashes = new StateHashes();
   readonly #reports: Reports;
   readonly #endings: Endings;
+  readonly #charge: Charge;
   readonly #clock: NodeJS.Timeout;
   #state: MembershipState;
   #reason: string | null = null;
-  #lookedMs = performance.now();
-  #isReplaced = false;
   #end: (result: RunResult) => void = () => undefined;
 
   private constructor(
     options: CoordinatorOptions,
     parts: { readonly rows: RowServer | null; readonly listener: Listener; readonly facts: Facts },
   ) {
-    const { runId, term, past, numWorkers, minWorkers, slots, limits, loaded, resume } = options;
+    const { limits } = options;
     this.#options = options;
     this.#listener = parts.listener;
     this.#rows = parts.rows;
-    this.#config = {
-      runId,
-      term,
-      past,
-      numWorkers,
-      minWorkers,
-      slots,
-      isSharded: loaded.job.optimizer.sharded,
-      checkpoint: resume && { step: resume.step, path: resume.path },
-      facts: parts.facts,
-      patience: limits,
-    };
+    this.#config = membershipConfig(options, parts.facts);
     this.#state = beginMembership(this.#config, performance.now());
     this.endpoint = parts.listener.endpoint;
     this.ended = new Promise((resolve) => (this.#end = resolve));
@@ -81,6 +69,7 @@ export class Coordinator {
         this.#take({ type: 'lost', workerId: hello.workerId, why });
       },
     });
+    this.#charge = new Charge(options.journal, limits);
     this.#reports = new Reports(options);
     this.#endings = new Endings({
       explainLoss: options.explainLoss,
@@ -236,14 +225,10 @@ export class Coordinator {
     this.#options.onRunFound?.(now);
   }
 
-  /** This process may have been stopped, or cut off, and another one have the run by now: then it does nothing more. */
+  /** Whether this process has the run still: if not, it does nothing more. */
   #isInCharge(): boolean {
-    if (this.#isReplaced) return false;
-    const { journal, limits } = this.#options;
-    const nowMs = performance.now();
-    if (nowMs - this.#lookedMs < limits.heartbeatTimeoutMs / looksPerTimeout) return true;
-    this.#lookedMs = nowMs;
-    if (!journal || journal.isOurs()) return true;
+    const { isReplaced } = this.#charge;
+    if (isReplaced || this.#charge.isHeld(performance.now())) return !isReplaced;
     const message = 'Another coordinator has this run by now. This one ends; the run goes on.';
     this.#yield(new LockstepError('ERR_COORDINATOR_REPLACED', message));
     return false;
@@ -262,7 +247,10 @@ export class Coordinator {
   #perform(effect: MembershipEffect): void {
     switch (effect.type) {
       case 'welcome':
-        this.#connections.send([effect.workerId], { type: 'welcome', plan: this.#plan() });
+        this.#connections.send([effect.workerId], {
+          type: 'welcome',
+          plan: runPlan(this.#options, this.#state, this.#rows?.served ?? null),
+        });
         break;
       case 'refuse':
         this.#connections.refuse(effect.workerId, effect.error);
@@ -330,7 +318,7 @@ export class Coordinator {
   }
 
   #yield(error: LockstepError): void {
-    this.#isReplaced = true;
+    this.#charge.giveUp();
     clearInterval(this.#clock);
     this.#connections.leave();
     const { runId, generation } = this.#state;
@@ -347,25 +335,5 @@ export class Coordinator {
       record: this.#reports.record,
       generations: this.#state.generation,
     });
-  }
-
-  #plan(): RunPlan {
-    const { runDir, loaded, overrides, slots, threads, steps, resume, limits } = this.#options;
-    const { runId, term } = this.#state;
-    // The run's own checkpoints come and go: whoever joins later has the state from the others.
-    const resumeFrom = this.#state.hasStarted ? null : (resume?.path ?? null);
-    return {
-      runId,
-      term,
-      runDir,
-      jobPath: loaded.path,
-      overrides: [...overrides],
-      slots,
-      threads,
-      steps,
-      resumeFrom,
-      served: this.#rows?.served ?? null,
-      heartbeatMs: limits.heartbeatMs,
-    };
   }
 }

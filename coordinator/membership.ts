@@ -21,7 +21,17 @@ import type {
 import { beginMoves, formWhenPossible, isWanted, lose, onHalted, startWhenConnected, type Loss } from './moves.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
 import { endWaiting, evictDiverged, evictOverdue, forgiveAbsence } from './patience.js';
-import { beginReturn, endReturn, foreignError, isBack, isOvertaken, loseAwaited, onHelloAgain, onReadyAgain, yieldTo } from './returning.js';
+import {
+  beginReturn,
+  endReturn,
+  foreignError,
+  isBack,
+  isOvertaken,
+  loseAwaited,
+  onHelloAgain,
+  onReadyAgain,
+  yieldTo,
+} from './returning.js';
 import { waitingFor } from './waiting-for.js';
 
 export function beginMembership(config: MembershipConfig, nowMs: number): MembershipState {
@@ -158,10 +168,11 @@ function onReady(
 ): MembershipStep {
   const { workerId, device, addresses } = event;
   const member = before.members.get(workerId);
-  const isAgain = member?.device === '' && isInRoster(before, workerId);
-  if (member?.state !== 'loading' && !isAgain) {
+  if (!member) {
     throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} was not expected to get ready.`);
   }
+  // On another connection it says again what it is: to a coordinator that is back, or to the same one.
+  const isAgain = member.state !== 'loading';
   const differences = compareFacts(before.facts, event.facts);
   if (differences.length > 0) {
     const what = differences.slice(0, 5).join('; ');

@@ -7,7 +7,17 @@
 import { LockstepError } from '../src/errors.js';
 import { compareFacts } from '../src/protocol/facts.js';
 import type { Standing } from '../src/protocol/messages.js';
-import { andThen, idsOf, isInRoster, liveRoster, newMember, still, updateMember, updateRoster, withoutMember } from './members.js';
+import {
+  andThen,
+  idsOf,
+  isInRoster,
+  liveRoster,
+  newMember,
+  still,
+  updateMember,
+  updateRoster,
+  withoutMember,
+} from './members.js';
 import type {
   Change,
   Member,
@@ -34,7 +44,8 @@ export function onHelloAgain(config: MembershipConfig, before: MembershipState, 
   if (refusal) return { state: before, effects: [{ type: 'refuse', workerId, error: refusal }] };
   if (before.members.has(workerId)) return onSecondConnection(config, before, hello);
   return andThen(withoutSurplus(config, learn(begunBy(before, standing), standing)), (state) => {
-    if (!isInRoster(state, workerId)) return { state, effects: [{ type: 'refuse', workerId, error: goneOn(workerId) }] };
+    if (!isInRoster(state, workerId))
+      return { state, effects: [{ type: 'refuse', workerId, error: goneOn(workerId) }] };
     return { state: comeBack(state, hello), effects: [{ type: 'welcome', workerId }] };
   });
 }
@@ -50,7 +61,10 @@ export function isOvertaken(config: MembershipConfig, state: MembershipState, { 
 }
 
 /** It is no worker's word that it has begun with, or is to begin with: its disk is lost, or this is another run. */
-function knowsNothing({ past, checkpoint }: MembershipConfig, { phase, hasStarted, generation }: MembershipState): boolean {
+function knowsNothing(
+  { past, checkpoint }: MembershipConfig,
+  { phase, hasStarted, generation }: MembershipState,
+): boolean {
   if (past !== null || checkpoint !== null) return false;
   return phase === 'returning' || (phase === 'gathering' && !hasStarted && generation === 0);
 }
@@ -131,7 +145,11 @@ function learn(state: MembershipState, { generation, entered, workers, awayMs }:
   const { returning, nowMs } = state;
   if (!returning) return state;
   const away = Math.max(returning.awayMs, awayMs - (nowMs - returning.sinceMs));
-  const known = { ...state, generation: Math.max(state.generation, generation), returning: { ...returning, awayMs: away } };
+  const known = {
+    ...state,
+    generation: Math.max(state.generation, generation),
+    returning: { ...returning, awayMs: away },
+  };
   if (entered <= returning.entered) return known;
   const awaited = idsOf(workers).filter((workerId) => !state.members.has(workerId));
   const renewed = { ...known, roster: workers, returning: { ...known.returning, entered, awaited } };

@@ -156,32 +156,40 @@ async function startApart(name: string): Promise<{ coordinator: LockstepProcess;
   return { coordinator, command: [...common, '--listen', url.replace('ws://', '')] };
 }
 
-test('a coordinator whose run directory is lost has the run back from its workers', { timeout: timeoutMs }, async () => {
-  const { coordinator, command } = await startApart('lost');
-  await coordinator.line(/^epoch 1:/);
-  const runId = readJournal(folder.at('lost'))?.runId;
-  await kill(coordinator);
-  rmSync(folder.at('lost'), { recursive: true });
-  const back = LockstepProcess.start(command);
-  await back.line(new RegExp(`^takes back run ${runId ?? '-'}, as its workers say$`));
-  const summary = await endsWell(back, 'lost');
-  expect(summary).toMatchObject({ runId, weightsSha256: whole.weightsSha256, generations: 1 });
-  expect(summary.recoveries).toEqual([expect.objectContaining({ kind: 'coordinator' })]);
-});
+test(
+  'a coordinator whose run directory is lost has the run back from its workers',
+  { timeout: timeoutMs },
+  async () => {
+    const { coordinator, command } = await startApart('lost');
+    await coordinator.line(/^epoch 1:/);
+    const runId = readJournal(folder.at('lost'))?.runId;
+    await kill(coordinator);
+    rmSync(folder.at('lost'), { recursive: true });
+    const back = LockstepProcess.start(command);
+    await back.line(new RegExp(`^takes back run ${runId ?? '-'}, as its workers say$`));
+    const summary = await endsWell(back, 'lost');
+    expect(summary).toMatchObject({ runId, weightsSha256: whole.weightsSha256, generations: 1 });
+    expect(summary.recoveries).toEqual([expect.objectContaining({ kind: 'coordinator' })]);
+  },
+);
 
-test('a coordinator that is stopped, and replaced meanwhile, ends when it goes on', { timeout: timeoutMs }, async () => {
-  const old = LockstepProcess.start(trainCommand('stopped', 2));
-  await old.line(/^epoch 1:/);
-  old.signal('SIGSTOP');
-  const back = LockstepProcess.start(trainCommand('stopped', 2));
-  await back.line(/^the coordinator is back/);
-  old.signal('SIGCONT');
-  const ended = await old.ended;
-  expect(errorLines(ended)).toEqual([expect.stringMatching(/Another coordinator .*\[ERR_COORDINATOR_REPLACED\]$/)]);
-  const summary = await endsWell(back, 'stopped');
-  expect(summary).toMatchObject({ weightsSha256: whole.weightsSha256, generations: 1 });
-  expectEveryStepToldOnce('stopped');
-});
+test(
+  'a coordinator that is stopped, and replaced meanwhile, ends when it goes on',
+  { timeout: timeoutMs },
+  async () => {
+    const old = LockstepProcess.start(trainCommand('stopped', 2));
+    await old.line(/^epoch 1:/);
+    old.signal('SIGSTOP');
+    const back = LockstepProcess.start(trainCommand('stopped', 2));
+    await back.line(/^the coordinator is back/);
+    old.signal('SIGCONT');
+    const ended = await old.ended;
+    expect(errorLines(ended)).toEqual([expect.stringMatching(/Another coordinator .*\[ERR_COORDINATOR_REPLACED\]$/)]);
+    const summary = await endsWell(back, 'stopped');
+    expect(summary).toMatchObject({ weightsSha256: whole.weightsSha256, generations: 1 });
+    expectEveryStepToldOnce('stopped');
+  },
+);
 
 test('a run whose coordinator lives is not taken from it', { timeout: timeoutMs }, async () => {
   const run = LockstepProcess.start(trainCommand('lives', 1));

@@ -30,7 +30,16 @@ class Play {
 
   constructor(config: Partial<MembershipConfig> = {}) {
     const run = { runId: 'r', term: 1, past: null };
-    const base = { ...run, numWorkers: 2, minWorkers: 1, slots: 4, isSharded: false, checkpoint: null, facts: {}, patience };
+    const base = {
+      ...run,
+      numWorkers: 2,
+      minWorkers: 1,
+      slots: 4,
+      isSharded: false,
+      checkpoint: null,
+      facts: {},
+      patience,
+    };
     this.#config = { ...base, ...config };
     this.state = beginMembership(this.#config, 0);
   }

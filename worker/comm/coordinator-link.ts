@@ -39,6 +39,8 @@ export class CoordinatorLink {
   #plan: RunPlan | null = null;
   #heardMs = performance.now();
   #search: AbortController | null = null;
+  /** Another connection was told where this worker stands: a coordinator that takes it drops the one before. */
+  #isMeeting = false;
   /** The coordinator has let this worker go, or it goes by itself. */
   #isOver = false;
 
@@ -66,12 +68,18 @@ export class CoordinatorLink {
     const isConnected = this.#connection.isOpen;
     this.#outbox.add(message, isConnected);
     if (isConnected) this.#connection.send(message);
+    if (this.#outbox.numGivenUp === 1)
+      this.#options.note('info', 'metrics of the first steps without a coordinator are given up');
   }
 
   /** To be called as often as a heartbeat: a coordinator that answers none is looked for elsewhere. */
   noticeSilence(): void {
-    const silentMs = performance.now() - this.#heardMs;
-    if (silentMs > this.#options.limits.heartbeatTimeoutMs) this.#seek(`it has been silent for ${Math.round(silentMs)} ms`);
+    // After what has come in by now: this thread may have been stopped, or busy, itself.
+    setImmediate(() => {
+      const silentMs = performance.now() - this.#heardMs;
+      const isSilent = silentMs > this.#options.limits.heartbeatTimeoutMs;
+      if (isSilent) this.#seek(`it has been silent for ${Math.round(silentMs)} ms`);
+    });
   }
 
   async close(): Promise<void> {
@@ -82,6 +90,10 @@ export class CoordinatorLink {
 
   #end(): void {
     this.#isOver = true;
+    this.#stopSearch();
+  }
+
+  #stopSearch(): void {
     this.#search?.abort();
     this.#search = null;
   }
@@ -107,9 +119,8 @@ export class CoordinatorLink {
 
   #hear(message: FromCoordinator): void {
     this.#heardMs = performance.now();
-    // It was silent, and is the one that it was.
-    this.#search?.abort();
-    this.#search = null;
+    // It was silent, and is the one that it was. If it has heard of the other connection by now, that one is the one that counts.
+    if (!this.#isMeeting) this.#stopSearch();
     switch (message.type) {
       case 'heard':
         this.#outbox.heard(message.count);
@@ -174,32 +185,40 @@ export class CoordinatorLink {
   ): Promise<boolean> {
     const { token, limits } = this.#options;
     const once = { ...limits, connectTimeoutMs: 1, authenticationTimeoutMs: tryTimeoutMs };
-    let connection: Connection | null = null;
+    const dialling = { endpoint, token, limits: once, maxMessageBytes: limits.maxControlBytes, signal };
     try {
-      connection = await dial({ endpoint, token, limits: once, maxMessageBytes: limits.maxControlBytes, signal });
-      if (!signal.aborted) {
-        connection.send({ ...hello, standing: this.#standing(plan, performance.now() - sinceMs) });
-        const answer = await connection.receive(fromCoordinatorSchema, { what: 'welcome', timeoutMs: tryTimeoutMs });
-        if (this.#isFollowed(answer, plan) && !signal.aborted) {
-          this.#change(connection, answer);
-          return true;
-        }
-      }
+      const connection = await dial(dialling);
+      const isTaken = !signal.aborted && (await this.#meet(connection, { hello, plan, sinceMs }));
+      if (!isTaken) connection.terminate();
+      return isTaken || signal.aborted;
     } catch (thrown) {
       this.#options.note('debug', `no coordinator yet: ${toLockstepError(thrown).message}`);
+      return signal.aborted;
     }
-    connection?.terminate();
-    return signal.aborted;
+  }
+
+  /** Whether who listens there is followed from now on. */
+  async #meet(
+    connection: Connection,
+    { hello, plan, sinceMs }: { hello: Hello; plan: RunPlan; sinceMs: number },
+  ): Promise<boolean> {
+    this.#isMeeting = true;
+    try {
+      connection.send({ ...hello, standing: this.#standing(plan, performance.now() - sinceMs) });
+      const answer = await connection.receive(fromCoordinatorSchema, { what: 'welcome', timeoutMs: tryTimeoutMs });
+      if (this.#isOver || !isFollowed(answer, plan)) return false;
+      this.#change(connection, answer);
+      return true;
+    } catch (thrown) {
+      this.#options.note('debug', `no coordinator yet: ${toLockstepError(thrown).message}`);
+      return false;
+    } finally {
+      this.#isMeeting = false;
+    }
   }
 
   #standing({ runId, term }: RunPlan, awayMs: number): Standing {
     return { runId, term, ...this.#options.standing(), awayMs, facts: this.#ready?.facts ?? {} };
-  }
-
-  /** An abort is of the run's end, or says that it went on without this worker. */
-  #isFollowed(answer: FromCoordinator, { runId, term }: RunPlan): boolean {
-    if (answer.type === 'abort') return true;
-    return answer.type === 'welcome' && answer.plan.runId === runId && answer.plan.term >= term;
   }
 
   #change(connection: Connection, answer: FromCoordinator): void {
@@ -214,4 +233,10 @@ export class CoordinatorLink {
       for (const message of this.#outbox.reconnect()) connection.send(message);
     } else this.#hear(answer);
   }
+}
+
+/** An abort is of the run's end, or says that it went on without this worker. */
+function isFollowed(answer: FromCoordinator, { runId, term }: RunPlan): boolean {
+  if (answer.type === 'abort') return true;
+  return answer.type === 'welcome' && answer.plan.runId === runId && answer.plan.term >= term;
 }

@@ -280,7 +280,8 @@ export class GenerationRun implements PeerAcceptor {
       this.#timers.add(
         setTimeout(() => {
           if (isAlone()) giveUpLater();
-          else this.#fail(new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, rank, step: this.step } }));
+          else
+            this.#fail(new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, rank, step: this.step } }));
         }, patienceMs(limits)),
       );
     };
