@@ -198,10 +198,19 @@ export class Participation {
     const run = this.#run;
     assert(run, `generation ${generation} is not entered`);
     action(run).catch((error: unknown) => {
-      if (this.#run !== run) return;
-      if (!this.#options.isAlone()) this.#options.report(toLockstepError(error));
-      else this.#options.post({ type: 'log', level: 'warn', message: toLockstepError(error).message, fields: {} });
+      this.#reportUnlessHalted(run, toLockstepError(error));
     });
+  }
+
+  /** Without a coordinator a generation that cannot be entered is no end: the next one to come begins the moves anew. */
+  #reportUnlessHalted(run: GenerationRun, error: LockstepError): void {
+    if (this.#run !== run) return;
+    const { isAlone, limits, report } = this.#options;
+    if (isAlone())
+      setTimeout(() => {
+        this.#reportUnlessHalted(run, error);
+      }, limits.connectTimeoutMs).unref();
+    else report(error);
   }
 
   /** TensorFlow is in this process already where steps run through the addon; 0: they do not. */
