@@ -1,9 +1,12 @@
 /**
  * Workers as child processes of this one, one for each GPU where there are GPUs. Each has a place, and a name of its own: the
- * one that takes the place of w1 is w1.2.
+ * one that takes the place of w1 is w1.2. They outlive this process where it is killed: who takes the run back finds them by
+ * what the journal says, and watches them by their process ids.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
+import type { Launched } from '../coordinator/journal.js';
+import { isRunning, markOf, processEnd, type ProcessMark } from '../coordinator/process-mark.js';
 import { LockstepError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
@@ -46,7 +49,8 @@ interface Ending {
 }
 
 interface Started {
-  readonly child: Child;
+  /** Null: its process is gone. */
+  readonly mark: ProcessMark | null;
   readonly ended: Promise<Ending>;
 }
 
@@ -67,6 +71,7 @@ export class LocalWorkers implements Launcher {
   readonly #endings = new Map<number, Ending>();
   readonly #warnings = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  #launched: readonly Launched[] = [];
   #numLeft: number;
   #closing = false;
 
@@ -77,7 +82,12 @@ export class LocalWorkers implements Launcher {
   }
 
   start(run: Run): void {
-    for (let index = 0; index < this.#options.numWorkers; index++) void this.#keep(index, 1, run);
+    this.#launched = run.launched;
+    for (let index = 0; index < this.#options.numWorkers; index++) {
+      const before = lastIn(index, run.launched);
+      if (!before) void this.#keep(index, 1, run);
+      else void this.#keep(index, before.nth, run, before.mark);
+    }
   }
 
   /** Null also where the process lives on: its connection is gone all the same. */
@@ -91,16 +101,21 @@ export class LocalWorkers implements Launcher {
   }
 
   end(pid: number): void {
-    this.#children.get(pid)?.child.kill('SIGKILL');
+    const mark = this.#children.get(pid)?.mark;
+    if (mark && isRunning(mark)) process.kill(pid, 'SIGKILL');
   }
 
   kill(): void {
-    for (const { child } of this.#children.values()) child.kill('SIGKILL');
+    for (const pid of this.#children.keys()) this.end(pid);
+  }
+
+  release(): void {
+    this.#stopKeeping();
+    this.#children.clear();
   }
 
   async close(): Promise<void> {
-    this.#closing = true;
-    for (const timer of this.#timers) clearTimeout(timer);
+    this.#stopKeeping();
     const timer = setTimeout(() => {
       this.kill();
     }, 10_000);
@@ -108,12 +123,21 @@ export class LocalWorkers implements Launcher {
     clearTimeout(timer);
   }
 
-  /** Runs a worker in this place, and when it ends another. */
-  async #keep(index: number, nth: number, run: Run): Promise<void> {
+  #stopKeeping(): void {
+    this.#closing = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+  }
+
+  /**
+   * Runs a worker in this place, and when it ends another.
+   *
+   * @param found one that was started before this process was
+   */
+  async #keep(index: number, nth: number, run: Run, found: ProcessMark | null = null): Promise<void> {
     const { coordinator, log } = run;
     const workerId = workerName(index, nth);
-    const started = this.#spawn(index, workerId, run);
-    const pid = started.child.pid ?? NaN;
+    const started = found ? watch(found) : this.#spawn(index, workerId, run);
+    const pid = started.mark?.pid ?? NaN;
     this.#children.set(pid, started);
     const silent = this.#later(this.#options.limits.connectTimeoutMs, () => {
       if (!coordinator.hasMember(workerId)) this.#onUnheard(workerId, pid, run);
@@ -123,6 +147,7 @@ export class LocalWorkers implements Launcher {
     this.#children.delete(pid);
     this.#endings.set(pid, ending);
     if (this.#closing) return;
+    if (found) coordinator.reportLoss(workerId, ending.how);
     // What it says of itself would be said by any other: the job's fault, or this machine's.
     const isRefused = !coordinator.hasStarted && !ending.bySignal && !coordinator.hasMember(workerId);
     if (isRefused) this.#abandon(workerId, pid, ending.how, run);
@@ -178,7 +203,7 @@ export class LocalWorkers implements Launcher {
     if (warning !== undefined) this.#warnings.add(warning);
   }
 
-  #spawn(index: number, workerId: string, { coordinator, tokenFile, log }: Run): Started {
+  #spawn(index: number, workerId: string, { coordinator, tokenFile, log, onLaunched }: Run): Started {
     const { gpus, command, json, limits } = this.#options;
     const gpu = gpus[index % Math.max(1, gpus.length)];
     const flags = [
@@ -195,8 +220,25 @@ export class LocalWorkers implements Launcher {
       if (lines.length > keptLines) lines.shift();
       this.#say(workerId, line, log);
     });
-    return { child, ended: Promise.all([child, reading]).then(([result]) => describeEnd(result, lines)) };
+    const mark = child.pid === undefined ? null : markOf(child.pid);
+    if (mark) this.#launched = [...this.#launched, { workerId, process: mark }];
+    onLaunched(this.#launched);
+    return { mark, ended: Promise.all([child, reading]).then(([result]) => describeEnd(result, lines)) };
   }
+}
+
+/** The last one that was started in this place. */
+function lastIn(index: number, launched: readonly Launched[]): { nth: number; mark: ProcessMark } | null {
+  const names = launched.map(({ workerId }) => workerId);
+  const name = names.findLast((workerId) => workerId === workerName(index, 1) || workerId.startsWith(`w${index}.`));
+  const mark = launched.findLast(({ workerId }) => workerId === name)?.process;
+  return name === undefined || !mark ? null : { nth: Number(name.split('.')[1] ?? 1), mark };
+}
+
+/** A process that is no child of this one: that it has ended shows, and not how. */
+function watch(mark: ProcessMark): Started {
+  const ended = processEnd(mark).then((): Ending => ({ how: 'its process is gone', bySignal: true }));
+  return { mark, ended };
 }
 
 /** @param nth in its place, counted from 1 */

@@ -8,7 +8,13 @@ import type { Limits } from '../../src/protocol/limits.js';
 import { parseEndpoint } from '../../transport/endpoint.js';
 import { addLimits, coordinatorLimits, limitsOf } from '../options.js';
 
-const othersLimits = ['maxConnections', 'connectTimeoutMs', 'heartbeatTimeoutMs', ...coordinatorLimits] as const;
+const othersLimits = [
+  'maxConnections',
+  'connectTimeoutMs',
+  'heartbeatTimeoutMs',
+  'coordinatorTimeoutMs',
+  ...coordinatorLimits,
+] as const;
 
 interface StatusOptions extends Pick<Limits, 'maxControlBytes' | 'authenticationTimeoutMs'> {
   readonly runDir?: string;

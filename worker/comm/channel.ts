@@ -58,6 +58,8 @@ export interface Begun {
   readonly waker: number;
   /** The compute thread reduces and commits by itself (local-reduction.ts). */
   readonly isLocal: boolean;
+  /** Steps whose records the coordinator has. */
+  readonly told: number;
 }
 
 export type ToComm =

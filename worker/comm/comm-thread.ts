@@ -3,13 +3,11 @@
  * It lives while the main thread sits inside TensorFlow. One of its errors is told to the main thread and ends nothing by itself.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
-import { decodeMessage } from '../../src/protocol/codec.js';
-import { fromCoordinatorSchema, type FromCoordinator, type FromWorker } from '../../src/protocol/messages.js';
-import { joinFragments, type Connection } from '../../transport/connection.js';
-import { dial } from '../../transport/dialler.js';
+import { assert, type LockstepError, toLockstepError } from '../../src/errors.js';
+import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
+import { CoordinatorLink } from './coordinator-link.js';
 import { Participation } from './participation.js';
 import { PeerListener } from './peer-listener.js';
 import { SharedPages } from './shared-pages.js';
@@ -18,45 +16,47 @@ const port = parentPort;
 assert(port, 'comm-thread runs in a worker thread');
 
 class CommThread {
-  readonly #coordinator: Connection;
   readonly #listener: PeerListener;
   readonly #participation: Participation;
+  #coordinator: CoordinatorLink | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
   #intervalMs = Infinity;
   #beatMs = 0;
-  #closing = false;
 
-  private constructor(options: CommOptions, coordinator: Connection, listener: PeerListener) {
+  private constructor(options: CommOptions, listener: PeerListener) {
     const { workerId, token, limits, sharedPagesPath } = options;
-    this.#coordinator = coordinator;
     this.#listener = listener;
     const pages = sharedPagesPath === null ? null : SharedPages.load(sharedPagesPath);
     const send = (message: FromWorker): void => {
-      coordinator.send(message);
+      this.#coordinator?.send(message);
     };
+    const isAlone = (): boolean => this.#coordinator?.isAway ?? true;
     const pulse = (): void => {
       if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
     };
-    this.#participation = new Participation({ workerId, token, limits, listener, pages, send, post, report, pulse });
-    coordinator.onMessage((message) => {
-      guard(() => {
-        this.#onSaid(decodeMessage(fromCoordinatorSchema, joinFragments(message)));
-      });
-    });
-    void coordinator.closed.then(({ code, reason }) => {
-      if (this.#closing) return;
-      const why = reason || `code ${code}`;
-      report(new LockstepError('ERR_COORDINATOR_LOST', `The connection to the coordinator is gone (${why}).`));
-    });
+    const told = { send, isAlone, post, report, pulse };
+    this.#participation = new Participation({ workerId, token, limits, listener, pages, ...told });
   }
 
   static async start(options: CommOptions): Promise<CommThread> {
     const listener = await PeerListener.listen(options, post);
     const { coordinator: endpoint, token, limits } = options;
-    const maxMessageBytes = limits.maxControlBytes;
+    const thread = new CommThread(options, listener);
     try {
-      const coordinator = await dial({ endpoint, token, limits, maxMessageBytes });
-      return new CommThread(options, coordinator, listener);
+      thread.#coordinator = await CoordinatorLink.reach({
+        ...{ endpoint, token, limits },
+        standing: () => thread.#participation.standing,
+        onMessage: (message) => {
+          guard(() => {
+            thread.#onSaid(message);
+          });
+        },
+        note: (level, message) => {
+          post({ type: 'log', level, message, fields: {} });
+        },
+        onFailure: report,
+      });
+      return thread;
     } catch (error) {
       await listener.close();
       throw error;
@@ -70,7 +70,7 @@ class CommThread {
   onMessage(message: ToComm): void {
     switch (message.type) {
       case 'send':
-        this.#coordinator.send(message.message);
+        this.#coordinator?.send(message.message);
         break;
       case 'heartbeats':
         this.#beat(message.intervalMs);
@@ -99,6 +99,7 @@ class CommThread {
       this.#participation.onMessage(message);
       return;
     }
+    if (message.type === 'drain') this.#participation.onDrain();
     // One that leaves may be in a step, which is not committed with it any more.
     if (message.type === 'goodbye') this.#participation.close();
     post({ type: 'received', message });
@@ -109,21 +110,20 @@ class CommThread {
     this.#intervalMs = intervalMs;
     this.#heartbeat = setInterval(() => {
       this.#sayAlive();
+      this.#coordinator?.noticeSilence();
     }, intervalMs);
   }
 
   /** Goes out at once, also from inside of long work: a socket that has nothing to send is written to directly. */
   #sayAlive(): void {
     this.#beatMs = performance.now();
-    this.#coordinator.send({ type: 'heartbeat', ...this.#participation.vitals });
+    this.#coordinator?.send({ type: 'heartbeat', ...this.#participation.vitals });
   }
 
   async #close(): Promise<void> {
-    this.#closing = true;
     clearInterval(this.#heartbeat);
     this.#participation.close();
-    this.#coordinator.close();
-    await this.#coordinator.closed;
+    await this.#coordinator?.close();
     await this.#listener.close();
     post({ type: 'closed' });
     port?.close();
