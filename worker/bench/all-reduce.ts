@@ -23,7 +23,7 @@ export interface AllReduceOptions {
   readonly numWorkers: number;
   /** A multiple of 4. */
   readonly bytes: number;
-  /** Through loopback TCP, as between hosts. @default Unix sockets, as between workers of one host */
+  /** Through loopback TCP and nothing else, as between hosts. @default as between workers of one host, in memory */
   readonly tcp?: boolean;
   readonly log: Log;
 }
