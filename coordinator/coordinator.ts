@@ -274,11 +274,13 @@ export class Coordinator {
         this.#connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
         break;
       }
-      case 'start':
+      case 'start': {
+        const { workerIds, recoveries, ...start } = effect;
         this.#reports.record?.start(performance.now(), this.#told);
-        this.#connections.send(effect.workerIds, { type: 'start', generation: effect.generation, told: this.#told });
-        for (const recovery of effect.recoveries) this.#endings.tell(recovery);
+        this.#connections.send(workerIds, { ...start, told: this.#told });
+        for (const recovery of recoveries) this.#endings.tell(recovery);
         break;
+      }
       case 'adopt':
         this.#reports.record?.start(performance.now(), effect.step);
         for (const recovery of effect.recoveries) this.#endings.tell(recovery);

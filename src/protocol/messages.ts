@@ -108,7 +108,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   /** Nothing of an older generation than this one is committed any more. `step`: committed, and held whole. */
   z.strictObject({ type: z.literal('halted'), generation: z.int().positive(), step: count.nullable() }),
-  z.strictObject({ type: z.literal('connected'), generation: count }),
+  /** `readsPeers`: it reads the memory of every peer, and every peer its. */
+  z.strictObject({ type: z.literal('connected'), generation: count, readsPeers: z.boolean() }),
   z.strictObject({
     type: z.literal('heartbeat'),
     step: count,
@@ -182,8 +183,16 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   generationSchema,
   /** The next generation is being made, under this number: nothing older is committed any more. */
   z.strictObject({ type: z.literal('halt'), generation: z.int().positive() }),
-  /** `told`: steps whose records the coordinator has. */
-  z.strictObject({ type: z.literal('start'), generation: z.int().positive(), told: count }),
+  /**
+   * `inMemory`: all read one another's memory, so that what is small enough needs no frames. `told`: steps whose records the
+   * coordinator has.
+   */
+  z.strictObject({
+    type: z.literal('start'),
+    generation: z.int().positive(),
+    inMemory: z.boolean(),
+    told: count,
+  }),
   /** Answers each heartbeat: so many of the messages that have to arrive (outbox.ts) came on this connection, and are kept. */
   z.strictObject({ type: z.literal('heard'), count }),
   z.strictObject({ type: z.literal('drain') }),

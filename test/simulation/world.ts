@@ -72,6 +72,8 @@ export interface WorldOptions {
   readonly numSlots: number;
   readonly numWorkers: number;
   readonly bucketBytes: number;
+  /** @default as few as the largest parameter needs, so that there are several segments */
+  readonly maxSegmentElements?: number;
   /** Workers on each host. @default all on one */
   readonly perHost?: number;
   /** -1: no bucket is exchanged. */
@@ -103,6 +105,8 @@ export class World {
   readonly layout;
   /** Partials that were computed. */
   numComputed = 0;
+  /** How often a worker in long work could say that it lives. */
+  numPulses = 0;
   readonly #options: WorldOptions & { readonly wire: WireFormat };
   readonly #optimizer;
   #generation = 7;
@@ -118,7 +122,8 @@ export class World {
       trainable: i % 3 === 0,
       frozen: i % 3 === 2,
     }));
-    this.layout = planLayout(parameters, 2, { maxSegmentElements: Math.max(256, ...sizes.map((size) => size + 16)) });
+    const { maxSegmentElements = Math.max(256, ...sizes.map((size) => size + 16)) } = options;
+    this.layout = planLayout(parameters, 2, { maxSegmentElements });
     const regions = reserveRegions(this.layout, { slots: numSlots, wire, optimizer: this.#optimizer, bucketBytes });
     const machines = Array.from({ length: numWorkers }, (_, rank) => {
       const memory = FlatMemory.create(this.layout, regions);
@@ -187,6 +192,9 @@ export class World {
       windows,
       optimizer: this.#optimizer,
       step,
+      pulse: () => {
+        this.numPulses++;
+      },
       send: (to, header, payload, onSent) => {
         this.link(rank, to).unsent.push({ from: rank, to, header, payload, onSent });
       },

@@ -56,6 +56,8 @@ export interface Begun {
   readonly words: SharedStepWords;
   /** Of the addon, for the comm thread; 0 where there is none. */
   readonly waker: number;
+  /** The compute thread reduces and commits by itself (local-reduction.ts). */
+  readonly isLocal: boolean;
   /** Steps whose records the coordinator has. */
   readonly told: number;
 }

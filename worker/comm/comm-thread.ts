@@ -20,6 +20,8 @@ class CommThread {
   readonly #participation: Participation;
   #coordinator: CoordinatorLink | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
+  #intervalMs = Infinity;
+  #beatMs = 0;
 
   private constructor(options: CommOptions, listener: PeerListener) {
     const { workerId, token, limits, sharedPagesPath } = options;
@@ -29,7 +31,11 @@ class CommThread {
       this.#coordinator?.send(message);
     };
     const isAlone = (): boolean => this.#coordinator?.isAway ?? true;
-    this.#participation = new Participation({ workerId, token, limits, listener, pages, send, isAlone, post, report });
+    const pulse = (): void => {
+      if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
+    };
+    const told = { send, isAlone, post, report, pulse };
+    this.#participation = new Participation({ workerId, token, limits, listener, pages, ...told });
   }
 
   static async start(options: CommOptions): Promise<CommThread> {
@@ -101,10 +107,17 @@ class CommThread {
 
   #beat(intervalMs: number): void {
     clearInterval(this.#heartbeat);
+    this.#intervalMs = intervalMs;
     this.#heartbeat = setInterval(() => {
-      this.#coordinator?.send({ type: 'heartbeat', ...this.#participation.vitals });
+      this.#sayAlive();
       this.#coordinator?.noticeSilence();
     }, intervalMs);
+  }
+
+  /** Goes out at once, also from inside of long work: a socket that has nothing to send is written to directly. */
+  #sayAlive(): void {
+    this.#beatMs = performance.now();
+    this.#coordinator?.send({ type: 'heartbeat', ...this.#participation.vitals });
   }
 
   async #close(): Promise<void> {

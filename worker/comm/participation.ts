@@ -34,6 +34,8 @@ export interface ParticipationOptions {
   /** To the compute thread. */
   readonly post: (message: FromComm) => void;
   readonly report: (error: LockstepError) => void;
+  /** Called again and again in long work: the coordinator is to hear that this worker lives. */
+  readonly pulse: () => void;
 }
 
 type OfGenerations = Extract<FromCoordinator, { type: 'halt' | 'generation' | 'start' }>;
@@ -66,6 +68,7 @@ export class Participation {
 
   onMessage(message: OfGenerations): void {
     if (message.type === 'start') this.#told = message.told;
+    else this.#stop(message.generation);
     if (message.type !== 'generation') this.#take(message);
     else {
       const { type, ...generation } = message;
@@ -147,16 +150,16 @@ export class Participation {
         });
         break;
       case 'connected':
-        send(effect);
+        send({ ...effect, readsPeers: this.#run?.readsPeers === true });
         break;
       case 'begin':
-        this.#begin();
+        this.#begin(effect.inMemory);
         break;
     }
   }
 
   #enter(entry: Entry): void {
-    const { token, limits, listener, pages, isAlone, post, report } = this.#options;
+    const { token, limits, listener, pages, isAlone, post, report, pulse } = this.#options;
     assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
     const { generation } = entry.generation;
     const { hostId } = listener.addresses;
@@ -168,7 +171,7 @@ export class Participation {
     };
     const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
     this.#entered = entry.generation;
-    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, isAlone, onCommit, report });
+    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, isAlone, onCommit, report, pulse });
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);
     this.#guard(generation, async (run) => {
@@ -177,14 +180,22 @@ export class Participation {
     });
   }
 
-  #begin(): void {
+  /** What the compute thread commits by itself counts up to a later generation, and no further. */
+  #stop(generation: number): void {
+    if (!this.#run || generation <= this.#run.generation) return;
+    this.#run.close();
+    if (this.#state.phase === 'training') this.#take({ type: 'committed', step: this.#run.step });
+  }
+
+  #begin(inMemory: boolean): void {
     const { entry } = this.#state;
     assert(entry && this.#run && this.#setup, 'steps begin in a generation that was entered');
     const { generation, self } = entry;
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
-    this.#run.begin();
+    const isLocal = this.#run.begin(inMemory);
     const { words } = this.#run;
-    this.#options.post({ type: 'begin', begun: { generation, self, words, waker: this.#waker, told: this.#told } });
+    const begun = { generation, self, words, waker: this.#waker, isLocal, told: this.#told };
+    this.#options.post({ type: 'begin', begun });
   }
 
   #leave(): void {
