@@ -119,9 +119,8 @@ export class Coordinator {
 
   /** Whether the run is about to end, or has. */
   get isEnding(): boolean {
-    const { phase, isStopping, members } = this.#state;
-    if (isStopping || phase === 'finished' || phase === 'failed') return true;
-    return [...members.values()].some((member) => member.state === 'finished');
+    const { phase, isStopping } = this.#state;
+    return isStopping || phase === 'finished' || phase === 'failed';
   }
 
   hasMember(workerId: string): boolean {
@@ -307,7 +306,8 @@ export class Coordinator {
 
   async #seekCheckpoint(): Promise<void> {
     try {
-      const checkpoint = (await this.#options.findCheckpoint?.()) ?? null;
+      const told = this.#state.checkpoint;
+      const checkpoint = this.#options.findCheckpoint ? await this.#options.findCheckpoint(told) : told;
       this.#take({ type: 'checkpoint-found', checkpoint });
     } catch (thrown) {
       this.#take({ type: 'abandon', error: toLockstepError(thrown) });

@@ -283,7 +283,9 @@ export class GenerationRun implements PeerAcceptor {
 
   #transferFrame(rank: number, bytes: Uint8Array): void {
     if (this.#abort.signal.aborted) return;
-    this.#transfer.onFrame(rank, bytes).catch((error: unknown) => {
+    // It may come together with the last word of its link's opening, when there is no link yet to answer on.
+    const taken = this.#links.complete.then(() => this.#transfer.onFrame(rank, bytes));
+    taken.catch((error: unknown) => {
       this.#fail(error);
     });
   }
