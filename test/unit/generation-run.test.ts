@@ -27,6 +27,7 @@ function runAlone(onCommit: (numSteps: number) => void): { run: GenerationRun; w
       times: makeCommTimes(),
       stepAddonPath: null,
       sharedMemory: null,
+      computeThreads: 1,
       onNotFinite: 'stop',
     },
     memory,

@@ -150,7 +150,7 @@ export class Participation {
         });
         break;
       case 'connected':
-        send({ ...effect, readsPeers: this.#run?.readsPeers === true });
+        send({ ...effect, prefersMemory: this.#run?.prefersMemory === true });
         break;
       case 'begin':
         this.#begin(effect.inMemory);
@@ -192,9 +192,9 @@ export class Participation {
     assert(entry && this.#run && this.#setup, 'steps begin in a generation that was entered');
     const { generation, self } = entry;
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
-    const isLocal = this.#run.begin(inMemory);
+    this.#run.begin(inMemory);
     const { words } = this.#run;
-    const begun = { generation, self, words, waker: this.#waker, isLocal, told: this.#told };
+    const begun = { generation, self, words, waker: this.#waker, inMemory, told: this.#told };
     this.#options.post({ type: 'begin', begun });
   }
 
