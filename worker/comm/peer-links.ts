@@ -40,6 +40,7 @@ export class PeerLinks {
   readonly #options: PeerLinksOptions;
   readonly #links = new Map<number, PeerLink>();
   readonly #complete: Promise<void>;
+  #numOpen = 0;
   #settle: () => void = () => undefined;
 
   constructor(options: PeerLinksOptions) {
@@ -76,8 +77,7 @@ export class PeerLinks {
     const { memory } = this.#options;
     connection.send({ type: 'peer-welcome', generation: generation.generation, memory, mounts: readsTheirs });
     const { mounts } = await connection.receive(peerReadySchema, { what: 'peer-ready', timeoutMs });
-    await connection.openBulk(this.#options.frames(hello.rank), { timeoutMs });
-    this.#add(hello.rank, { connection, readsTheirs, readsOurs: mounts });
+    await this.#open(hello.rank, { connection, readsTheirs, readsOurs: mounts }, timeoutMs);
   }
 
   close(): void {
@@ -95,7 +95,7 @@ export class PeerLinks {
     const failures: LockstepError[] = [];
     for (const endpoint of endpoints) {
       try {
-        this.#add(peer.rank, await this.#meet(peer.rank, endpoint, connectTimeoutMs));
+        await this.#meet(peer.rank, endpoint, connectTimeoutMs);
         return;
       } catch (thrown) {
         failures.push(toLockstepError(thrown, 'ERR_CONNECT'));
@@ -110,7 +110,7 @@ export class PeerLinks {
   }
 
   /** Says hello to whoever listens there; resolves when welcome. */
-  async #meet(peer: number, endpoint: Endpoint, timeoutMs: number): Promise<PeerLink> {
+  async #meet(peer: number, endpoint: Endpoint, timeoutMs: number): Promise<void> {
     const { runId, generation, rank, token, limits, maxMessageBytes, signal, memory } = this.#options;
     const authenticationTimeoutMs = Math.min(limits.authenticationTimeoutMs, timeoutMs);
     const share = { ...limits, connectTimeoutMs: timeoutMs, authenticationTimeoutMs };
@@ -125,22 +125,29 @@ export class PeerLinks {
     const welcome = await connection.receive(peerWelcomeSchema, { what: 'peer-welcome', timeoutMs });
     const readsTheirs = this.#mount(peer, welcome.memory);
     connection.send({ type: 'peer-ready', mounts: readsTheirs });
-    await connection.openBulk(this.#options.frames(peer), { timeoutMs });
-    return { connection, readsTheirs, readsOurs: welcome.mounts };
+    await this.#open(peer, { connection, readsTheirs, readsOurs: welcome.mounts }, timeoutMs);
   }
 
   #mount(rank: number, memory: SharedMemory | null): boolean {
     return memory !== null && this.#options.mount(rank, memory);
   }
 
-  #add(rank: number, link: PeerLink): void {
-    if (this.#options.signal.aborted) link.connection.terminate();
+  /** The link is known before it is open: a frame may come together with the word that frames may come, and is answered. */
+  async #open(rank: number, link: PeerLink, timeoutMs: number): Promise<void> {
     this.#links.set(rank, link);
+    try {
+      await link.connection.openBulk(this.#options.frames(rank), { timeoutMs });
+    } catch (error) {
+      this.#links.delete(rank);
+      throw error;
+    }
+    if (this.#options.signal.aborted) link.connection.terminate();
+    this.#numOpen++;
     this.#settleIfComplete();
   }
 
   #settleIfComplete(): void {
-    if (this.#links.size === this.#options.generation.workers.length - 1) this.#settle();
+    if (this.#numOpen === this.#options.generation.workers.length - 1) this.#settle();
   }
 }
 
