@@ -67,17 +67,29 @@ export class LocalWorkers implements Launcher {
   readonly #endings = new Map<number, Ending>();
   readonly #warnings = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
-  #numLeft: number;
+  /** In which a worker runs, or is about to. */
+  readonly #places = new Set<number>();
+  /** By place, how many workers it has had. */
+  readonly #numStarted: number[] = [];
+  #numWanted: number;
+  #run: Run | null = null;
   #closing = false;
 
   constructor(options: LocalWorkersOptions) {
     this.#options = options;
     this.#replacements = new Replacements(options.maxReplacements);
-    this.#numLeft = options.numWorkers;
+    this.#numWanted = options.numWorkers;
   }
 
   start(run: Run): void {
-    for (let index = 0; index < this.#options.numWorkers; index++) void this.#keep(index, 1, run);
+    this.#run = run;
+    this.#fill(run);
+  }
+
+  /** Those that are too many leave the run by themselves, and are not replaced. */
+  scale(numWorkers: number): void {
+    this.#numWanted = numWorkers;
+    if (this.#run && !this.#closing) this.#fill(this.#run);
   }
 
   /** Null also where the process lives on: its connection is gone all the same. */
@@ -108,9 +120,19 @@ export class LocalWorkers implements Launcher {
     clearTimeout(timer);
   }
 
-  /** Runs a worker in this place, and when it ends another. */
-  async #keep(index: number, nth: number, run: Run): Promise<void> {
+  #fill(run: Run): void {
+    for (let index = 0; this.#places.size < this.#numWanted; index++) {
+      if (this.#places.has(index)) continue;
+      this.#places.add(index);
+      void this.#keep(index, run);
+    }
+  }
+
+  /** Runs a worker in this place, and when it ends another, where there are not more places than wanted by then. */
+  async #keep(index: number, run: Run): Promise<void> {
     const { coordinator, log } = run;
+    const nth = (this.#numStarted[index] ?? 0) + 1;
+    this.#numStarted[index] = nth;
     const workerId = workerName(index, nth);
     const started = this.#spawn(index, workerId, run);
     const pid = started.child.pid ?? NaN;
@@ -126,29 +148,34 @@ export class LocalWorkers implements Launcher {
     // What it says of itself would be said by any other: the job's fault, or this machine's.
     const isRefused = !coordinator.hasStarted && !ending.bySignal && !coordinator.hasMember(workerId);
     if (isRefused) this.#abandon(workerId, pid, ending.how, run);
-    else if (!coordinator.isEnding) this.#replace(index, nth + 1, ending.how, run);
+    else if (this.#places.size > this.#numWanted) this.#places.delete(index);
+    else if (!coordinator.isEnding) this.#replace(index, workerId, ending.how, run);
     else log.debug(`${workerId} has ended: ${ending.how}`);
   }
 
-  #replace(index: number, nth: number, how: string, run: Run): void {
+  #replace(index: number, before: string, how: string, run: Run): void {
     const delayMs = this.#replacements.next(performance.now());
     if (delayMs === null) {
-      this.#giveUp(workerName(index, nth - 1), how, run);
+      this.#giveUp(index, before, how, run);
       return;
     }
     this.#later(delayMs, () => {
       if (run.coordinator.isEnding) return;
-      run.log.info(`worker ${workerName(index, nth)} starts in the place of ${workerName(index, nth - 1)}`);
-      void this.#keep(index, nth, run);
+      if (this.#places.size > this.#numWanted) {
+        this.#places.delete(index);
+        return;
+      }
+      run.log.info(`worker ${workerName(index, (this.#numStarted[index] ?? 0) + 1)} starts in the place of ${before}`);
+      void this.#keep(index, run);
     });
   }
 
-  #giveUp(workerId: string, how: string, { coordinator, log }: Run): void {
+  #giveUp(index: number, workerId: string, how: string, { coordinator, log }: Run): void {
     const { maxReplacements } = this.#options;
     const why = maxReplacements === 0 ? '' : `, after ${maxReplacements} replacements within 10 minutes`;
     log.warn(`worker ${workerId} is not replaced${why}: ${how}`, { workerId });
-    this.#numLeft--;
-    if (this.#numLeft === 0) coordinator.expectNoMoreWorkers('all have ended, and none is replaced');
+    this.#places.delete(index);
+    if (this.#places.size === 0) coordinator.expectNoMoreWorkers('all have ended, and none is replaced');
   }
 
   #onUnheard(workerId: string, pid: number, run: Run): void {

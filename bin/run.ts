@@ -9,6 +9,7 @@ import { join, resolve } from 'node:path';
 import { Coordinator } from '../coordinator/coordinator.js';
 import { checkpointFolder, readToken, RunFolder } from '../coordinator/run-folder.js';
 import type { RunResult } from '../coordinator/coordinator-options.js';
+import type { Fault } from '../src/chaos/faults.js';
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import { plainJob } from '../src/job/plain-job.js';
@@ -22,6 +23,7 @@ import { formatEndpoint, type Endpoint } from '../transport/endpoint.js';
 import { refuseOpenDoor } from '../transport/listener.js';
 import { latestCheckpoint, type FoundCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
 import { loadJob } from './job-file.js';
+import { faultsLeft, refuseImpossible } from './chaos.js';
 import { onInterrupt } from './interrupt.js';
 import { summarize, type Outcome, type Settled, type Summary } from './summary.js';
 import { recordingObserver, type View } from './view.js';
@@ -30,6 +32,8 @@ export interface RunOptions {
   readonly job: string;
   readonly numWorkers: number;
   readonly minWorkers: number;
+  /** @default the slots */
+  readonly maxWorkers: number | undefined;
   readonly overrides: readonly string[];
   readonly steps: number | null;
   /** @default runs/NAME-TIME */
@@ -39,6 +43,8 @@ export interface RunOptions {
   readonly listen: Endpoint;
   /** Required beyond this host; without it a run on this host makes its own. */
   readonly tokenFile: string | undefined;
+  /** What the run is given on purpose, to see it recover. */
+  readonly faults: readonly Fault[];
   readonly limits: Limits;
   readonly view: View;
   readonly log: Log;
@@ -47,6 +53,8 @@ export interface RunOptions {
 /** Brings workers to a coordinator that listens; `train` starts them here, `coordinator` waits for them. */
 export interface Launcher {
   start(run: { readonly coordinator: Coordinator; readonly tokenFile: string; readonly log: Log }): void;
+  /** The run wants so many workers from now on. */
+  scale(numWorkers: number): void;
   /** How a worker's process ended, where it was one of ours. */
   explainLoss(pid: number): Promise<string | null>;
   /** A worker that is out of the run: its process must not live on. */
@@ -92,15 +100,13 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: S
   if (resume && options.runDir === undefined) {
     throw new LockstepError('ERR_USAGE', '--resume needs --run-dir DIR: the run to go on with.');
   }
-  if (options.minWorkers > options.numWorkers) {
-    const message = `--min-workers (${options.minWorkers}) is more than the ${options.numWorkers} worker(s) of the run.`;
-    throw new LockstepError('ERR_USAGE', message);
-  }
+  refuseNumWorkers(options);
   refuseOpenDoor(options.listen, options.tokenFile !== undefined);
   const found = resume ? await latestCheckpoint(checkpointFolder(path), log) : undefined;
   if (resume && !found) log.warn(`${path} has no checkpoint; the run begins anew`);
   const settled = settle(loaded, options.numWorkers, found?.checkpoint);
   // Nothing is written before all that is known here fits.
+  refuseImpossible(options, settled.slots);
   const folder = await RunFolder.open(path, { resume, log });
   try {
     const runId = found?.checkpoint.runId ?? start.runId;
@@ -140,6 +146,7 @@ async function train(run: TrainOptions): Promise<RunResult> {
     overrides: options.overrides,
     numWorkers: options.numWorkers,
     minWorkers: options.minWorkers,
+    maxWorkers: options.maxWorkers,
     ...settled,
     steps: options.steps,
     resume: found
@@ -155,6 +162,16 @@ async function train(run: TrainOptions): Promise<RunResult> {
     findCheckpoint: async () => {
       const newest = await latestCheckpoint(checkpointFolder(folder.path), log);
       return newest ? { step: newest.checkpoint.step, path: newest.path } : null;
+    },
+    onScaled: (numWorkers) => {
+      launcher.scale(numWorkers);
+    },
+    faults: faultsLeft(options.faults, await folder.readInjections()),
+    onInjected: (injection) => {
+      folder.noteInjection(injection);
+    },
+    onCoordinatorFault: () => {
+      process.kill(process.pid, 'SIGKILL');
     },
     observer: recordingObserver(folder, view),
     log,
@@ -191,6 +208,14 @@ async function train(run: TrainOptions): Promise<RunResult> {
     await coordinator.close();
     stopListening(); // last: a Ctrl-C while workers end must not end this process without its summary
   }
+}
+
+function refuseNumWorkers({ numWorkers, minWorkers, maxWorkers = numWorkers }: RunOptions): void {
+  const of = `the ${numWorkers} worker(s) of the run`;
+  if (minWorkers > numWorkers)
+    throw new LockstepError('ERR_USAGE', `--min-workers (${minWorkers}) is more than ${of}.`);
+  if (maxWorkers < numWorkers)
+    throw new LockstepError('ERR_USAGE', `--max-workers (${maxWorkers}) is less than ${of}.`);
 }
 
 /** What the run is made of for good: a checkpoint's numbers where there is one, else the job's, else this machine's. */

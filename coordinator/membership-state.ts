@@ -19,9 +19,9 @@ export interface Patience {
 
 /** What does not change in a run. */
 export interface MembershipConfig {
-  /** Workers that the run wants: it begins with them, and takes no more. */
+  /** Workers that the run wants at first: it begins with them, and takes no more. */
   readonly numWorkers: number;
-  /** With fewer it waits. */
+  /** With fewer it waits, and it is not scaled to fewer. */
   readonly minWorkers: number;
   readonly slots: number;
   /** Each worker has a share of the optimizer's moments that nobody else has. */
@@ -101,6 +101,8 @@ export interface Recovery extends Omit<Change, 'atMs'> {
 export interface MembershipState {
   readonly phase: Phase;
   readonly members: ReadonlyMap<string, Member>;
+  /** Workers that the run wants, by now. */
+  readonly numWanted: number;
   /** Also of the one that is being made. */
   readonly generation: number;
   /** By rank, of the last generation that was formed; empty before. */
@@ -161,6 +163,8 @@ export type MembershipEvent =
   | { readonly type: 'checkpoint-found'; readonly checkpoint: CheckpointPlace | null }
   | { readonly type: 'no-more-workers'; readonly why: string }
   | { readonly type: 'abandon'; readonly error: LockstepError }
+  /** The run wants another number of workers; refuseScale has let it pass. */
+  | { readonly type: 'scale'; readonly numWorkers: number }
   | { readonly type: 'stop' }
   | { readonly type: 'tick' };
 

@@ -17,15 +17,18 @@ import type {
   MembershipStep,
   MembershipTransition,
 } from './membership-state.js';
-import { beginMoves, formWhenPossible, isWanted, lose, onHalted, startWhenConnected, type Loss } from './moves.js';
+import { beginMoves, formWhenPossible, isWanted, letGo, lose, onHalted, startWhenConnected } from './moves.js';
+import { onScale } from './scaling.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
 import { endWaiting, evictDiverged, evictOverdue, forgiveAbsence } from './patience.js';
 import { waitingFor } from './waiting-for.js';
 
-export function beginMembership({ facts, checkpoint }: MembershipConfig, nowMs: number): MembershipState {
+export function beginMembership(config: MembershipConfig, nowMs: number): MembershipState {
+  const { facts, checkpoint, numWorkers: numWanted } = config;
   return {
     phase: 'gathering',
     members: new Map(),
+    numWanted,
     generation: 0,
     roster: [],
     hasStarted: false,
@@ -58,7 +61,7 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
   if (state.phase === 'finished' || state.phase === 'failed') return onEventAfterEnd(state, event);
   switch (event.type) {
     case 'hello':
-      return onHello(config, state, event);
+      return onHello(state, event);
     case 'ready':
       return onReady(config, state, event);
     case 'halted':
@@ -91,6 +94,8 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
       return still({ ...state, noMoreWorkers: event.why });
     case 'abandon':
       return fail(state, event.error);
+    case 'scale':
+      return onScale(config, state, event.numWorkers);
     case 'stop':
       return onStop(state);
     case 'tick':
@@ -105,11 +110,10 @@ function onEventAfterEnd(state: MembershipState, event: MembershipEvent): Member
 }
 
 function onHello(
-  config: MembershipConfig,
   state: MembershipState,
   { workerId, host, pid }: Extract<MembershipEvent, { type: 'hello' }>,
 ): MembershipStep {
-  const refusal = refuseNewcomer(config, state, workerId);
+  const refusal = refuseNewcomer(state, workerId);
   if (refusal) return { state, effects: [{ type: 'refuse', workerId, error: refusal }] };
   const { nowMs } = state;
   const member: Member = {
@@ -133,17 +137,17 @@ function onHello(
   return { state: { ...state, members, noMoreWorkers: null }, effects: [{ type: 'welcome', workerId }] };
 }
 
-function refuseNewcomer(config: MembershipConfig, state: MembershipState, workerId: string): LockstepError | null {
-  if (state.members.has(workerId)) {
+function refuseNewcomer({ members, numWanted }: MembershipState, workerId: string): LockstepError | null {
+  if (members.has(workerId)) {
     return new LockstepError(
       'ERR_PROTOCOL',
       `There is a worker ${workerId} already; each start needs an id of its own.`,
     );
   }
-  if (state.members.size < config.numWorkers) return null;
+  if (members.size < numWanted) return null;
   return new LockstepError(
     'ERR_PROTOCOL',
-    `The run has its ${config.numWorkers} workers; one more cannot join. Start the coordinator with a larger --workers.`,
+    `The run has its ${numWanted} workers; one more cannot join. Say that it may have more: lockstep scale N.`,
   );
 }
 
@@ -215,12 +219,6 @@ function onLeaving(
 ): MembershipStep {
   const member = state.members.get(workerId);
   return member ? letGo(config, state, member, { kind: 'left', why: 'by wish', detectedMs: 0 }) : still(state);
-}
-
-/** It still has a connection, and ends by itself. */
-function letGo(config: MembershipConfig, state: MembershipState, member: Member, loss: Loss): MembershipStep {
-  const dismissed: MembershipStep = { state, effects: [{ type: 'dismiss', workerId: member.workerId }] };
-  return andThen(dismissed, (next) => lose(config, next, member, loss));
 }
 
 /** Not the job's fault, but of the way to another worker: without the one that says so the run goes on. */

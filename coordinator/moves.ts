@@ -3,7 +3,7 @@
  * comes between begins them anew with the next number. Docs: docs/decisions/0016-the-next-generation.md.
  */
 import { LockstepError } from '../src/errors.js';
-import { fail, idsOf, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
+import { andThen, fail, idsOf, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { updateMember, updateRoster, withoutMember } from './members.js';
 import type {
   Change,
@@ -38,6 +38,12 @@ export function lose(config: MembershipConfig, before: MembershipState, member: 
   return beginMoves(config, { ...state, changes: [...state.changes, change] });
 }
 
+/** Still connected, and it ends by itself. */
+export function letGo(config: MembershipConfig, state: MembershipState, member: Member, loss: Loss): MembershipStep {
+  const dismissed: MembershipStep = { state, effects: [{ type: 'dismiss', workerId: member.workerId }] };
+  return andThen(dismissed, (next) => lose(config, next, member, loss));
+}
+
 /** First move: nothing of an older generation than this is committed any more. */
 export function beginMoves(config: MembershipConfig, before: MembershipState): MembershipStep {
   const generation = before.generation + 1;
@@ -64,7 +70,7 @@ export function formWhenPossible(
   const isForming = state.phase === 'gathering' || state.phase === 'halting';
   if (!isForming || membersThat(state, 'halting').length > 0) return still(state);
   const workers = membersThat(state, 'halted', 'ready');
-  const numNeeded = state.hasStarted || forming.isImpatient === true ? config.minWorkers : config.numWorkers;
+  const numNeeded = state.hasStarted || forming.isImpatient === true ? config.minWorkers : state.numWanted;
   if (workers.length < numNeeded) return still({ ...state, phase: 'gathering' });
   const held = workers.flatMap(({ heldStep }) => heldStep ?? []);
   if (held.length > 0) return form(config, state, workers, { step: Math.max(...held), path: null });
@@ -102,7 +108,7 @@ export function isWanted(config: MembershipConfig, state: MembershipState): bool
   const roster = liveRoster(state);
   if (state.isStopping || membersThat(state, 'ready').length === 0) return false;
   if (config.isSharded && state.hasStarted) return false;
-  return roster.length < config.numWorkers && roster.every((member) => member.state !== 'finished');
+  return roster.length < state.numWanted && roster.every((member) => member.state !== 'finished');
 }
 
 function start(before: MembershipState): MembershipStep {

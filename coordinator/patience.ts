@@ -126,8 +126,8 @@ export function endWaiting(config: MembershipConfig, state: MembershipState): Me
 }
 
 function tooFewError(config: MembershipConfig, state: MembershipState, numReady: number): LockstepError {
-  const { minWorkers, numWorkers, patience } = config;
-  const numNeeded = state.hasStarted ? minWorkers : `${minWorkers} to ${numWorkers}`;
+  const { minWorkers, patience } = config;
+  const numNeeded = state.hasStarted ? minWorkers : `${minWorkers} to ${state.numWanted}`;
   const why = state.noMoreWorkers ?? `none came for ${patience.workersTimeoutMs} ms`;
   const last = state.lastLoss === null ? '' : ` ${state.lastLoss.message}`;
   const message = `The run needs ${numNeeded} worker(s) and has ${numReady}: ${why}.${last}`;

@@ -4,6 +4,7 @@ import type { LoadedJob } from '../src/job/loaded-job.js';
 import { Schedule } from '../src/job/schedule.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
+import type { Injection } from '../src/run-summary.js';
 import type { Member, Recovery } from './membership-state.js';
 import { RunRecord, type RunObserver } from './run-record.js';
 
@@ -13,6 +14,7 @@ export interface ReportsOptions {
   readonly steps: number | null;
   readonly resume: { readonly path: string; readonly step: number } | null;
   readonly observer: RunObserver;
+  readonly onInjected?: (injection: Injection) => void;
   readonly log: Log;
 }
 
@@ -60,6 +62,11 @@ export class Reports {
   onRecovery(recovery: Recovery): void {
     this.#record?.addRecovery(recovery);
     this.#options.observer.onRecovery(recovery);
+  }
+
+  onInjected(injection: Injection): void {
+    this.#record?.addInjection(injection);
+    this.#options.onInjected?.(injection);
   }
 
   /** Where to go on from, for whoever reads the error. */

@@ -4,16 +4,18 @@
  *   run.json        what the run is and where its coordinator listens
  *   token           the secret of a run on this host alone, readable by its owner only
  *   metrics.jsonl   a line for each step and each validation
+ *   chaos.jsonl     a line for each fault that --chaos has brought
  *   summary.json    how it ended
  *   checkpoints/    written by rank 0
  */
 import { randomBytes } from 'node:crypto';
-import { createWriteStream, type WriteStream } from 'node:fs';
+import { appendFileSync, createWriteStream, type WriteStream } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LockstepError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
+import type { Injection } from '../src/run-summary.js';
 
 const runFileSchema = z.object({
   runId: z.string(),
@@ -26,6 +28,9 @@ const runFileSchema = z.object({
   job: z.record(z.string(), z.json()),
 });
 export type RunFile = z.output<typeof runFileSchema>;
+
+const chaosFile = 'chaos.jsonl';
+const injectionSchema = z.object({ fault: z.string() });
 
 /** Where the checkpoints of the run in `path` lie. */
 export function checkpointFolder(path: string): string {
@@ -52,6 +57,8 @@ export class RunFolder {
     try {
       await mkdir(checkpointFolder(path), { recursive: true });
       await refuseForeign(path, options.resume);
+      // A run that begins has nothing behind it.
+      if (!options.resume) await rm(join(path, chaosFile), { force: true });
       const metrics = createWriteStream(join(path, 'metrics.jsonl'), { flags: 'a' });
       metrics.on('error', (error) => {
         options.log.warn(`metrics.jsonl cannot be written: ${error.message}`);
@@ -84,6 +91,24 @@ export class RunFolder {
 
   addMetrics(record: object): void {
     if (this.#metrics.writable) this.#metrics.write(`${JSON.stringify(record)}\n`);
+  }
+
+  /** The faults that --chaos has brought to this run so far, in words. */
+  async readInjections(): Promise<string[]> {
+    const text = await readFile(join(this.path, chaosFile), 'utf8').catch((error: unknown) => {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+      throw folderError(this.path, error);
+    });
+    return text.split('\n').flatMap((line) => (line === '' ? [] : injectionSchema.parse(JSON.parse(line)).fault));
+  }
+
+  /** At once: the fault may be the end of this process. */
+  noteInjection(injection: Injection): void {
+    try {
+      appendFileSync(join(this.path, chaosFile), `${JSON.stringify(injection)}\n`);
+    } catch (error) {
+      this.#log.warn(folderError(this.path, error).message);
+    }
   }
 
   async close(): Promise<void> {

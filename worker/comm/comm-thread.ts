@@ -8,8 +8,10 @@ import { decodeMessage } from '../../src/protocol/codec.js';
 import { fromCoordinatorSchema, type FromCoordinator, type FromWorker } from '../../src/protocol/messages.js';
 import { joinFragments, type Connection } from '../../transport/connection.js';
 import { dial } from '../../transport/dialler.js';
+import { Impediment } from '../../transport/impediment.js';
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
+import { InjectedFaults } from './injected-faults.js';
 import { Participation } from './participation.js';
 import { PeerListener } from './peer-listener.js';
 import { SharedPages } from './shared-pages.js';
@@ -21,18 +23,29 @@ class CommThread {
   readonly #coordinator: Connection;
   readonly #listener: PeerListener;
   readonly #participation: Participation;
+  readonly #faults: InjectedFaults;
   #heartbeat: NodeJS.Timeout | undefined;
   #closing = false;
 
-  private constructor(options: CommOptions, coordinator: Connection, listener: PeerListener) {
+  private constructor(
+    options: CommOptions,
+    parts: { readonly coordinator: Connection; readonly listener: PeerListener; readonly impediment: Impediment },
+  ) {
     const { workerId, token, limits, sharedPagesPath } = options;
+    const { coordinator, listener, impediment } = parts;
     this.#coordinator = coordinator;
     this.#listener = listener;
     const pages = sharedPagesPath === null ? null : SharedPages.load(sharedPagesPath);
     const send = (message: FromWorker): void => {
       coordinator.send(message);
     };
-    this.#participation = new Participation({ workerId, token, limits, listener, pages, send, post, report });
+    const signal = (name: NodeJS.Signals): void => void process.kill(process.pid, name);
+    this.#faults = new InjectedFaults({ impediment, send, signal });
+    const onCommit = (rank: number, numSteps: number): void => {
+      this.#faults.onCommit(rank, numSteps);
+    };
+    const own = { workerId, token, limits, listener, pages, impediment };
+    this.#participation = new Participation({ ...own, send, post, report, onCommit });
     coordinator.onMessage((message) => {
       guard(() => {
         this.#onSaid(decodeMessage(fromCoordinatorSchema, joinFragments(message)));
@@ -46,12 +59,13 @@ class CommThread {
   }
 
   static async start(options: CommOptions): Promise<CommThread> {
-    const listener = await PeerListener.listen(options, post);
+    const impediment = new Impediment();
+    const listener = await PeerListener.listen(options, impediment, post);
     const { coordinator: endpoint, token, limits } = options;
     const maxMessageBytes = limits.maxControlBytes;
     try {
-      const coordinator = await dial({ endpoint, token, limits, maxMessageBytes });
-      return new CommThread(options, coordinator, listener);
+      const coordinator = await dial({ endpoint, token, limits, maxMessageBytes, impediment });
+      return new CommThread(options, { coordinator, listener, impediment });
     } catch (error) {
       await listener.close();
       throw error;
@@ -92,6 +106,10 @@ class CommThread {
   #onSaid(message: FromCoordinator): void {
     if (message.type === 'halt' || message.type === 'generation' || message.type === 'start') {
       this.#participation.onMessage(message);
+      return;
+    }
+    if (message.type === 'faults') {
+      this.#faults.expect(message.faults);
       return;
     }
     // One that leaves may be in a step, which is not committed with it any more.

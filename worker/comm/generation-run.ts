@@ -9,6 +9,7 @@ import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
+import type { Impediment } from '../../transport/impediment.js';
 import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { RunSetup } from './channel.js';
 import { planGeneration } from './generation-plan.js';
@@ -30,6 +31,7 @@ export interface GenerationRunOptions {
   readonly hostId: string;
   /** To read the memory of peers of this host; null where that cannot be done. */
   readonly pages: SharedPages | null;
+  readonly impediment: Impediment;
   /** Told of each commit, with the number of steps committed by then. */
   readonly onCommit: (numSteps: number) => void;
   /** Told why a step is skipped. */
@@ -59,7 +61,7 @@ export class GenerationRun implements PeerAcceptor {
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(options: GenerationRunOptions) {
-    const { setup, memory, entry, token, limits, hostId } = options;
+    const { setup, memory, entry, token, limits, hostId, impediment } = options;
     const { generation, self } = entry;
     const { step } = generation;
     const { runId, optimizer, sharedMemory } = setup;
@@ -74,7 +76,7 @@ export class GenerationRun implements PeerAcceptor {
     const mount = (peer: number, theirs: SharedMemory): boolean => this.#mount(peer, theirs);
     const frames = (peer: number): BulkHandler => this.#framesOf(peer);
     const own = { runId, generation, rank, hostId, memory: sharedMemory, mount, frames };
-    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, signal });
+    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, impediment, signal });
     this.#reduction = this.#makeReduction();
     this.#transfer = new StateTransfer({
       generation: generation.generation,

@@ -16,6 +16,7 @@ import type { Limits } from '../../src/protocol/limits.js';
 import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { requireNative } from '../compute/engine/native-build.js';
+import type { Impediment } from '../../transport/impediment.js';
 import type { FromComm, RunSetup } from './channel.js';
 import { GenerationRun } from './generation-run.js';
 import type { PeerListener } from './peer-listener.js';
@@ -27,11 +28,14 @@ export interface ParticipationOptions {
   readonly limits: Limits;
   readonly listener: PeerListener;
   readonly pages: SharedPages | null;
+  readonly impediment: Impediment;
   /** To the coordinator. */
   readonly send: (message: FromWorker) => void;
   /** To the compute thread. */
   readonly post: (message: FromComm) => void;
   readonly report: (error: LockstepError) => void;
+  /** This worker has the rank, and has committed so many steps. */
+  readonly onCommit: (rank: number, numSteps: number) => void;
 }
 
 type OfGenerations = Extract<FromCoordinator, { type: 'halt' | 'generation' | 'start' }>;
@@ -130,18 +134,19 @@ export class Participation {
   }
 
   #enter(entry: Entry): void {
-    const { token, limits, listener, pages, post, report } = this.#options;
+    const { token, limits, listener, pages, impediment, post, report } = this.#options;
     assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
     const { generation } = entry.generation;
     const { hostId } = listener.addresses;
     const onCommit = (step: number): void => {
       this.#take({ type: 'committed', step });
+      this.#options.onCommit(entry.self.rank, step);
     };
     const onSkipped = (message: string): void => {
       post({ type: 'log', level: 'warn', message, fields: {} });
     };
     const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
-    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, onCommit, report });
+    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, impediment, onCommit, report });
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);
     this.#guard(generation, async (run) => {

@@ -10,6 +10,7 @@ import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
 import { dial } from '../../transport/dialler.js';
 import { parseEndpoint, type Endpoint } from '../../transport/endpoint.js';
+import type { Impediment } from '../../transport/impediment.js';
 
 export interface PeerLinksOptions {
   readonly runId: string;
@@ -19,6 +20,7 @@ export interface PeerLinksOptions {
   readonly token: string | null;
   readonly limits: Limits;
   readonly maxMessageBytes: number;
+  readonly impediment?: Impediment;
   readonly signal: AbortSignal;
   /** This worker's memory, for peers of its host; null where it cannot be shared. */
   readonly memory: SharedMemory | null;
@@ -111,10 +113,10 @@ export class PeerLinks {
 
   /** Says hello to whoever listens there; resolves when welcome. */
   async #meet(peer: number, endpoint: Endpoint, timeoutMs: number): Promise<void> {
-    const { runId, generation, rank, token, limits, maxMessageBytes, signal, memory } = this.#options;
+    const { runId, generation, rank, token, limits, maxMessageBytes, impediment, signal, memory } = this.#options;
     const authenticationTimeoutMs = Math.min(limits.authenticationTimeoutMs, timeoutMs);
     const share = { ...limits, connectTimeoutMs: timeoutMs, authenticationTimeoutMs };
-    const connection = await dial({ endpoint, token, limits: share, maxMessageBytes, bulk: true, signal });
+    const connection = await dial({ endpoint, token, limits: share, maxMessageBytes, bulk: true, impediment, signal });
     const abandon = (): void => {
       connection.terminate();
     };
