@@ -89,7 +89,8 @@ function stuckOnes(config: MembershipConfig, state: MembershipState): Eviction[]
   return awaited.flatMap((member): Eviction[] => {
     const detectedMs = state.nowMs - member.sinceMs;
     if (detectedMs <= allowedMs) return [];
-    const why = `it beats, but ${what} for ${Math.round(detectedMs)} ms, longer than the limit of ${Math.round(allowedMs)} ms`;
+    const words = member.waiting === null ? '' : `; it says: ${member.waiting}`;
+    const why = `it beats, but ${what} for ${Math.round(detectedMs)} ms, longer than the limit of ${Math.round(allowedMs)} ms${words}`;
     return [[member, { kind: 'hung', why, detectedMs }]];
   });
 }
