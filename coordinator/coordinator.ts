@@ -273,12 +273,15 @@ export class Coordinator {
         this.#connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
         break;
       }
-      case 'start':
+      case 'start': {
+        const { workerIds, recoveries, ...start } = effect;
         this.#reports.record?.start(performance.now());
-        this.#announceFaults(effect.workerIds);
-        this.#connections.send(effect.workerIds, { type: 'start', generation: effect.generation });
-        for (const recovery of effect.recoveries) this.#endings.tell(recovery);
+        this.#announceFaults(workerIds);
+        // What goes through no link can be neither delayed nor cut.
+        this.#connections.send(workerIds, { ...start, inMemory: start.inMemory && !this.#injections.concernLinks });
+        for (const recovery of recoveries) this.#endings.tell(recovery);
         break;
+      }
       case 'drain':
         this.#connections.send(effect.workerIds, { type: 'drain' });
         break;

@@ -29,9 +29,9 @@ export class Injections {
     return this.#pending.filter(isWorkerFault);
   }
 
-  /** As "kill:1@20", still to come. */
-  get left(): readonly string[] {
-    return this.#pending.map(formatFault);
+  /** Whether the run's faults are of its links, too. */
+  get concernLinks(): boolean {
+    return this.#options.faults.some(({ kind }) => kind === 'partition' || kind === 'delay');
   }
 
   /** A worker is about to do this to itself. */

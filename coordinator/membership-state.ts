@@ -58,6 +58,8 @@ export interface Member {
   readonly waiting: string | null;
   /** The gradients of its step are not all there yet, as last heard. */
   readonly isComputing: boolean;
+  /** It and every peer of its generation read one another's memory. */
+  readonly readsPeers: boolean;
   readonly lastSeenMs: number;
   /** Since when it has told of nothing new. */
   readonly sinceMs: number;
@@ -143,7 +145,12 @@ export type MembershipEvent =
       readonly facts: Facts;
     }
   | { readonly type: 'halted'; readonly workerId: string; readonly generation: number; readonly step: number | null }
-  | { readonly type: 'connected'; readonly workerId: string; readonly generation: number }
+  | {
+      readonly type: 'connected';
+      readonly workerId: string;
+      readonly generation: number;
+      readonly readsPeers: boolean;
+    }
   | {
       readonly type: 'heartbeat';
       readonly workerId: string;
@@ -186,6 +193,7 @@ export type MembershipEffect =
   | {
       readonly type: 'start';
       readonly generation: number;
+      readonly inMemory: boolean;
       readonly workerIds: readonly string[];
       readonly recoveries: readonly Recovery[];
     }

@@ -125,6 +125,7 @@ function onHello(
     heldStep: null,
     waiting: null,
     isComputing: false,
+    readsPeers: false,
     lastSeenMs: nowMs,
     sinceMs: nowMs,
     steppedMs: null,
@@ -180,13 +181,13 @@ function onReady(
 function onConnected(
   config: MembershipConfig,
   before: MembershipState,
-  { workerId, generation }: Extract<MembershipEvent, { type: 'connected' }>,
+  { workerId, generation, readsPeers }: Extract<MembershipEvent, { type: 'connected' }>,
 ): MembershipStep {
   const { nowMs } = before;
   const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
   const isAwaited = before.phase === 'connecting' && generation === before.generation && isInRoster(before, workerId);
   if (!isAwaited) return still(seen);
-  return startWhenConnected(config, updateMember(seen, workerId, { state: 'connected', sinceMs: nowMs }));
+  return startWhenConnected(config, updateMember(seen, workerId, { state: 'connected', readsPeers, sinceMs: nowMs }));
 }
 
 function onHeartbeat(

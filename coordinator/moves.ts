@@ -116,12 +116,13 @@ function start(before: MembershipState): MembershipStep {
   const workerIds = idsOf(liveRoster(before));
   const fresh = { state: 'training', isComputing: false, waiting: null, weightsSha256: null } as const;
   const state = updateRoster(before, { ...fresh, sinceMs: nowMs, steppedMs: nowMs });
+  const inMemory = liveRoster(before).every(({ readsPeers }) => readsPeers);
   const recoveries = recoveriesOf(before);
   const settled = { changes: [], movedSlots: 0, stopAfter: null, hasStarted: true } as const;
   return {
     state: { ...state, ...settled, phase: 'training' },
     effects: [
-      { type: 'start', generation, workerIds, recoveries },
+      { type: 'start', generation, inMemory, workerIds, recoveries },
       ...(isStopping ? [{ type: 'drain', workerIds } as const] : []),
     ],
   };

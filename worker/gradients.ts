@@ -54,6 +54,8 @@ export class Gradients {
   readonly #options: GradientsOptions;
   readonly #outputs = new Map<number, SlotOutputs>();
   #slots: SlotRange = { firstSlot: 0, endSlot: 0 };
+  /** By slot, rows whose gradient is computed: the memory of the next ones. */
+  readonly #spare = new Map<number, Batch>();
   #kept = noPartials;
   #ahead: Ahead | null = null;
 
@@ -99,6 +101,7 @@ export class Gradients {
       // Partials are complete, bucket by bucket, while the last slot is computed.
       this.#computeSlot(step, rows, index === batches.length - 1 ? readiness.during(step) : undefined);
       this.#kept = withPartial(this.#kept, step, rows.slot);
+      if (rows.batch) this.#spare.set(rows.slot, rows.batch);
     }
     readiness.finish(step);
   }
@@ -108,7 +111,9 @@ export class Gradients {
     return Promise.all(
       slotsToCompute(this.#kept, step, this.#slots).map(async (slot) => {
         const indices = sampler.indices(step, slot);
-        return { slot, indices, batch: indices.length > 0 ? await readRows(data, indices, step) : null };
+        const spare = this.#spare.get(slot);
+        this.#spare.delete(slot);
+        return { slot, indices, batch: indices.length > 0 ? await readRows(data, indices, step, spare) : null };
       }),
     );
   }
@@ -172,9 +177,9 @@ export function locate(thrown: unknown, data: Dataset, indices: ArrayLike<number
 }
 
 /** The rows, or an error that says where the data failed: what a dataset throws knows nothing of steps. */
-export async function readRows(data: Dataset, indices: ArrayLike<number>, step: number): Promise<Batch> {
+export async function readRows(data: Dataset, indices: ArrayLike<number>, step: number, spare?: Batch): Promise<Batch> {
   try {
-    return await data.read(indices);
+    return await data.read(indices, spare);
   } catch (thrown) {
     throw locate(toLockstepError(thrown, 'ERR_DATA_INVALID'), data, indices, step);
   }

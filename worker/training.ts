@@ -5,7 +5,6 @@
  */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { Entry } from '../src/membership/participant.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
@@ -17,6 +16,7 @@ import { startAsideWriter } from './checkpoint/aside-writer.js';
 import { Checkpoints } from './checkpoint/checkpoints.js';
 import type { CommLink } from './comm/comm-link.js';
 import type { CommTimes } from './comm/comm-times.js';
+import type { SharedPages } from './comm/shared-pages.js';
 import { Evaluation } from './evaluation.js';
 import { Gradients } from './gradients.js';
 import type { Inbox } from './inbox.js';
@@ -31,14 +31,13 @@ export interface TrainingOptions {
   readonly memory: FlatMemory;
   readonly initial: InitialState;
   readonly times: CommTimes;
+  /** Null: peers' memory cannot be read. */
+  readonly pages: SharedPages | null;
   readonly link: CommLink;
   readonly inbox: Inbox;
   readonly send: (message: FromWorker) => void;
   readonly log: Log;
 }
-
-/** A drain or an abort is seen this late at most. */
-const blockMs = 20;
 
 export class Training {
   readonly #options: TrainingOptions;
@@ -146,8 +145,8 @@ export class Training {
   }
 
   /** Whether the step was committed; not where the generation ends before. */
-  async #step({ words, readiness }: Round): Promise<boolean> {
-    const { inbox, prepared } = this.#options;
+  async #step({ commit, readiness, faults }: Round): Promise<boolean> {
+    const { inbox, link, prepared } = this.#options;
     const step = this.#numSteps;
     const begun = performance.now();
     readiness.begin(step);
@@ -156,22 +155,12 @@ export class Training {
     this.#gradients.compute(step, batches, readiness);
     const computed = performance.now();
     if (step + 1 < prepared.schedule.totalSteps && !readiness.isOver) this.#gradients.prefetch(step + 1);
-    if (!(await this.#committed(step, words))) return false;
+    if (!(await commit(step, () => this.#gradients.inHand(step + 1) !== null))) return false;
     this.#times.add(begun, read, computed, performance.now());
     this.#numSteps = step + 1;
     this.#progress.add(this.#record());
+    for (const fault of faults.after(this.#numSteps)) await inbox.unlessFailed(link.inject(fault, this.#numSteps));
     return true;
-  }
-
-  /**
-   * Lets messages come in and rows be read, once a step at least. When the next rows are in hand there is nothing else to
-   * do: then this thread blocks for a while, which wakes sooner than its event loop does.
-   */
-  async #committed(step: number, words: Round['words']): Promise<boolean> {
-    const { inbox } = this.#options;
-    await inbox.unlessFailed(turnOfTheEventLoop());
-    if (this.#gradients.inHand(step + 1) && words.blockUntilCommitted(step, blockMs)) return true;
-    return inbox.unlessFailed(words.committed(step));
   }
 
   /** Of the last step, whose loss and metrics are part of the state. */

@@ -110,7 +110,7 @@ function enterRun(
   const { plan, layout, loaded, engine } = prepared;
   const { wire, optimizer, onNotFinite } = loaded.job;
   const common = { slots: plan.slots, bucketBytes: defaultBucketBytes, wire, optimizer };
-  const { memory, sharedMemory } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
+  const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
   const times = makeCommTimes();
   const stepAddonPath = engine.native?.path ?? null;
   link.prepare({
@@ -122,7 +122,7 @@ function enterRun(
     times,
     stepAddonPath,
   });
-  return new Training({ ...parts, memory, initial: InitialState.place(prepared, memory), times, log });
+  return new Training({ ...parts, memory, initial: InitialState.place(prepared, memory), times, pages, log });
 }
 
 function sayReady(prepared: Prepared, link: CommLink): void {

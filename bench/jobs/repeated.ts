@@ -16,8 +16,14 @@ export function repeated(rows: Rows): DataSource {
   return {
     open: async (context) => {
       const once = await arrays(rows).open(context);
-      const read = (indices: ArrayLike<number>) => once.read(Array.from(indices, (index) => index % once.length));
-      return { length: once.length * times, read };
+      return {
+        length: once.length * times,
+        read: (indices, spare) =>
+          once.read(
+            Array.from(indices, (index) => index % once.length),
+            spare,
+          ),
+      };
     },
   };
 }

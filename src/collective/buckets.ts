@@ -20,7 +20,8 @@ export interface SegmentExtent {
   readonly trainableElements: number;
 }
 
-const alignment = 16;
+/** Elements of a cache line, of which all boundaries are multiples. */
+export const alignment = 16;
 
 /** 4 KiB: what a process can map of another's memory. */
 export const pageElements = 1024;
@@ -55,9 +56,13 @@ export function dividesInPages(elements: number, count: number): boolean {
   return elements >= count * pageElements;
 }
 
-/** A range of `elements` in `count` parts of whole pages, none with two more than another; small ones of whole cache lines. */
-export function divide(offset: number, elements: number, count: number): { offset: number; elements: number }[] {
-  const unit = dividesInPages(elements, count) ? pageElements : alignment;
+/** A range of `elements` in `count` parts of whole units, none with two more than another. */
+export function divide(
+  offset: number,
+  elements: number,
+  count: number,
+  unit: number,
+): { offset: number; elements: number }[] {
   const numUnits = Math.ceil(elements / unit);
   const boundary = (part: number): number => Math.min(elements, Math.floor((part * numUnits) / count) * unit);
   return Array.from({ length: count }, (_, part) => ({

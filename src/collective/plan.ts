@@ -1,5 +1,13 @@
 /** The plan of a generation's all-reduce: every worker makes it from what all of them know, and all plans fit together. */
-import { divide, dividesInPages, pageElements, planBuckets, type Bucket, type SegmentExtent } from './buckets.js';
+import {
+  alignment,
+  divide,
+  dividesInPages,
+  pageElements,
+  planBuckets,
+  type Bucket,
+  type SegmentExtent,
+} from './buckets.js';
 import type { SlotRange } from './assignment.js';
 import { Hosts } from './hosts.js';
 import { directRoute, exchangeRoute, isExchanged, twoLevelRoute, type Route, type RouteSetting } from './routes.js';
@@ -43,6 +51,11 @@ export interface AllReducePlan {
   readonly isSharded: boolean;
   /** Where large buckets go over two levels. */
   readonly hosts: Hosts | null;
+  /**
+   * Whether it is one bucket between workers of one host: then there is nothing to overlap, and where all of them read one
+   * another's memory, no frame is needed (worker/comm/local-reduction.ts).
+   */
+  readonly isLocal: boolean;
   readonly buckets: readonly RoutedBucket[];
 }
 
@@ -64,6 +77,8 @@ export interface AllReduceOptions {
   readonly wire?: WireFormat | undefined;
   /** Whether moments are shared out; with one worker there is nobody to share with. @default false */
   readonly sharded?: boolean | undefined;
+  /** Whether workers of one host can read one another's memory, as far as is known. @default false */
+  readonly sharesMemory?: boolean | undefined;
   /** How many bytes more a worker may send to save a hop. @default 384 KiB */
   readonly hopBytes?: number | undefined;
 }
@@ -77,6 +92,13 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
   const exchange = exchangeRoute(setting);
   const hosts = Hosts.of(workers.map(({ hostId }) => hostId));
   const owned = ownedRoutes(setting, workers, hosts, tree);
+  const buckets = planBuckets(segments, bucketBytes);
+  // Others read memory as it is, in pages, and what lies there is float32.
+  const canShare = bucketBytes % pageBytes === 0 && wire === 'float32';
+  const isOneHost = new Set(workers.map(({ hostId }) => hostId)).size === 1;
+  const isLocal = options.sharesMemory === true && canShare && !isSharded && isOneHost && buckets.length === 1;
+  const unitOf = ({ elements }: Bucket): number =>
+    isLocal || dividesInPages(elements, workers.length) ? pageElements : alignment;
   return {
     generation,
     rank,
@@ -90,13 +112,14 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
     wire,
     isSharded,
     hosts,
-    buckets: planBuckets(segments, bucketBytes).map((bucket) => {
-      // Each needs an owner that holds its moments.
-      const isWhole = !isSharded && isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
-      // Others read memory as it is, and what lies there is float32.
-      const isPaged = bucketBytes % pageBytes === 0 && dividesInPages(bucket.elements, workers.length);
-      const onPages = isPaged && wire === 'float32';
-      return { ...bucket, chunks: isWhole ? [wholeChunk(bucket, exchange)] : ownedChunks(bucket, owned, onPages) };
+    isLocal,
+    buckets: buckets.map((bucket) => {
+      // Each needs an owner that holds its moments, or whose memory the others read.
+      const needsOwner = isSharded || (isLocal && workers.length > 1);
+      const isWhole = !needsOwner && isExchanged(setting, bucket.elements * Float32Array.BYTES_PER_ELEMENT, hopBytes);
+      if (isWhole) return { ...bucket, chunks: [wholeChunk(bucket, exchange)] };
+      const unit = unitOf(bucket);
+      return { ...bucket, chunks: ownedChunks(bucket, owned, { unit, onPages: canShare && unit === pageElements }) };
     }),
   };
 }
@@ -123,8 +146,12 @@ function wholeChunk({ offset, elements }: Bucket, route: Route): Chunk {
 const pageBytes = pageElements * Float32Array.BYTES_PER_ELEMENT;
 
 /** One for each rank. */
-function ownedChunks({ offset, elements }: Bucket, routesByOwner: readonly Route[], onPages: boolean): Chunk[] {
-  const parts = divide(offset, elements, routesByOwner.length);
+function ownedChunks(
+  { offset, elements }: Bucket,
+  routesByOwner: readonly Route[],
+  { unit, onPages }: { readonly unit: number; readonly onPages: boolean },
+): Chunk[] {
+  const parts = divide(offset, elements, routesByOwner.length, unit);
   return routesByOwner
     .flatMap((route, owner) => {
       const part = parts[owner];

@@ -19,8 +19,11 @@ export interface Batch {
 export interface Dataset {
   /** Number of rows. */
   readonly length: number;
-  /** Reads the named rows, in the order named. The result is the caller's to keep. */
-  read(indices: ArrayLike<number>): Batch | Promise<Batch>;
+  /**
+   * Reads the named rows, in the order named. The result is the caller's to keep. `spare` is a result of before that nobody
+   * needs any more, whose memory may be used for this one: memory that is new in each step costs more than the copy.
+   */
+  read(indices: ArrayLike<number>, spare?: Batch): Batch | Promise<Batch>;
   /** Where a row comes from, for messages: "digits.csv.gz, row 12". Default: "row 12". */
   describe?(index: number): string;
   /** A digest of the content, equal on every host that has the same rows in the same order. */

@@ -47,7 +47,7 @@ export type ParticipantEvent =
   /** From the coordinator. */
   | { readonly type: 'halt'; readonly generation: number }
   | { readonly type: 'generation'; readonly generation: Generation }
-  | { readonly type: 'start'; readonly generation: number }
+  | { readonly type: 'start'; readonly generation: number; readonly inMemory: boolean }
   /** Of what the effects began. */
   | { readonly type: 'linked'; readonly generation: number }
   /** `filled`: the compute thread has read the state that the generation begins with. */
@@ -65,8 +65,8 @@ export type ParticipantEffect =
   /** Bring the state of the generation's step from these ranks. */
   | { readonly type: 'fetch'; readonly generation: number; readonly ranks: readonly number[] }
   | { readonly type: 'connected'; readonly generation: number }
-  /** Steps may begin. */
-  | { readonly type: 'begin'; readonly generation: number };
+  /** Steps may begin. `inMemory`: all workers of the generation read one another's memory. */
+  | { readonly type: 'begin'; readonly generation: number; readonly inMemory: boolean };
 
 export interface ParticipantTransition {
   readonly state: ParticipantState;
@@ -88,7 +88,7 @@ export function participant(
     case 'generation':
       return onGeneration(config, state, event.generation);
     case 'start':
-      return onStart(state, event.generation);
+      return onStart(state, event);
     case 'linked':
       return onEntry(state, event.generation, { linked: true });
     case 'resting':
@@ -187,11 +187,14 @@ function standReady(state: ParticipantState, generation: number): ParticipantTra
   };
 }
 
-function onStart(state: ParticipantState, generation: number): ParticipantTransition {
+function onStart(
+  state: ParticipantState,
+  { generation, inMemory }: Extract<ParticipantEvent, { type: 'start' }>,
+): ParticipantTransition {
   if (state.phase !== 'connected' || state.entry?.generation.generation !== generation) {
     return dropped(state, `the start of generation ${generation}`);
   }
-  return { state: { ...state, phase: 'training' }, effects: [{ type: 'begin', generation }], reason: null };
+  return { state: { ...state, phase: 'training' }, effects: [{ type: 'begin', generation, inMemory }], reason: null };
 }
 
 function leaving({ phase }: ParticipantState): ParticipantEffect[] {

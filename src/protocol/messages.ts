@@ -86,7 +86,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   /** Nothing of an older generation than this one is committed any more. `step`: committed, and held whole. */
   z.strictObject({ type: z.literal('halted'), generation: z.int().positive(), step: count.nullable() }),
-  z.strictObject({ type: z.literal('connected'), generation: count }),
+  /** `readsPeers`: it reads the memory of every peer, and every peer its. */
+  z.strictObject({ type: z.literal('connected'), generation: count, readsPeers: z.boolean() }),
   z.strictObject({
     type: z.literal('heartbeat'),
     step: count,
@@ -160,7 +161,8 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   generationSchema,
   /** The next generation is being made, under this number: nothing older is committed any more. */
   z.strictObject({ type: z.literal('halt'), generation: z.int().positive() }),
-  z.strictObject({ type: z.literal('start'), generation: z.int().positive() }),
+  /** `inMemory`: all read one another's memory, so that what is small enough needs no frames. */
+  z.strictObject({ type: z.literal('start'), generation: z.int().positive(), inMemory: z.boolean() }),
   /** Before a start, and of a run with --chaos only: faults that are still to come, each for who has its rank then. */
   z.strictObject({ type: z.literal('faults'), faults: z.array(workerFaultSchema) }),
   z.strictObject({ type: z.literal('drain') }),

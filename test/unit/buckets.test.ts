@@ -21,7 +21,7 @@ describe('planBuckets', () => {
           const buckets = planBuckets(plan, bytes);
           for (const [segment, { reducedElements: elements, trainableElements }] of plan.entries()) {
             const own = buckets.filter((bucket) => bucket.segment === segment);
-            const chunks = own.flatMap(({ offset, elements: size }) => divide(offset, size, worldSize));
+            const chunks = own.flatMap(({ offset, elements: size }) => divide(offset, size, worldSize, 16));
             let next = 0;
             for (const chunk of chunks) {
               expect(chunk.offset).toBe(next);
@@ -38,7 +38,7 @@ describe('planBuckets', () => {
   });
 
   it('gives each rank a share that differs by one cache line at most', () => {
-    const lines = divide(0, 16 * 101, 4).map(({ elements }) => elements / 16);
+    const lines = divide(0, 16 * 101, 4, 16).map(({ elements }) => elements / 16);
     expect(Math.max(...lines) - Math.min(...lines)).toBeLessThanOrEqual(1);
   });
 });

@@ -61,7 +61,7 @@ class Play {
 
   connected(...ids: string[]): this {
     const { generation } = this.state;
-    for (const workerId of ids) this.take({ type: 'connected', workerId, generation });
+    for (const workerId of ids) this.take({ type: 'connected', workerId, generation, readsPeers: true });
     return this;
   }
 
@@ -152,14 +152,14 @@ describe('a run', () => {
     expect(play.types).toEqual([]);
     expect(play.reason).toBe('Generation 1 has not started: a is not connected to all peers');
     expect(play.connected('a').effects).toEqual([
-      { type: 'start', generation: 1, workerIds: ['a', 'b'], recoveries: [] },
+      { type: 'start', generation: 1, inMemory: true, workerIds: ['a', 'b'], recoveries: [] },
     ]);
     expect(play.reason).toBeNull();
   });
 
   it('does not take a connected of another generation for its own', () => {
     const play = new Play().hello('a', 'b').ready('a', 'b').connected('a');
-    play.take({ type: 'connected', workerId: 'b', generation: 2 });
+    play.take({ type: 'connected', workerId: 'b', generation: 2, readsPeers: true });
     expect(play.types).toEqual([]);
   });
 
@@ -248,7 +248,9 @@ describe('a loss', () => {
       recomputedSlots: 2,
       numWorkers: 2,
     };
-    expect(play.effects).toEqual([{ type: 'start', generation: 2, workerIds: ['a', 'c'], recoveries: [recovery] }]);
+    expect(play.effects).toEqual([
+      { type: 'start', generation: 2, inMemory: true, workerIds: ['a', 'c'], recoveries: [recovery] },
+    ]);
   });
 
   it('of the first rank makes the next one the first', () => {
@@ -269,7 +271,7 @@ describe('a loss', () => {
     meanwhile(play).lost('d');
     expect(play.effects).toEqual([{ type: 'halt', generation: 3, workerIds: ['a', 'c'] }]);
     play.take({ type: 'halted', workerId: 'a', generation: 2, step: 4 });
-    play.take({ type: 'connected', workerId: 'c', generation: 2 });
+    play.take({ type: 'connected', workerId: 'c', generation: 2, readsPeers: true });
     expect(play.state.phase).toBe('halting');
     play.halted({ a: 4, c: 4 });
     expect(play.roster).toEqual(['a 0-2 @4', 'c 2-4 @4']);

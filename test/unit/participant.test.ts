@@ -53,7 +53,7 @@ const begun: readonly ParticipantEvent[] = [
   { type: 'generation', generation: generationOf(1, 0, { a: null, b: null }) },
   { type: 'linked', generation: 1 },
   { type: 'resting', generation: 1, filled: true },
-  { type: 'start', generation: 1 },
+  { type: 'start', generation: 1, inMemory: true },
 ];
 const trained: readonly ParticipantEvent[] = [...begun, { type: 'committed', step: 7 }];
 
@@ -67,7 +67,7 @@ describe('a worker', () => {
     expect(entering.reason).toBe('Generation 1 is being entered: not all peers are connected');
     expect(after(begun.slice(0, 3)).reason).toContain('the compute thread is not at rest');
     expect(after(begun.slice(0, 4)).effects).toEqual([{ type: 'connected', generation: 1 }]);
-    expect(after(begun).effects).toEqual([{ type: 'begin', generation: 1 }]);
+    expect(after(begun).effects).toEqual([{ type: 'begin', generation: 1, inMemory: true }]);
   });
 
   test('stands ready in whatever order the links and the state come', () => {
@@ -91,7 +91,7 @@ describe('a worker', () => {
       { type: 'linked', generation: 2 },
     ] as const;
     expect(after(entered).effects).toEqual([{ type: 'connected', generation: 2 }]);
-    const started = [...entered, { type: 'start', generation: 2 }] as const;
+    const started = [...entered, { type: 'start', generation: 2, inMemory: true }] as const;
     expect(after([...started, { type: 'resting', generation: 2, filled: false }])).toMatchObject({
       effects: [],
       state: { phase: 'training', step: 7 },
@@ -148,7 +148,7 @@ describe('a worker', () => {
   test.each([
     ['the halt', { type: 'halt', generation: 1 }],
     ['the generation', { type: 'generation', generation: generationOf(1, 0, { a: null }) }],
-    ['the start', { type: 'start', generation: 1 }],
+    ['the start', { type: 'start', generation: 1, inMemory: true }],
     ['a link', { type: 'linked', generation: 1 }],
     ['the state', { type: 'fetched', generation: 1 }],
     ['a roster without it', { type: 'generation', generation: generationOf(3, 7, { b: 7 }) }],

@@ -67,7 +67,7 @@ class Run {
 
   #connect(...ids: readonly string[]): void {
     const { generation } = this.state;
-    for (const workerId of ids) this.take({ type: 'connected', workerId, generation });
+    for (const workerId of ids) this.take({ type: 'connected', workerId, generation, readsPeers: false });
   }
 
   #here(roster: MembershipState['roster']): string[] {

@@ -105,8 +105,11 @@ class OneGeneration {
     const { generation } = generationOf(addresses);
     for (const connection of this.#connections) connection.send({ type: 'generation', ...generationOf(addresses) });
     const options = { what: 'connected', timeoutMs };
-    await Promise.all(this.#connections.map((connection) => connection.receive(fromWorkerSchema, options)));
-    for (const connection of this.#connections) connection.send({ type: 'start', generation });
+    const said = await Promise.all(
+      this.#connections.map((connection) => connection.receive(fromWorkerSchema, options)),
+    );
+    const inMemory = said.every((message) => message.type === 'connected' && message.readsPeers);
+    for (const connection of this.#connections) connection.send({ type: 'start', generation, inMemory });
   }
 }
 

@@ -2,6 +2,7 @@
  * One rank of the all-reduce benchmark, a process of its own: a worker's comm thread, its shared memory and its step words,
  * as in a run; where a worker computes, this marks gradients ready.
  */
+import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import { defaultBucketBytes } from '../../src/collective/buckets.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { assert, toLockstepError } from '../../src/errors.js';
@@ -10,9 +11,12 @@ import type { FlatMemory } from '../../src/state/memory.js';
 import { toPlainError } from '../comm/channel.js';
 import { CommLink } from '../comm/comm-link.js';
 import { makeCommTimes } from '../comm/comm-times.js';
+import { planGeneration } from '../comm/generation-plan.js';
+import { LocalReduction } from '../comm/local-reduction.js';
 import { makeRunMemory } from '../comm/run-memory.js';
 import { StepWords } from '../comm/step-words.js';
 import { findSharedPages } from '../compute/engine/native-build.js';
+import { blockMs } from '../commit.js';
 import { Inbox } from '../inbox.js';
 import { checkSums, clearPayload, fillPayload, payloadLayout } from './payload.js';
 import type { FromRank, Repeats, ToRank } from './rank-channel.js';
@@ -53,14 +57,20 @@ class Rank {
   async measure({ rank, numRanks, repeats }: Measure): Promise<void> {
     const common = { slots: numRanks, bucketBytes: defaultBucketBytes, wire: 'float32', optimizer } as const;
     const layout = payloadLayout(repeats.bytes, common);
-    const { memory, sharedMemory } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
+    const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
+    const times = makeCommTimes();
     const own = { ...common, runId: 'bench', memory: memory.share(), sharedMemory };
-    this.#link.prepare({ ...own, times: makeCommTimes(), onNotFinite: 'stop', stepAddonPath: null });
+    this.#link.prepare({ ...own, times, onNotFinite: 'stop', stepAddonPath: null });
     send({ type: 'prepared' });
     const { entry } = await this.#inbox.next('enter');
     this.#link.rest(entry.generation.generation, true);
     const { begun } = await this.#inbox.next('begin');
-    const reducing = timeRepeats(memory, new StepWords(begun.words), { ...repeats, rank, numRanks });
+    const words = new StepWords(begun.words);
+    const plan = planGeneration({ ...common, generation: begun.generation, rank, layout });
+    const turn = (): Promise<void> => this.#inbox.unlessFailed(turnOfTheEventLoop());
+    const local = new LocalReduction({ plan, memory, pages, optimizer, words, times, turn });
+    const reduce = begun.isLocal ? (step: number) => local.reduce(step) : (step: number) => reduceAside(words, step);
+    const reducing = timeRepeats(memory, reduce, { ...repeats, rank, numRanks });
     send({ type: 'measured', seconds: await this.#inbox.unlessFailed(reducing) });
   }
 
@@ -73,11 +83,14 @@ class Rank {
 /** Of no use: no part of the payload is trained. */
 const optimizer = sgd();
 
-/** As long as a worker that has nothing else to do blocks. */
-const blockMs = 20;
-
 /** Checked before what is timed and again after it: of an odd and an even step, which lie in different places. */
 const numChecked = 2;
+
+/** In the comm thread. */
+async function reduceAside(words: StepWords, step: number): Promise<void> {
+  words.markReady(step);
+  if (!words.blockUntilCommitted(step, blockMs)) await words.committed(step);
+}
 
 /**
  * Seconds of one all-reduce, the mean over the timed ones. Sums may take the place of what was summed, as Gloo's do, so each
@@ -86,15 +99,12 @@ const numChecked = 2;
  */
 async function timeRepeats(
   memory: FlatMemory,
-  words: StepWords,
+  reduceStep: (step: number) => Promise<unknown>,
   { rank, numRanks, numWarmups, numTimed }: Repeats & { readonly rank: number; readonly numRanks: number },
 ): Promise<number> {
   let step = 0;
   const reduce = async (times: number): Promise<void> => {
-    for (const end = step + times; step < end; step++) {
-      words.markReady(step);
-      if (!words.blockUntilCommitted(step, blockMs)) await words.committed(step);
-    }
+    for (const end = step + times; step < end; step++) await reduceStep(step);
   };
   const check = async (): Promise<void> => {
     for (let round = 1; round <= numChecked; round++) {

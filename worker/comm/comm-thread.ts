@@ -11,8 +11,8 @@ import { dial } from '../../transport/dialler.js';
 import { Impediment } from '../../transport/impediment.js';
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
-import { InjectedFaults } from './injected-faults.js';
-import { Participation } from './participation.js';
+import { Injector } from './injector.js';
+import { ofGenerations, Participation, type OfGenerations } from './participation.js';
 import { PeerListener } from './peer-listener.js';
 import { SharedPages } from './shared-pages.js';
 
@@ -23,7 +23,7 @@ class CommThread {
   readonly #coordinator: Connection;
   readonly #listener: PeerListener;
   readonly #participation: Participation;
-  readonly #faults: InjectedFaults;
+  readonly #injector: Injector;
   #heartbeat: NodeJS.Timeout | undefined;
   #closing = false;
 
@@ -40,12 +40,9 @@ class CommThread {
       coordinator.send(message);
     };
     const signal = (name: NodeJS.Signals): void => void process.kill(process.pid, name);
-    this.#faults = new InjectedFaults({ impediment, send, signal });
-    const onCommit = (rank: number, numSteps: number): void => {
-      this.#faults.onCommit(rank, numSteps);
-    };
+    this.#injector = new Injector({ impediment, send, signal });
     const own = { workerId, token, limits, listener, pages, impediment };
-    this.#participation = new Participation({ ...own, send, post, report, onCommit });
+    this.#participation = new Participation({ ...own, send, post, report });
     coordinator.onMessage((message) => {
       guard(() => {
         this.#onSaid(decodeMessage(fromCoordinatorSchema, joinFragments(message)));
@@ -97,6 +94,11 @@ class CommThread {
       case 'gather-moments':
         void guardAsync(() => this.#participation.gatherMoments(message.region, message.bucket));
         break;
+      case 'inject':
+        this.#injector.inject(message.fault, message.step, () => {
+          post({ type: 'injected' });
+        });
+        break;
       case 'close':
         void guardAsync(() => this.#close());
         break;
@@ -104,12 +106,8 @@ class CommThread {
   }
 
   #onSaid(message: FromCoordinator): void {
-    if (message.type === 'halt' || message.type === 'generation' || message.type === 'start') {
+    if (isOfGenerations(message)) {
       this.#participation.onMessage(message);
-      return;
-    }
-    if (message.type === 'faults') {
-      this.#faults.expect(message.faults);
       return;
     }
     // One that leaves may be in a step, which is not committed with it any more.
@@ -134,6 +132,10 @@ class CommThread {
     post({ type: 'closed' });
     port?.close();
   }
+}
+
+function isOfGenerations(message: FromCoordinator): message is OfGenerations {
+  return ofGenerations.some((type) => type === message.type);
 }
 
 function post(message: FromComm): void {

@@ -18,6 +18,15 @@ export interface NotFinite {
   readonly slot: number | null;
 }
 
+/** How long whoever has the slot has time to name it. */
+export const namingMs = 5_000;
+
+/** Why a step is skipped, for one worker to say: who has the slot, or rank 0; null for the others. */
+export function skippedText(step: number, { what, slot }: NotFinite, rank: number): string | null {
+  if (slot !== null) return `step ${step} is skipped: ${what} of slot ${slot} is not finite`;
+  return rank === 0 ? `step ${step} is skipped: ${what} is not finite` : null;
+}
+
 /** Such as "The gradient of dense1/kernel of slot 3 at step 20 is not finite …". */
 export function notFiniteError(step: number, { what, slot }: NotFinite): LockstepError {
   const where = slot === null ? `at step ${step}` : `of slot ${slot} at step ${step}`;

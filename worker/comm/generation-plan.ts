@@ -24,5 +24,6 @@ export function planGeneration(
     bucketBytes,
     wire,
     sharded: optimizer.sharded,
+    sharesMemory: true,
   });
 }

@@ -10,6 +10,7 @@ import type { FlatMemory } from '../../src/state/memory.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
 import type { Impediment } from '../../transport/impediment.js';
+import { Boards } from './boards.js';
 import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { RunSetup } from './channel.js';
 import { planGeneration } from './generation-plan.js';
@@ -18,7 +19,7 @@ import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
 import { Reduction } from './reduction.js';
 import type { SharedPages } from './shared-pages.js';
 import { StateTransfer } from './state-transfer.js';
-import { notFiniteError, type NotFinite } from './finiteness.js';
+import { namingMs, notFiniteError, skippedText, type NotFinite } from './finiteness.js';
 import { makeStepWords, StepWords, type SharedStepWords } from './step-words.js';
 import { Windows } from './windows.js';
 
@@ -40,9 +41,6 @@ export interface GenerationRunOptions {
   readonly report: (error: LockstepError) => void;
 }
 
-/** How long whoever has the slot has time to name it. */
-const namingMs = 5_000;
-
 export class GenerationRun implements PeerAcceptor {
   readonly words: SharedStepWords;
   readonly #options: GenerationRunOptions;
@@ -52,8 +50,11 @@ export class GenerationRun implements PeerAcceptor {
   readonly #reduction: Reduction;
   readonly #transfer: StateTransfer;
   readonly #stepWords: StepWords;
+  readonly #boards: Boards;
   /** Of each bucket, the steps whose reduction was begun. */
   readonly #taken: number[];
+  /** Local: the compute thread reduces, and commits. */
+  #isLocal = false;
   /** When the last bucket became ready, and when the last result came. */
   #readyMs = 0;
   #completeMs = 0;
@@ -78,6 +79,8 @@ export class GenerationRun implements PeerAcceptor {
     const own = { runId, generation, rank, hostId, memory: sharedMemory, mount, frames };
     this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, impediment, signal });
     this.#reduction = this.#makeReduction();
+    this.#boards = new Boards(this.#plan, memory, options.pages);
+    this.#boards.clear();
     this.#transfer = new StateTransfer({
       generation: generation.generation,
       step,
@@ -119,11 +122,20 @@ export class GenerationRun implements PeerAcceptor {
 
   /** Steps committed so far in the run. */
   get step(): number {
-    return this.#reduction.step;
+    return this.#isLocal ? this.#stepWords.numCommitted : this.#reduction.step;
   }
 
   get waiting(): string | null {
-    return this.#reduction.waiting;
+    return this.#isLocal ? this.#boards.waiting(this.step) : this.#reduction.waiting;
+  }
+
+  get generation(): number {
+    return this.#plan.generation;
+  }
+
+  /** Whether every peer reads this worker's memory, and it theirs. */
+  get readsPeers(): boolean {
+    return [...this.#links.links.values()].every(({ readsOurs, readsTheirs }) => readsOurs && readsTheirs);
   }
 
   /** Whether the compute thread is in the gradients of a step. */
@@ -145,9 +157,11 @@ export class GenerationRun implements PeerAcceptor {
     await this.#transfer.fetch(ranks);
   }
 
-  /** From now on steps are taken as the compute thread makes them ready. */
-  begin(): void {
-    void this.#keepPace();
+  /** From now on steps are taken as the compute thread makes them ready. Whether it takes them all by itself. */
+  begin(inMemory: boolean): boolean {
+    this.#isLocal = inMemory && this.#plan.isLocal;
+    if (!this.#isLocal) void this.#keepPace();
+    return this.#isLocal;
   }
 
   /** Buckets may have become ready. */
@@ -285,9 +299,8 @@ export class GenerationRun implements PeerAcceptor {
   #onNotFinite(step: number, found: NotFinite): 'stop' | 'skip' {
     const { setup, entry, onSkipped } = this.#options;
     if (setup.onNotFinite === 'skip') {
-      const { what, slot } = found;
-      if (slot !== null) onSkipped(`step ${step} is skipped: ${what} of slot ${slot} is not finite`);
-      else if (entry.self.rank === 0) onSkipped(`step ${step} is skipped: ${what} is not finite`);
+      const why = skippedText(step, found, entry.self.rank);
+      if (why !== null) onSkipped(why);
       return 'skip';
     }
     const fail = (): void => {

@@ -2,6 +2,7 @@
  * This worker's part in the run's generations, in the comm thread: carries out what the participant machine decides, on the
  * links of the one that it is in. A halt is answered here, whatever the compute thread does.
  */
+import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { LockstepError } from '../../src/errors.js';
 import { assert, toLockstepError } from '../../src/errors.js';
 import {
@@ -34,11 +35,10 @@ export interface ParticipationOptions {
   /** To the compute thread. */
   readonly post: (message: FromComm) => void;
   readonly report: (error: LockstepError) => void;
-  /** This worker has the rank, and has committed so many steps. */
-  readonly onCommit: (rank: number, numSteps: number) => void;
 }
 
-type OfGenerations = Extract<FromCoordinator, { type: 'halt' | 'generation' | 'start' }>;
+export const ofGenerations = ['halt', 'generation', 'faults', 'start'] as const;
+export type OfGenerations = Extract<FromCoordinator, { type: (typeof ofGenerations)[number] }>;
 
 export class Participation {
   readonly #options: ParticipationOptions;
@@ -46,6 +46,8 @@ export class Participation {
   #memory: FlatMemory | null = null;
   #state = outside;
   #run: GenerationRun | null = null;
+  /** Those that are to come in this generation, where the run has --chaos. */
+  #faults: readonly WorkerFault[] = [];
   /** Why it does not train yet. */
   #reason: string | null = null;
   /** Wakes this thread from inside of a step; made once. */
@@ -62,6 +64,11 @@ export class Participation {
   }
 
   onMessage(message: OfGenerations): void {
+    if (message.type === 'faults') {
+      this.#faults = message.faults;
+      return;
+    }
+    if (message.type !== 'start') this.#stop(message.generation);
     if (message.type !== 'generation') this.#take(message);
     else {
       const { type, ...generation } = message;
@@ -125,10 +132,10 @@ export class Participation {
         });
         break;
       case 'connected':
-        send(effect);
+        send({ ...effect, readsPeers: this.#run?.readsPeers === true });
         break;
       case 'begin':
-        this.#begin();
+        this.#begin(effect.inMemory);
         break;
     }
   }
@@ -140,7 +147,6 @@ export class Participation {
     const { hostId } = listener.addresses;
     const onCommit = (step: number): void => {
       this.#take({ type: 'committed', step });
-      this.#options.onCommit(entry.self.rank, step);
     };
     const onSkipped = (message: string): void => {
       post({ type: 'log', level: 'warn', message, fields: {} });
@@ -155,13 +161,22 @@ export class Participation {
     });
   }
 
-  #begin(): void {
+  /** What the compute thread commits by itself counts up to a later generation, and no further. */
+  #stop(generation: number): void {
+    if (!this.#run || generation <= this.#run.generation) return;
+    this.#run.close();
+    if (this.#state.phase === 'training') this.#take({ type: 'committed', step: this.#run.step });
+  }
+
+  #begin(inMemory: boolean): void {
     const { entry } = this.#state;
     assert(entry && this.#run && this.#setup, 'steps begin in a generation that was entered');
     const { generation, self } = entry;
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
-    this.#run.begin();
-    this.#options.post({ type: 'begin', begun: { generation, self, words: this.#run.words, waker: this.#waker } });
+    const isLocal = this.#run.begin(inMemory);
+    const { words } = this.#run;
+    const begun = { generation, self, words, waker: this.#waker, isLocal, faults: this.#faults };
+    this.#options.post({ type: 'begin', begun });
   }
 
   #leave(): void {

@@ -38,6 +38,9 @@ export const PACKED = 'packed';
 export const GATHERED = 'gathered';
 export const SCRATCH = 'scratch';
 export const CHECKSUMS = 'checksums';
+/** What this worker tells its peers in memory, and windows on what they tell (boards.ts). */
+export const BOARD = 'board';
+export const PEER_BOARDS = 'peer-boards';
 export const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
 export const slotRegion = (slot: number): string => `slot:${slot}`;
 /** `index`: the node's place among the inner ones of those that hold its worker's slots. */
@@ -70,7 +73,19 @@ export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionP
     { name: RESULTS, elements: hasOwners ? reduced : layout.segments.map(() => 0) },
     { name: SCRATCH, elements: scratch },
     { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
+    ...boardRegions(layout, plan.worldSize),
   ];
+}
+
+/** A page for each worker, in the first segment. */
+export function boardRegions({ segments }: Pick<Layout, 'segments'>, numWorkers: number): RegionPlan[] {
+  const numbers = [
+    [BOARD, 1],
+    [PEER_BOARDS, numWorkers],
+  ] as const;
+  return numbers.map(([name, numPages]) => {
+    return { name, elements: segments.map((_, segment) => (segment === 0 ? numPages * pageElements : 0)) };
+  });
 }
 
 /** Whether this rank writes checkpoints with moments that others hold. */

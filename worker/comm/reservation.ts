@@ -13,6 +13,7 @@ import type { Layout, Segment } from '../../src/state/layout.js';
 import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
 import {
   blockElements,
+  boardRegions,
   CHECKSUMS,
   checksumStateElements,
   GATHERED,
@@ -68,6 +69,7 @@ export function reserveRegions(
     { name: RESULTS, elements: hasPeers ? reduced : none },
     { name: SCRATCH, elements: each(() => numScratchBlocks(tree) * blockElements) },
     { name: CHECKSUMS, elements: each(() => slots * checksumStateElements) },
+    ...boardRegions({ segments }, slots),
   ];
 }
 

@@ -20,6 +20,8 @@ export interface RunMemory {
   /** All zeros. */
   readonly memory: FlatMemory;
   readonly sharedMemory: SharedMemory | null;
+  /** To read that of peers; null where that cannot be done. */
+  readonly pages: SharedPages | null;
 }
 
 /**
@@ -31,5 +33,5 @@ export function makeRunMemory(options: RunMemoryOptions): RunMemory {
   const { slots, layout, sharedPagesPath } = options;
   const memory = FlatMemory.create(layout, reserveRegions(layout, options));
   const pages = sharedPagesPath !== null && slots > 1 ? SharedPages.load(sharedPagesPath) : null;
-  return { memory, sharedMemory: pages?.share(memory) ?? null };
+  return { memory, sharedMemory: pages?.share(memory) ?? null, pages };
 }

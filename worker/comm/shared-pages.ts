@@ -16,6 +16,8 @@ interface Addon {
   mount(bytes: Uint8Array, path: string, offset: number): void;
   restore(bytes: Uint8Array, file: number, offset: number): void;
   close(file: number): void;
+  wake(words: Int32Array, index: number): void;
+  awaitWord(words: Int32Array, index: number, atLeast: number, timeoutMs: number): boolean;
 }
 
 /** Bytes of one segment of a flat memory, from the start of a region. */
@@ -49,6 +51,16 @@ export class SharedPages {
     const segments = memory.layout.segments.map((_, segment) => segment);
     const regions = memory.regions.map((name) => [name, segments.map((one) => memory.address(name, one))] as const);
     return { pid: process.pid, files, regions: Object.fromEntries(regions) };
+  }
+
+  /** Wakes all that wait for a word, in whichever process. */
+  wake(words: Int32Array<SharedArrayBuffer>, index: number): void {
+    this.#addon.wake(words, index);
+  }
+
+  /** Blocks until a word, which a peer writes, is `atLeast` so large, or for `timeoutMs`. Whether it is. */
+  awaitWord(words: Int32Array<SharedArrayBuffer>, index: number, atLeast: number, timeoutMs: number): boolean {
+    return this.#addon.awaitWord(words, index, atLeast, timeoutMs);
   }
 
   close({ files }: SharedMemory): void {

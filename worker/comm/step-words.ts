@@ -8,7 +8,13 @@ const signalIndex = 0;
 const committedIndex = 1;
 const closedIndex = 2;
 const begunIndex = 3;
-const firstBucketIndex = 4;
+const holderIndex = 4;
+const firstBucketIndex = 5;
+
+/** Of the word of who changes what others see: nobody, the compute thread, or nobody any more. */
+const free = 0;
+const held = 1;
+const ended = 2;
 
 export type SharedStepWords = Int32Array<SharedArrayBuffer>;
 
@@ -18,6 +24,7 @@ export function makeStepWords(step: number, numBuckets: number): SharedStepWords
   const words = new Int32Array(new SharedArrayBuffer(numWords * Int32Array.BYTES_PER_ELEMENT));
   words.fill(step);
   words[closedIndex] = 0;
+  words[holderIndex] = free;
   return words;
 }
 
@@ -52,14 +59,34 @@ export class StepWords {
     return this.#words.subarray(firstBucketIndex);
   }
 
-  /** Comm thread: the parameters are those after `step`. */
+  /** Steps committed, of the run. */
+  get numCommitted(): number {
+    return Atomics.load(this.#words, committedIndex);
+  }
+
+  /** Who commits: the parameters are those after `step`. */
   markCommitted(step: number): void {
     Atomics.store(this.#words, committedIndex, step + 1);
     Atomics.notify(this.#words, committedIndex);
   }
 
-  /** Wakes every waiter for good. */
+  /** Compute thread: runs `action`, and the generation does not end meanwhile. Whether it had not ended before. */
+  within(action: () => void): boolean {
+    if (Atomics.compareExchange(this.#words, holderIndex, free, held) !== free) return false;
+    try {
+      action();
+    } finally {
+      Atomics.store(this.#words, holderIndex, free);
+      Atomics.notify(this.#words, holderIndex);
+    }
+    return true;
+  }
+
+  /** Comm thread: wakes every waiter for good. What runs `within` is waited for: it is one pass over one bucket at most. */
   close(): void {
+    while (Atomics.compareExchange(this.#words, holderIndex, free, ended) === held) {
+      Atomics.wait(this.#words, holderIndex, held);
+    }
     Atomics.store(this.#words, closedIndex, 1);
     this.#signal();
     Atomics.notify(this.#words, committedIndex);

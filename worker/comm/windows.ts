@@ -11,8 +11,18 @@ import type { TreeNode } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
-import type { PageRange, SharedPages } from './shared-pages.js';
-import { INBOX, outboxRegion, placeInbox, RESULTS, slotRegion, type PartialPlaces } from './regions.js';
+import { pageBytes, type PageRange, type SharedPages } from './shared-pages.js';
+import { peerBoardOffset } from './boards.js';
+import {
+  BOARD,
+  INBOX,
+  outboxRegion,
+  PEER_BOARDS,
+  placeInbox,
+  RESULTS,
+  slotRegion,
+  type PartialPlaces,
+} from './regions.js';
 
 const floatBytes = Float32Array.BYTES_PER_ELEMENT;
 
@@ -40,6 +50,9 @@ export class Windows {
         }
       }
     }
+    const board = { segment: 0, region: PEER_BOARDS, offset: peerBoardOffset(rank), bytes: pageBytes };
+    this.#open.push(board);
+    pages.mount(memory, board, theirs, { region: BOARD, offset: 0 });
     this.#mounted.add(rank);
     return true;
   }

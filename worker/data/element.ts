@@ -38,9 +38,11 @@ export const elements = {
 /** Byte order of the numbers in a file. */
 export type ByteOrder = 'LE' | 'BE' | 'native';
 
-/** Bytes that are the whole of their ArrayBuffer, so that any typed array fits over them. */
-export function allocate(numBytes: number): Buffer<ArrayBuffer> {
-  return Buffer.from(new ArrayBuffer(numBytes));
+/** Bytes that are the whole of their ArrayBuffer, so that any typed array fits over them; those of `spare` if it is just that. */
+export function allocate(numBytes: number, spare?: Values): Buffer<ArrayBuffer> {
+  const buffer = spare?.buffer;
+  const fits = buffer instanceof ArrayBuffer && buffer.byteLength === numBytes && spare?.byteLength === numBytes;
+  return Buffer.from(fits ? buffer : new ArrayBuffer(numBytes));
 }
 
 /** The numbers in `bytes` (from `allocate`), which are swapped in place where their order is not this machine's. */

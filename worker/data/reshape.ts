@@ -20,8 +20,8 @@ export async function reshapeRows(parent: Dataset, shapes: RowShapes): Promise<D
   reshape(await parent.read([0]));
   return {
     length: parent.length,
-    read: (indices) => {
-      const batch = parent.read(indices);
+    read: (indices, spare) => {
+      const batch = parent.read(indices, spare);
       return batch instanceof Promise ? batch.then(reshape) : reshape(batch);
     },
     describe: (index) => describeRow(parent, index),

@@ -21,8 +21,11 @@ export interface RowStore {
   readonly numRows: number;
   /** Numbers per row. */
   readonly rowLength: number;
-  /** Numbers `start` to `end` of each of the named rows, one row after another; the caller's to keep. */
-  read(indices: ArrayLike<number>, start: number, end: number): Values | Promise<Values>;
+  /**
+   * Numbers `start` to `end` of each of the named rows, one row after another; the caller's to keep. In `spare`, where that
+   * has just the room.
+   */
+  read(indices: ArrayLike<number>, start: number, end: number, spare?: Values): Values | Promise<Values>;
   close(): Promise<void>;
 }
 
@@ -41,10 +44,12 @@ export class MemoryRows implements RowStore {
     this.rowLength = values.length / numRows;
   }
 
-  read(indices: ArrayLike<number>, start: number, end: number): Values {
+  read(indices: ArrayLike<number>, start: number, end: number, spare?: Values): Values {
     const values = this.#values;
     const length = end - start;
-    const result = new (values.constructor as ValuesConstructor)(indices.length * length); // Values has these three only
+    const make = values.constructor as ValuesConstructor; // Values has these three only
+    const fits = spare?.length === indices.length * length && spare.constructor === make;
+    const result = fits ? spare : new make(indices.length * length);
     for (let i = 0; i < indices.length; i++) {
       const from = checkedIndex(indices, i, this.numRows) * this.rowLength + start;
       if (length >= longRow) result.set(values.subarray(from, from + length), i * length);
@@ -81,9 +86,9 @@ export class FileRows implements RowStore {
     this.rowLength = sizeOf(rowShape);
   }
 
-  async read(indices: ArrayLike<number>, start: number, end: number): Promise<Values> {
+  async read(indices: ArrayLike<number>, start: number, end: number, spare?: Values): Promise<Values> {
     const { element, order } = this.#layout;
-    const target = allocate(indices.length * (end - start) * element.bytes);
+    const target = allocate(indices.length * (end - start) * element.bytes, spare);
     await Promise.all(this.#reads(indices, start, end, target));
     return toValues(view(target, element, order), element);
   }

@@ -108,7 +108,7 @@ function withClose(dataset: Dataset, close: () => Promise<void>): Dataset {
   let closed: Promise<void> | undefined;
   return {
     length: dataset.length,
-    read: (indices) => dataset.read(indices),
+    read: (indices, spare) => dataset.read(indices, spare),
     describe: (index) => describeRow(dataset, index),
     fingerprint: () => fingerprintOf(dataset),
     close: () => (closed ??= close()),

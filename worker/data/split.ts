@@ -21,7 +21,11 @@ export function splitRows(parent: Dataset, part: SplitPart, options: SplitOption
   const rows = rowsOf(parent.length, part, options);
   return {
     length: rows.length,
-    read: (indices) => parent.read(Uint32Array.from(indices, (index) => rows[index] ?? parent.length)),
+    read: (indices, spare) =>
+      parent.read(
+        Uint32Array.from(indices, (index) => rows[index] ?? parent.length),
+        spare,
+      ),
     describe: (index) => describeRow(parent, rows[index] ?? -1),
     fingerprint: async () => combinedFingerprint([await fingerprintOf(parent), 'split', part, options]),
     close: () => parent.close?.(),

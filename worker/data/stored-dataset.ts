@@ -33,9 +33,9 @@ export class StoredDataset implements Dataset {
     return this.#options.x.store.numRows;
   }
 
-  read(indices: ArrayLike<number>): Batch | Promise<Batch> {
-    const x = readField(this.#options.x, indices);
-    const y = readField(this.#options.y, indices);
+  read(indices: ArrayLike<number>, spare?: Batch): Batch | Promise<Batch> {
+    const x = readField(this.#options.x, indices, spare?.x);
+    const y = readField(this.#options.y, indices, spare?.y);
     if (x instanceof Promise || y instanceof Promise) {
       return Promise.all([x, y]).then(([xColumn, yColumn]) => ({ x: xColumn, y: yColumn }));
     }
@@ -57,11 +57,15 @@ export class StoredDataset implements Dataset {
   }
 }
 
-function readField({ store, start, rowShape }: Field, indices: ArrayLike<number>): Column | Promise<Column> {
+function readField(
+  { store, start, rowShape }: Field,
+  indices: ArrayLike<number>,
+  spare: Column | undefined,
+): Column | Promise<Column> {
   const asColumn = (data: Values): Column => ({
     data,
     shape: [indices.length, ...(rowShape.length > 0 ? rowShape : [1])],
   });
-  const values = store.read(indices, start, start + sizeOf(rowShape));
+  const values = store.read(indices, start, start + sizeOf(rowShape), spare?.data);
   return values instanceof Promise ? values.then(asColumn) : asColumn(values);
 }

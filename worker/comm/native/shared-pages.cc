@@ -5,6 +5,8 @@
 //   mount(bytes, path, offset)         puts the file's pages from `offset` on in the place of `bytes`, for reading only
 //   restore(bytes, fd, offset)         puts the pages of this process's own memfd back in the place of `bytes`
 //   close(fd)                          forgets a memfd; whoever has mapped it keeps its pages
+//   awaitWord(words, index, atLeast, timeoutMs)   blocks until a word is that large, which another process writes
+//   wake(words, index)                 wakes who waits for a word, in any process
 //
 // `bytes` is a Uint8Array over shared memory that begins on a page and has whole pages. Failures throw Error with the name of
 // the system call and its errno.
@@ -15,7 +17,12 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace {
@@ -117,6 +124,71 @@ napi_value Close(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// A word of shared memory: how large it is, whoever has written it.
+bool GetWord(napi_env env, napi_value array, napi_value index, int32_t** word) {
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* start = nullptr;
+  int64_t place = 0;
+  if (napi_get_typedarray_info(env, array, &type, &length, &start, nullptr, nullptr) != napi_ok ||
+      type != napi_int32_array) {
+    napi_throw_type_error(env, nullptr, "expected an Int32Array");
+    return false;
+  }
+  if (!GetNumber(env, index, &place)) return false;
+  if (static_cast<size_t>(place) >= length) {
+    napi_throw_range_error(env, nullptr, "there is no such word");
+    return false;
+  }
+  *word = static_cast<int32_t*>(start) + place;
+  return true;
+}
+
+int64_t NowNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+// A peer that computes on another core tells within this time, more often than not; waking from a sleep takes as long.
+constexpr int64_t kSpinNs = 200000;
+
+napi_value AwaitWord(napi_env env, napi_callback_info info) {
+  napi_value arguments[4];
+  int32_t* word = nullptr;
+  int32_t at_least = 0;
+  int64_t timeout_ms = 0;
+  if (!Arguments(env, info, 4, arguments) || !GetWord(env, arguments[0], arguments[1], &word)) return nullptr;
+  if (napi_get_value_int32(env, arguments[2], &at_least) != napi_ok) {
+    napi_throw_type_error(env, nullptr, "expected a number");
+    return nullptr;
+  }
+  if (!GetNumber(env, arguments[3], &timeout_ms)) return nullptr;
+  const int64_t begun = NowNs();
+  const int64_t until = begun + timeout_ms * 1000000;
+  int32_t value = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+  for (int64_t now = begun; value < at_least && now < until; now = NowNs()) {
+    if (now - begun < kSpinNs) {
+      sched_yield();  // the peer may wait for this very core
+    } else {
+      const timespec left = {(until - now) / 1000000000, (until - now) % 1000000000};
+      syscall(SYS_futex, word, FUTEX_WAIT, value, &left, nullptr, 0);
+    }
+    value = __atomic_load_n(word, __ATOMIC_ACQUIRE);
+  }
+  napi_value result;
+  napi_get_boolean(env, value >= at_least, &result);
+  return result;
+}
+
+napi_value Wake(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  int32_t* word = nullptr;
+  if (!Arguments(env, info, 2, arguments) || !GetWord(env, arguments[0], arguments[1], &word)) return nullptr;
+  syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  return nullptr;
+}
+
 void Export(napi_env env, napi_value exports, const char* name, napi_callback callback) {
   napi_value function;
   napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
@@ -130,5 +202,7 @@ NAPI_MODULE_INIT() {
   Export(env, exports, "mount", Mount);
   Export(env, exports, "restore", Restore);
   Export(env, exports, "close", Close);
+  Export(env, exports, "awaitWord", AwaitWord);
+  Export(env, exports, "wake", Wake);
   return exports;
 }

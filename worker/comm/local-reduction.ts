@@ -1,0 +1,137 @@
+/**
+ * The all-reduce of workers of one host that read one another's memory, where all of it is one bucket: no frame, no other
+ * thread. The compute thread does it when it has its gradients, since there is nothing that it could overlap with, and
+ * waking the comm thread would take longer than the sums.
+ *
+ *   tell that my partials are there → all have → sum my chunk → tell that my result is there → all have → commit
+ *
+ * It keeps the order of the direct way (windows.ts): a partial is overwritten when its sender has committed, hence when all
+ * have summed; a result when its owner has all partials of the next step, hence when all have committed. What is told or
+ * written is so inside of `words.within`: a halt waits for that, and nothing of it happens after one.
+ */
+import type { AllReducePlan } from '../../src/collective/plan.js';
+import type { OptimizerConfig } from '../../src/optimizer/config.js';
+import type { FlatMemory } from '../../src/state/memory.js';
+import { Boards, type Told } from './boards.js';
+import { networkIndex, optimizerIndex, type CommTimes } from './comm-times.js';
+import { Finiteness, type NotFinite } from './finiteness.js';
+import { Places } from './places.js';
+import type { SharedPages } from './shared-pages.js';
+import type { StepWords } from './step-words.js';
+import { Sums } from './sums.js';
+import { Update } from './update.js';
+
+export interface LocalReductionOptions {
+  /** Local (plan.ts). */
+  readonly plan: AllReducePlan;
+  readonly memory: FlatMemory;
+  /** Null for a worker that is alone. */
+  readonly pages: SharedPages | null;
+  readonly optimizer: OptimizerConfig;
+  readonly words: StepWords;
+  readonly times: CommTimes;
+  /** Lets messages come in; rejects where the run has failed. */
+  readonly turn: () => Promise<void>;
+}
+
+/** `not-finite`: what the step would apply is not, and nothing is applied. */
+export type Outcome =
+  | { readonly type: 'committed' }
+  | { readonly type: 'not-finite'; readonly found: NotFinite }
+  /** The generation is over, and the step is not committed in it. */
+  | { readonly type: 'ended' };
+
+/** A drain or an abort is seen this late at most, where a step waits for a peer. */
+const blockMs = 20;
+
+/** Messages come in once in so long at most: a turn of the event loop is as long as a small step's sum. */
+const turnMs = 2;
+
+export class LocalReduction {
+  readonly #options: LocalReductionOptions;
+  readonly #boards: Boards;
+  readonly #sums: Sums;
+  readonly #update: Update;
+  readonly #finiteness: Finiteness;
+  /** When messages came in last. */
+  #turnedMs = 0;
+
+  constructor(options: LocalReductionOptions) {
+    const { plan, memory, pages, optimizer } = options;
+    const places = new Places(plan, memory);
+    this.#options = options;
+    this.#boards = new Boards(plan, memory, pages);
+    this.#sums = new Sums(plan, memory, places);
+    this.#finiteness = new Finiteness(plan, memory, this.#sums);
+    this.#update = new Update({ plan, memory, optimizer, places, sums: this.#sums });
+  }
+
+  /** The partials of `step` are in memory: resolves when it is committed, or will not be. */
+  async reduce(step: number): Promise<Outcome> {
+    const { words, turn } = this.#options;
+    const begun = performance.now();
+    for (const bucket of this.#options.plan.buckets) this.#sums.prepare(bucket);
+    if (!this.#tell('partials', step)) return { type: 'ended' };
+    if (begun - this.#turnedMs >= turnMs) {
+      await turn();
+      this.#turnedMs = performance.now();
+    }
+    if (!(await this.#all('partials', step)) || !words.within(() => this.#sum(step))) return { type: 'ended' };
+    if (!this.#tell('results', step) || !(await this.#all('results', step))) return { type: 'ended' };
+    const complete = performance.now();
+    if (!this.#isFinite(step)) return { type: 'not-finite', found: this.#finiteness.find(step) };
+    const committed = this.#commit(step, () => {
+      this.#update.apply(step);
+    });
+    this.#spend(networkIndex, complete - begun);
+    this.#spend(optimizerIndex, performance.now() - complete);
+    return { type: committed ? 'committed' : 'ended' };
+  }
+
+  /** Commits a step that is not finite, and applies nothing of it but its metrics. Whether it did. */
+  skip(step: number): boolean {
+    return this.#commit(step, () => {
+      this.#update.skip(step);
+    });
+  }
+
+  #tell(what: Told, step: number): boolean {
+    return this.#options.words.within(() => {
+      this.#boards.tell(what, step + 1);
+    });
+  }
+
+  async #all(what: Told, step: number): Promise<boolean> {
+    const { words, turn } = this.#options;
+    while (!this.#boards.awaitAll(what, step + 1, blockMs)) {
+      if (words.isClosed) return false;
+      await turn();
+    }
+    return true;
+  }
+
+  #sum(step: number): void {
+    const { plan } = this.#options;
+    for (const bucket of plan.buckets) {
+      for (const chunk of bucket.chunks) if (chunk.owner === plan.rank) this.#sums.sum(bucket, chunk, step);
+    }
+  }
+
+  #isFinite(step: number): boolean {
+    const { buckets } = this.#options.plan;
+    return buckets.every((bucket) => bucket.chunks.every((chunk) => this.#finiteness.isFinite(bucket, chunk, step)));
+  }
+
+  #commit(step: number, change: () => void): boolean {
+    const { words } = this.#options;
+    return words.within(() => {
+      change();
+      words.markCommitted(step);
+    });
+  }
+
+  #spend(index: number, ms: number): void {
+    const { times } = this.#options;
+    times[index] = (times[index] ?? 0) + ms;
+  }
+}
