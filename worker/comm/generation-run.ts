@@ -220,8 +220,9 @@ export class GenerationRun implements PeerAcceptor {
     }
   }
 
-  /** Begins the reduction of each bucket that has become ready. */
+  /** Begins the reduction of each bucket that has become ready, unless this generation has ended: nothing commits after a halt. */
   #takeReady(): void {
+    if (this.#abort.signal.aborted) return;
     for (const [bucket, numTaken] of this.#taken.entries()) {
       const numReady = this.#stepWords.numReady(bucket);
       if (numReady === numTaken) continue;
