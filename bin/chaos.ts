@@ -1,13 +1,16 @@
 /** The faults of `--chaos`: those that a run can have, and has not had. */
 import { formatFault, isWorkerFault, type Fault } from '../src/chaos/faults.js';
 import { LockstepError } from '../src/errors.js';
-import type { RunOptions } from './run.js';
+
+interface RunWithFaults {
+  readonly faults: readonly Fault[];
+  readonly numWorkers: number;
+  readonly maxWorkers: number | undefined;
+  readonly runDir: string | undefined;
+}
 
 /** @throws LockstepError ERR_USAGE where a fault can never come */
-export function refuseImpossible(
-  { faults, numWorkers, maxWorkers, runDir }: Pick<RunOptions, 'faults' | 'numWorkers' | 'maxWorkers' | 'runDir'>,
-  slots: number,
-): void {
+export function refuseImpossible({ faults, numWorkers, maxWorkers, runDir }: RunWithFaults, slots: number): void {
   const most = Math.min(slots, maxWorkers ?? slots);
   let numWanted = numWorkers;
   for (const fault of faults.toSorted((a, b) => a.step - b.step)) {

@@ -35,11 +35,7 @@ test('from 1 to 3 workers and back, and the weights are the same', { timeout: ti
   const { stdout } = await lockstepDone(['scale', '3', '--run-dir', runDir]);
   expect(stdout).toEqual(['The run wants 3 worker(s) from now on, and wanted 1 before.']);
   const { workers } = await runningStatus(runDir, training(3));
-  expect(workers.map(({ slots }) => slots)).toEqual([
-    [0, 1],
-    [1, 2],
-    [2, 4],
-  ]);
+  expect(workers.map(({ slots }) => slots?.[0]).toSorted()).toEqual([0, 1, 2]);
   const tooMany = await lockstep(['scale', '4', '--run-dir', runDir]);
   expect(tooMany.exitCode).toBe(2);
   expect(errorLines(tooMany)).toEqual([expect.stringContaining('--max-workers 3')]);
