@@ -72,10 +72,10 @@ async function run(args: readonly string[], options: TrainOptions): Promise<stri
   let printed = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (printed += text));
   const ended = new Promise<void>((resolve, reject) => child.once('close', resolve).once('error', reject));
-  let ending: LockstepError | null = null;
+  const ending = new AbortController();
   // The second one ends the command at once, and its workers with it.
   const end = (error: LockstepError): void => {
-    ending ??= error;
+    ending.abort(error);
     child.kill('SIGINT');
     child.kill('SIGTERM');
   };
@@ -91,7 +91,7 @@ async function run(args: readonly string[], options: TrainOptions): Promise<stri
     clearTimeout(timer);
     signal?.removeEventListener('abort', onAbort);
   }
-  if (ending) throw ending;
+  ending.signal.throwIfAborted();
   return printed;
 }
 

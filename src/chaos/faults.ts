@@ -77,7 +77,8 @@ export function parseFaults(text: string): Fault[] {
 }
 
 function parseFault(text: string): Fault | null {
-  const { kind, ...numbers } = word.exec(text)?.groups ?? {};
+  const groups: Readonly<Record<string, string | undefined>> = word.exec(text)?.groups ?? {};
+  const { kind, ...numbers } = groups;
   const given = Object.entries(numbers).flatMap(([name, digits]): [string, number][] => {
     return digits === undefined ? [] : [[name, Number(digits)]];
   });
