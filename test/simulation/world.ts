@@ -72,6 +72,8 @@ export interface WorldOptions {
   readonly numSlots: number;
   readonly numWorkers: number;
   readonly bucketBytes: number;
+  /** @default as few as the largest parameter needs, so that there are several segments */
+  readonly maxSegmentElements?: number;
   /** Workers on each host. @default all on one */
   readonly perHost?: number;
   /** -1: no bucket is exchanged. */
@@ -118,7 +120,8 @@ export class World {
       trainable: i % 3 === 0,
       frozen: i % 3 === 2,
     }));
-    this.layout = planLayout(parameters, 2, { maxSegmentElements: Math.max(256, ...sizes.map((size) => size + 16)) });
+    const { maxSegmentElements = Math.max(256, ...sizes.map((size) => size + 16)) } = options;
+    this.layout = planLayout(parameters, 2, { maxSegmentElements });
     const regions = reserveRegions(this.layout, { slots: numSlots, wire, optimizer: this.#optimizer, bucketBytes });
     const machines = Array.from({ length: numWorkers }, (_, rank) => {
       const memory = FlatMemory.create(this.layout, regions);

@@ -8,6 +8,9 @@ import type { FlatMemory } from '../../src/state/memory.js';
 import { BOARD, PEER_BOARDS } from './regions.js';
 import { pageBytes, type SharedPages } from './shared-pages.js';
 
+/** What waits for words that another process writes. */
+export type Waking = Pick<SharedPages, 'wake' | 'awaitWord'>;
+
 export type Told = 'partials' | 'results';
 
 /** Each word in a cache line of its own. */
@@ -23,12 +26,12 @@ export function peerBoardOffset(rank: number): number {
 
 export class Boards {
   readonly #rank: number;
-  readonly #pages: SharedPages | null;
+  readonly #pages: Waking | null;
   /** By rank; of this one its own. */
   readonly #boards: readonly Int32Array<SharedArrayBuffer>[];
 
   /** @param pages null for a worker that is alone */
-  constructor({ rank, worldSize }: AllReducePlan, memory: FlatMemory, pages: SharedPages | null) {
+  constructor({ rank, worldSize }: AllReducePlan, memory: FlatMemory, pages: Waking | null) {
     const own = memory.address(BOARD, segment);
     const peers = memory.address(PEER_BOARDS, segment);
     this.#rank = rank;

@@ -12,11 +12,10 @@
 import type { AllReducePlan } from '../../src/collective/plan.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { FlatMemory } from '../../src/state/memory.js';
-import { Boards, type Told } from './boards.js';
+import { Boards, type Told, type Waking } from './boards.js';
 import { networkIndex, optimizerIndex, type CommTimes } from './comm-times.js';
 import { Finiteness, type NotFinite } from './finiteness.js';
 import { Places } from './places.js';
-import type { SharedPages } from './shared-pages.js';
 import type { StepWords } from './step-words.js';
 import { Sums } from './sums.js';
 import { Update } from './update.js';
@@ -26,7 +25,7 @@ export interface LocalReductionOptions {
   readonly plan: AllReducePlan;
   readonly memory: FlatMemory;
   /** Null for a worker that is alone. */
-  readonly pages: SharedPages | null;
+  readonly pages: Waking | null;
   readonly optimizer: OptimizerConfig;
   readonly words: StepWords;
   readonly times: CommTimes;

@@ -1,0 +1,213 @@
+/** The reduction in memory, several workers in one thread that take turns, and a halt at any of their turns. */
+import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { assignSlots, reassignSlots, type SlotRange } from '../../src/collective/assignment.js';
+import { noPartials, slotsToCompute, withPartial, type KeptPartials } from '../../src/collective/kept-partials.js';
+import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
+import { sgd } from '../../src/optimizer/config.js';
+import type { SharedMemory } from '../../src/protocol/messages.js';
+import { planLayout } from '../../src/state/layout.js';
+import { FlatMemory, PARAMETERS } from '../../src/state/memory.js';
+import { Boards } from '../../worker/comm/boards.js';
+import { makeCommTimes } from '../../worker/comm/comm-times.js';
+import { LocalReduction } from '../../worker/comm/local-reduction.js';
+import { slotRegion } from '../../worker/comm/regions.js';
+import { reserveRegions } from '../../worker/comm/reservation.js';
+import { SharedPages } from '../../worker/comm/shared-pages.js';
+import { cutState } from '../../worker/comm/state-pieces.js';
+import { makeStepWords, StepWords } from '../../worker/comm/step-words.js';
+import { Windows } from '../../worker/comm/windows.js';
+import { findSharedPages } from '../../worker/compute/engine/native-build.js';
+import { gradient } from './oracle.js';
+import { World } from './world.js';
+
+/** Where there is no engine there is none. */
+const addon = findSharedPages();
+const bucketBytes = 65_536;
+const maxSegmentElements = 2 ** 20;
+/** The world's, whose oracle this is. */
+const optimizer = sgd({ learningRate: 0.5, momentum: 0.9 });
+
+interface Machine {
+  readonly memory: FlatMemory;
+  readonly shared: SharedMemory;
+  committed: number;
+  kept: KeptPartials;
+}
+
+interface Setting {
+  readonly sizes: readonly number[];
+  readonly numSlots: number;
+  readonly numWorkers: number;
+}
+
+class Host {
+  readonly #setting: Setting;
+  readonly #layout;
+  readonly #pages = SharedPages.load(addon ?? '');
+  machines: readonly Machine[];
+  ranges: readonly SlotRange[];
+  #generation = 0;
+
+  constructor(setting: Setting) {
+    const { sizes, numSlots, numWorkers } = setting;
+    const parameters = sizes.map((size, i) => {
+      return { name: `p${i}`, shape: [size], trainable: i % 3 === 0, frozen: i % 3 === 2 };
+    });
+    this.#setting = setting;
+    this.#layout = planLayout(parameters, 2, { maxSegmentElements });
+    const regions = reserveRegions(this.#layout, { slots: numSlots, wire: 'float32', optimizer, bucketBytes });
+    this.machines = Array.from({ length: numWorkers }, () => {
+      const memory = FlatMemory.create(this.#layout, regions);
+      return { memory, shared: this.#pages.share(memory), committed: 0, kept: noPartials };
+    });
+    this.ranges = assignSlots(numSlots, numWorkers);
+  }
+
+  close(): void {
+    for (const { shared } of this.machines) this.#pages.close(shared);
+  }
+
+  /** All workers train to `numSteps`, or until a halt comes at turn `haltAt`. */
+  async train(numSteps: number, haltAt = Infinity): Promise<void> {
+    this.#generation++;
+    const step = Math.max(...this.machines.map(({ committed }) => committed));
+    const words = this.machines.map(() => new StepWords(makeStepWords(step, 1)));
+    let numTurns = 0;
+    const turn = async (): Promise<void> => {
+      if (++numTurns === haltAt) for (const one of words) one.close();
+      await turnOfTheEventLoop();
+    };
+    const plans = this.machines.map((_, rank) => this.#plan(rank));
+    const windows = this.machines.map((machine, rank) => this.#enter(machine, plans[rank]));
+    await Promise.all(
+      this.machines.map((machine, rank) =>
+        this.#run(machine, { plan: plans[rank], words: words[rank], turn, numSteps }),
+      ),
+    );
+    for (const [rank, machine] of this.machines.entries()) {
+      const { memory, shared: own } = machine;
+      windows[rank]?.close({ memory, pages: this.#pages, own });
+      machine.committed = words[rank]?.numCommitted ?? NaN;
+    }
+  }
+
+  lose(lost: number): void {
+    const isLost = this.machines.map((_, rank) => rank === lost);
+    this.ranges = reassignSlots(this.ranges, isLost);
+    for (const { shared } of this.machines.filter((_, rank) => rank === lost)) this.#pages.close(shared);
+    this.machines = this.machines.filter((_, rank) => rank !== lost);
+    const furthest = this.machines.reduce((most, one) => (one.committed > most.committed ? one : most));
+    for (const behind of this.machines.filter(({ committed }) => committed < furthest.committed)) {
+      for (const { segment, address, numBytes } of cutState(behind.memory, optimizer)) {
+        behind.memory.bytes(segment, address, numBytes).set(furthest.memory.bytes(segment, address, numBytes));
+      }
+    }
+  }
+
+  #plan(rank: number): AllReducePlan {
+    const workers = this.ranges.map((range) => ({ ...range, hostId: 'host' }));
+    const { segments } = this.#layout;
+    const setting = { generation: this.#generation, rank, slots: this.#setting.numSlots, workers, segments };
+    const plan = planAllReduce({ ...setting, bucketBytes, sharesMemory: true });
+    expect(plan.isLocal).toBe(true);
+    return plan;
+  }
+
+  #enter({ memory }: Machine, plan: AllReducePlan | undefined): Windows {
+    const windows = new Windows();
+    if (!plan) return windows;
+    new Boards(plan, memory, this.#pages).clear();
+    for (const [rank, { shared }] of this.machines.entries()) {
+      if (rank !== plan.rank) windows.open(rank, shared, { plan, memory, pages: this.#pages });
+    }
+    return windows;
+  }
+
+  async #run(
+    machine: Machine,
+    given: {
+      readonly plan: AllReducePlan | undefined;
+      readonly words: StepWords | undefined;
+      readonly turn: () => Promise<void>;
+      readonly numSteps: number;
+    },
+  ): Promise<void> {
+    const { plan, words, turn, numSteps } = given;
+    if (!plan || !words) return;
+    const { memory } = machine;
+    // Who waits gives the turn to the others, which are in the same thread.
+    const pages = { wake: () => undefined, awaitWord: () => false };
+    const reduction = new LocalReduction({ plan, memory, pages, optimizer, words, times: makeCommTimes(), turn });
+    for (let step = words.numCommitted; step < numSteps; step++) {
+      await turn();
+      this.#compute(machine, plan, step);
+      if ((await reduction.reduce(step)).type === 'ended') return;
+    }
+  }
+
+  #compute(machine: Machine, { slots }: AllReducePlan, step: number): void {
+    const range = { firstSlot: slots[0] ?? 0, endSlot: (slots.at(-1) ?? -1) + 1 };
+    for (const slot of slotsToCompute(machine.kept, step, range)) {
+      for (const [segment, { reducedElements }] of this.#layout.segments.entries()) {
+        const view = machine.memory.view(slotRegion(slot), segment);
+        for (let i = 0; i < reducedElements; i++) view[i] = gradient(step, slot, segment, i);
+      }
+      machine.kept = withPartial(machine.kept, step, slot);
+    }
+  }
+}
+
+const settings = fc.record({
+  sizes: fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 4 }),
+  numSlots: fc.integer({ min: 1, max: 7 }),
+  workers: fc.nat(6),
+});
+
+function expectBits(host: Host, { sizes, numSlots }: Setting, numSteps: number): void {
+  const oracle = new World({ sizes, numSlots, numWorkers: 1, bucketBytes, maxSegmentElements });
+  const { parameters } = oracle.expected(numSteps);
+  for (const { memory, committed } of host.machines) {
+    expect(committed).toBe(numSteps);
+    expect(Buffer.from(memory.view(PARAMETERS, 0).slice().buffer).equals(Buffer.from(parameters.buffer))).toBe(true);
+  }
+}
+
+describe.skipIf(addon === null)('the reduction in memory', () => {
+  it('gives every worker the bits of the naive sum', async () => {
+    await fc.assert(
+      fc.asyncProperty(settings, async ({ workers, ...rest }) => {
+        const setting = { ...rest, numWorkers: 1 + (workers % rest.numSlots) };
+        const host = new Host(setting);
+        await host.train(4);
+        host.close();
+        expectBits(host, setting, 4);
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it('gives them though a halt comes at any turn, and a worker is lost', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        settings,
+        fc.integer({ min: 1, max: 60 }),
+        fc.nat(6),
+        async ({ workers, ...rest }, haltAt, lost) => {
+          const numSlots = Math.max(2, rest.numSlots);
+          const setting = { ...rest, numSlots, numWorkers: 2 + (workers % (numSlots - 1)) };
+          const host = new Host(setting);
+          await host.train(4, haltAt);
+          const committed = host.machines.map((machine) => machine.committed);
+          expect(Math.max(...committed) - Math.min(...committed)).toBeLessThanOrEqual(1);
+          host.lose(lost % setting.numWorkers);
+          await host.train(4);
+          host.close();
+          expectBits(host, setting, 4);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+});
