@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
 import { z } from 'zod';
 import { lockstepEntry, oneThread, root } from './child.js';
-import { peakBytes } from './peak-memory.js';
+import { MemoryWatch, type PeakMemory } from './peak-memory.js';
 
 export interface TrainingOptions {
   /** In bench/jobs. */
@@ -23,6 +23,8 @@ export interface TrainingOptions {
   readonly seconds: number;
   /** More `--set`. */
   readonly set?: readonly string[];
+  /** Looks at the memory of its workers, which takes time from them. @default false */
+  readonly watchesMemory?: boolean;
 }
 
 /** Fields of the summary that are looked at. */
@@ -34,8 +36,8 @@ const summarySchema = z.looseObject({
 
 export interface TrainingMeasurement {
   readonly stepsPerSecond: number;
-  /** The largest of the workers. */
-  readonly peakBytes: number;
+  /** Of each worker; none where it was not asked for. */
+  readonly memory: readonly PeakMemory[];
   readonly stepTime: Readonly<Record<string, number>> | null;
 }
 
@@ -52,19 +54,22 @@ interface Mark {
 export async function measureTraining(options: TrainingOptions): Promise<TrainingMeasurement> {
   const folder = await mkdtemp(join(tmpdir(), 'lockstep-bench-'));
   const run = start(options, folder);
+  const memory = new MemoryWatch();
+  const watching = options.watchesMemory === true ? memory.run(() => workersOf(run.pid ?? 0)) : Promise.resolve();
   try {
-    const watched = await Promise.race([watch(options, folder, run.pid ?? 0), failure(run)]);
+    const marks = await Promise.race([watch(options, folder), failure(run)]);
     run.kill('SIGINT');
-    const peaks = await peaksUntilEnd(watched.workers, run);
     await run;
     const text = await readFile(join(folder, 'summary.json'), 'utf8');
     const summary = summarySchema.parse(JSON.parse(text));
     return {
-      stepsPerSecond: await rate(folder, watched.marks, options),
-      peakBytes: Math.max(...peaks),
+      stepsPerSecond: await rate(folder, marks, options),
+      memory: memory.peaks,
       stepTime: summary.stepTime ?? null,
     };
   } finally {
+    memory.end();
+    await watching;
     run.kill('SIGKILL');
     await rm(folder, { recursive: true, force: true });
   }
@@ -86,15 +91,10 @@ async function failure(run: Run): Promise<never> {
 }
 
 /** Watches a run until enough of it is seen. */
-async function watch(
-  { warmup = defaultWarmup, seconds }: TrainingOptions,
-  folder: string,
-  pid: number,
-): Promise<{ marks: Mark[]; workers: number[] }> {
+async function watch({ warmup = defaultWarmup, seconds }: TrainingOptions, folder: string): Promise<Mark[]> {
   const path = join(folder, 'metrics.jsonl');
   const deadlineMs = performance.now() + startTimeoutMs;
   const marks: Mark[] = [];
-  let workers: number[] = [];
   let warmMs = Infinity;
   for (;;) {
     await delay(pollMs);
@@ -105,7 +105,6 @@ async function watch(
     const atMs = performance.now();
     if (marks.length === 0 && atMs > deadlineMs) throw new Error(`no step within ${startTimeoutMs} ms`);
     if (bytes === 0 || bytes === marks.at(-1)?.bytes) continue;
-    if (marks.length === 0) workers = await childrenOf(pid);
     marks.push({ atMs, bytes });
     const steps = await countLines(path, bytes, warmMs === Infinity);
     if (warmMs === Infinity && steps >= warmup.steps && atMs - (marks[0]?.atMs ?? atMs) >= warmup.seconds * 1000) {
@@ -113,7 +112,7 @@ async function watch(
       marks.length = 0;
       marks.push({ atMs, bytes });
     }
-    if (atMs - warmMs >= seconds * 1000) return { marks, workers };
+    if (atMs - warmMs >= seconds * 1000) return marks;
   }
 }
 
@@ -136,19 +135,9 @@ async function rate(folder: string, marks: readonly Mark[], { job }: TrainingOpt
 }
 
 /** The workers of `lockstep train` are its children (proc(5)); others of its children are no Node processes. */
-async function childrenOf(pid: number): Promise<number[]> {
+async function workersOf(pid: number): Promise<number[]> {
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
   const pids = children.split(' ').filter(Boolean).map(Number);
   const commands = await Promise.all(pids.map((child) => readFile(`/proc/${child}/cmdline`, 'utf8').catch(() => '')));
   return pids.filter((_, index) => commands[index]?.includes('\0worker\0'));
-}
-
-/** The peak of each process, the checkpoint at the run's end included. */
-async function peaksUntilEnd(pids: readonly number[], run: Run): Promise<number[]> {
-  const peaks = pids.map(() => 0);
-  const ending = run.then(() => true);
-  do {
-    for (const [index, pid] of pids.entries()) peaks[index] = (await peakBytes(pid)) ?? peaks[index] ?? 0;
-  } while (!(await Promise.race([ending, delay(pollMs, false)])));
-  return peaks;
 }

@@ -1,6 +1,7 @@
 /** The faults of `--chaos`: those that a run can have, and has not had. */
 import { formatFault, isWorkerFault, type Fault } from '../src/chaos/faults.js';
 import { LockstepError } from '../src/errors.js';
+import type { Injection } from '../src/run-summary.js';
 
 interface RunWithFaults {
   readonly faults: readonly Fault[];
@@ -24,8 +25,9 @@ export function refuseImpossible({ faults, numWorkers, maxWorkers, runDir }: Run
 }
 
 /** A run that goes on in its folder, as after its coordinator was killed, has those behind it that came before. */
-export function faultsLeft(faults: readonly Fault[], had: readonly string[]): Fault[] {
-  return faults.filter((fault) => !had.includes(formatFault(fault)));
+export function faultsLeft(faults: readonly Fault[], had: readonly Injection[]): Fault[] {
+  const texts = had.map(({ fault }) => fault);
+  return faults.filter((fault) => !texts.includes(formatFault(fault)));
 }
 
 function impossible(fault: Fault, why: string): LockstepError {

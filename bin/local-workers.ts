@@ -1,9 +1,12 @@
 /**
  * Workers as child processes of this one, one for each GPU where there are GPUs. Each has a place, and a name of its own: the
- * one that takes the place of w1 is w1.2.
+ * one that takes the place of w1 is w1.2. They outlive this process where it is killed: who takes the run back finds them by
+ * what the journal says, and watches them by their process ids.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { execa } from 'execa';
+import type { Launched } from '../coordinator/journal.js';
+import { isRunning, markOf, processEnd, type ProcessMark } from '../coordinator/process-mark.js';
 import { LockstepError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
@@ -46,8 +49,15 @@ interface Ending {
 }
 
 interface Started {
-  readonly child: Child;
+  /** Null: its process is gone. */
+  readonly mark: ProcessMark | null;
   readonly ended: Promise<Ending>;
+}
+
+/** A worker that was started before this process was, the nth of its place. */
+interface Found {
+  readonly nth: number;
+  readonly mark: ProcessMark;
 }
 
 type Run = Parameters<Launcher['start']>[0];
@@ -72,6 +82,7 @@ export class LocalWorkers implements Launcher {
   /** By place, how many workers it has had. */
   readonly #numStarted: number[] = [];
   #numWanted: number;
+  #launched: readonly Launched[] = [];
   #run: Run | null = null;
   #closing = false;
 
@@ -83,6 +94,12 @@ export class LocalWorkers implements Launcher {
 
   start(run: Run): void {
     this.#run = run;
+    this.#numWanted = run.numWanted;
+    this.#launched = run.launched;
+    for (const [index, found] of placesOf(run.launched)) {
+      this.#places.add(index);
+      void this.#keep(index, run, found);
+    }
     this.#fill(run);
   }
 
@@ -103,21 +120,31 @@ export class LocalWorkers implements Launcher {
   }
 
   end(pid: number): void {
-    this.#children.get(pid)?.child.kill('SIGKILL');
+    const mark = this.#children.get(pid)?.mark;
+    if (mark && isRunning(mark)) process.kill(pid, 'SIGKILL');
   }
 
   kill(): void {
-    for (const { child } of this.#children.values()) child.kill('SIGKILL');
+    for (const pid of this.#children.keys()) this.end(pid);
+  }
+
+  release(): void {
+    this.#stopKeeping();
+    this.#children.clear();
   }
 
   async close(): Promise<void> {
-    this.#closing = true;
-    for (const timer of this.#timers) clearTimeout(timer);
+    this.#stopKeeping();
     const timer = setTimeout(() => {
       this.kill();
     }, 10_000);
     await Promise.all([...this.#children.values()].map(({ ended }) => ended));
     clearTimeout(timer);
+  }
+
+  #stopKeeping(): void {
+    this.#closing = true;
+    for (const timer of this.#timers) clearTimeout(timer);
   }
 
   #fill(run: Run): void {
@@ -128,14 +155,18 @@ export class LocalWorkers implements Launcher {
     }
   }
 
-  /** Runs a worker in this place, and when it ends another, where there are not more places than wanted by then. */
-  async #keep(index: number, run: Run): Promise<void> {
+  /**
+   * Runs a worker in this place, and when it ends another, where there are not more places than wanted by then.
+   *
+   * @param found one that was started before this process was
+   */
+  async #keep(index: number, run: Run, found: Found | null = null): Promise<void> {
     const { coordinator, log } = run;
-    const nth = (this.#numStarted[index] ?? 0) + 1;
+    const nth = found?.nth ?? (this.#numStarted[index] ?? 0) + 1;
     this.#numStarted[index] = nth;
     const workerId = workerName(index, nth);
-    const started = this.#spawn(index, workerId, run);
-    const pid = started.child.pid ?? NaN;
+    const started = found ? watch(found.mark) : this.#spawn(index, workerId, run);
+    const pid = started.mark?.pid ?? NaN;
     this.#children.set(pid, started);
     const silent = this.#later(this.#options.limits.connectTimeoutMs, () => {
       if (!coordinator.hasMember(workerId)) this.#onUnheard(workerId, pid, run);
@@ -145,6 +176,7 @@ export class LocalWorkers implements Launcher {
     this.#children.delete(pid);
     this.#endings.set(pid, ending);
     if (this.#closing) return;
+    if (found) coordinator.reportLoss(workerId, ending.how);
     // What it says of itself would be said by any other: the job's fault, or this machine's.
     const isRefused = !coordinator.hasStarted && !ending.bySignal && !coordinator.hasMember(workerId);
     if (isRefused) this.#abandon(workerId, pid, ending.how, run);
@@ -205,7 +237,7 @@ export class LocalWorkers implements Launcher {
     if (warning !== undefined) this.#warnings.add(warning);
   }
 
-  #spawn(index: number, workerId: string, { coordinator, tokenFile, log }: Run): Started {
+  #spawn(index: number, workerId: string, { coordinator, tokenFile, log, onLaunched }: Run): Started {
     const { gpus, command, json, limits } = this.#options;
     const gpu = gpus[index % Math.max(1, gpus.length)];
     const flags = [
@@ -222,8 +254,26 @@ export class LocalWorkers implements Launcher {
       if (lines.length > keptLines) lines.shift();
       this.#say(workerId, line, log);
     });
-    return { child, ended: Promise.all([child, reading]).then(([result]) => describeEnd(result, lines)) };
+    const mark = child.pid === undefined ? null : markOf(child.pid);
+    if (mark) this.#launched = [...this.#launched, { workerId, process: mark }];
+    onLaunched(this.#launched);
+    return { mark, ended: Promise.all([child, reading]).then(([result]) => describeEnd(result, lines)) };
   }
+}
+
+/** The last worker of each place. */
+function placesOf(launched: readonly Launched[]): Map<number, Found> {
+  const found = launched.flatMap(({ workerId, process: mark }): [number, Found][] => {
+    const [, index, nth = '1'] = /^w(\d+)(?:\.(\d+))?$/.exec(workerId) ?? [];
+    return index === undefined ? [] : [[Number(index), { nth: Number(nth), mark }]];
+  });
+  return new Map(found);
+}
+
+/** A process that is no child of this one: that it has ended shows, and not how. */
+function watch(mark: ProcessMark): Started {
+  const ended = processEnd(mark).then((): Ending => ({ how: 'its process is gone', bySignal: true }));
+  return { mark, ended };
 }
 
 /** @param nth in its place, counted from 1 */

@@ -23,10 +23,18 @@ const limitTexts: Readonly<Record<keyof Limits, string>> = {
   loadingTimeoutMs: 'the same of a worker that still loads',
   stepTimeoutMs: 'least time for the gradients of a step, before their worker counts as hung',
   workersTimeoutMs: 'how long a run with too few workers waits for more',
+  returnTimeoutMs: 'how long a coordinator that is back waits for its workers to say that they are there',
+  coordinatorTimeoutMs: 'how long a worker goes on without a coordinator',
 };
 
 /** The coordinator's alone. */
-export const coordinatorLimits = ['heartbeatMs', 'loadingTimeoutMs', 'stepTimeoutMs', 'workersTimeoutMs'] as const;
+export const coordinatorLimits = [
+  'heartbeatMs',
+  'loadingTimeoutMs',
+  'stepTimeoutMs',
+  'workersTimeoutMs',
+  'returnTimeoutMs',
+] as const;
 export type WorkerLimits = Omit<Limits, (typeof coordinatorLimits)[number]>;
 
 /** One option for each limit, with its default; `without` those that somebody else decides. */
@@ -63,6 +71,8 @@ export function limitsOf(options: Partial<Limits>): Limits {
     loadingTimeoutMs: value('loadingTimeoutMs'),
     stepTimeoutMs: value('stepTimeoutMs'),
     workersTimeoutMs: value('workersTimeoutMs'),
+    returnTimeoutMs: value('returnTimeoutMs'),
+    coordinatorTimeoutMs: value('coordinatorTimeoutMs'),
   };
   const { heartbeatMs, heartbeatTimeoutMs } = limits;
   if (heartbeatMs * 2 <= heartbeatTimeoutMs) return limits;

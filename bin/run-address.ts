@@ -8,7 +8,13 @@ import { dial } from '../transport/dialler.js';
 import { parseEndpoint } from '../transport/endpoint.js';
 import { addLimits, coordinatorLimits, limitsOf } from './options.js';
 
-const othersLimits = ['maxConnections', 'connectTimeoutMs', 'heartbeatTimeoutMs', ...coordinatorLimits] as const;
+const othersLimits = [
+  'maxConnections',
+  'connectTimeoutMs',
+  'heartbeatTimeoutMs',
+  'coordinatorTimeoutMs',
+  ...coordinatorLimits,
+] as const;
 
 export interface RunAddressOptions extends Pick<Limits, 'maxControlBytes' | 'authenticationTimeoutMs'> {
   readonly runDir?: string;

@@ -4,29 +4,26 @@
  */
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
-import { Coordinator } from '../coordinator/coordinator.js';
-import { checkpointFolder, readToken, RunFolder } from '../coordinator/run-folder.js';
+import type { Coordinator } from '../coordinator/coordinator.js';
+import type { Launched } from '../coordinator/journal.js';
+import { readToken, RunFolder } from '../coordinator/run-folder.js';
 import type { RunResult } from '../coordinator/coordinator-options.js';
 import type { Fault } from '../src/chaos/faults.js';
 import { LockstepError, toLockstepError } from '../src/errors.js';
-import type { LoadedJob } from '../src/job/loaded-job.js';
 import { plainJob } from '../src/job/plain-job.js';
-import { requireRowForEachSlot } from '../src/job/sampler.js';
 import type { Log } from '../src/log.js';
-import type { OptimizerConfig } from '../src/optimizer/config.js';
 import type { Limits } from '../src/protocol/limits.js';
-import type { Checkpoint } from '../src/state/checkpoint.js';
 import { lockstepVersion } from '../src/version.js';
 import { formatEndpoint, type Endpoint } from '../transport/endpoint.js';
 import { refuseOpenDoor } from '../transport/listener.js';
-import { latestCheckpoint, type FoundCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
 import { loadJob } from './job-file.js';
-import { faultsLeft, refuseImpossible } from './chaos.js';
+import { refuseImpossible } from './chaos.js';
 import { onInterrupt } from './interrupt.js';
-import { summarize, type Outcome, type Settled, type Summary } from './summary.js';
-import { recordingObserver, type View } from './view.js';
+import { beginJournal, planStart, startCoordinator, type RunStart } from './run-start.js';
+import { summarize, type Outcome, type Summary } from './summary.js';
+import { findLeftRun } from './take-back.js';
+import type { View } from './view.js';
 
 export interface RunOptions {
   readonly job: string;
@@ -52,7 +49,17 @@ export interface RunOptions {
 
 /** Brings workers to a coordinator that listens; `train` starts them here, `coordinator` waits for them. */
 export interface Launcher {
-  start(run: { readonly coordinator: Coordinator; readonly tokenFile: string; readonly log: Log }): void;
+  start(run: {
+    readonly coordinator: Coordinator;
+    readonly tokenFile: string;
+    /** Workers that the run wants. */
+    readonly numWanted: number;
+    /** By a command that has had this run before. */
+    readonly launched: readonly Launched[];
+    /** To be written down, for one that comes after this. */
+    readonly onLaunched: (launched: readonly Launched[]) => void;
+    readonly log: Log;
+  }): void;
   /** The run wants so many workers from now on. */
   scale(numWorkers: number): void;
   /** How a worker's process ended, where it was one of ours. */
@@ -61,6 +68,8 @@ export interface Launcher {
   end(pid: number): void;
   /** Ends them without waiting. */
   kill(): void;
+  /** Leaves them to another coordinator. */
+  release(): void;
   /** Resolves when none of them is left. */
   close(): Promise<void>;
 }
@@ -88,6 +97,7 @@ export async function runJob(options: RunOptions, launcher: Launcher): Promise<S
   } catch (thrown) {
     outcome = { ...outcome, error: toLockstepError(thrown) };
   }
+  if (outcome.error && isReplaced(outcome.error)) throw outcome.error;
   const summary = summarizeNow(outcome);
   if (outcome.error) throw outcome.error;
   return summary;
@@ -102,79 +112,45 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: S
   }
   refuseNumWorkers(options);
   refuseOpenDoor(options.listen, options.tokenFile !== undefined);
-  const found = resume ? await latestCheckpoint(checkpointFolder(path), log) : undefined;
-  if (resume && !found) log.warn(`${path} has no checkpoint; the run begins anew`);
-  const settled = settle(loaded, options.numWorkers, found?.checkpoint);
+  const { steps, tokenFile, limits } = options;
+  const left = await findLeftRun({ runDir: path, loaded, steps, resume, tokenFile, limits, log });
+  const plan = await planStart(options, { path, loaded, left });
   // Nothing is written before all that is known here fits.
-  refuseImpossible(options, settled.slots);
-  const folder = await RunFolder.open(path, { resume, log });
+  refuseImpossible(options, plan.settled.slots);
+  const folder = await RunFolder.open(path, { resume: resume || plan.isTakenBack, log });
   try {
-    const runId = found?.checkpoint.runId ?? start.runId;
-    const toOutcome = (result: RunResult): Outcome => ({ runId, error: result.error, settled, result });
+    const runId = plan.runId ?? start.runId;
+    const toOutcome = (result: RunResult): Outcome => {
+      return { runId: result.runId, error: result.error, settled: plan.settled, result };
+    };
     const onAbandoned = (result: RunResult): void => start.onAbandoned(toOutcome(result));
-    const result = await train({ options, launcher, loaded, folder, found, settled, runId, onAbandoned });
+    const result = await train({ options, launcher, loaded, folder, plan, left, runId, onAbandoned });
     const outcome = toOutcome(result);
+    if (isReplaced(outcome.error)) return outcome;
     await folder.writeSummary(
       summarize({ ...outcome, numWorkers: options.numWorkers, wallSeconds: secondsSince(start.startedMs) }),
     );
     return outcome;
   } finally {
-    await folder.close();
+    folder.close();
   }
 }
 
-interface TrainOptions {
+interface TrainOptions extends RunStart {
   readonly options: RunOptions;
   readonly launcher: Launcher;
-  readonly loaded: LoadedJob;
-  readonly folder: RunFolder;
-  readonly found: FoundCheckpoint | undefined;
-  readonly settled: Settled;
-  readonly runId: string;
   /** The process is about to exit. */
   readonly onAbandoned: (result: RunResult) => void;
 }
 
 async function train(run: TrainOptions): Promise<RunResult> {
-  const { options, launcher, loaded, folder, found, settled, runId } = run;
-  const { view, log, limits, listen } = options;
-  const tokenFile = options.tokenFile ?? (await folder.writeToken());
-  const coordinator = await Coordinator.start({
-    runId,
-    runDir: folder.path,
-    loaded,
-    overrides: options.overrides,
-    numWorkers: options.numWorkers,
-    minWorkers: options.minWorkers,
-    maxWorkers: options.maxWorkers,
-    ...settled,
-    steps: options.steps,
-    resume: found
-      ? { path: found.path, step: found.checkpoint.step, weightsSha256: found.checkpoint.weightsSha256 }
-      : null,
-    endpoint: listen,
-    token: await readToken(tokenFile),
-    limits,
-    explainLoss: (pid) => launcher.explainLoss(pid),
-    onEvicted: (_workerId, pid) => {
-      launcher.end(pid);
-    },
-    findCheckpoint: async () => {
-      const newest = await latestCheckpoint(checkpointFolder(folder.path), log);
-      return newest ? { step: newest.checkpoint.step, path: newest.path } : null;
-    },
-    onScaled: (numWorkers) => {
-      launcher.scale(numWorkers);
-    },
-    faults: faultsLeft(options.faults, await folder.readInjections()),
-    onInjected: (injection) => {
-      folder.noteInjection(injection);
-    },
-    onCoordinatorFault: () => {
-      process.kill(process.pid, 'SIGKILL');
-    },
-    observer: recordingObserver(folder, view),
-    log,
+  const { options, launcher, loaded, folder, plan, left } = run;
+  const { view } = options;
+  const tokenFile = options.tokenFile ?? (plan.isTakenBack ? folder.tokenFile : await folder.writeToken());
+  const journal = beginJournal(run);
+  const coordinator = await startCoordinator(run, journal, await readToken(tokenFile)).catch((error: unknown) => {
+    if (!plan.isTakenBack) journal.note({ ended: true });
+    throw error;
   });
   const stopListening = onInterrupt({
     first: () => {
@@ -183,25 +159,35 @@ async function train(run: TrainOptions): Promise<RunResult> {
     },
     second: () => {
       launcher.kill();
+      journal.note({ ended: true });
       const error = new LockstepError('ERR_INTERRUPTED', 'A second Ctrl-C ended the run at once.');
       run.onAbandoned(coordinator.resultSoFar(error));
     },
   });
   try {
     const url = formatEndpoint(coordinator.endpoint);
-    await folder.writeRun({
-      runId,
+    journal.note({ url });
+    await writeRunFile(run, coordinator, tokenFile);
+    const { slots, threads } = plan.settled;
+    view.begin({
       name: loaded.job.name,
+      runDir: folder.path,
       url,
-      pid: process.pid,
-      tokenFile: resolve(tokenFile),
-      lockstepVersion,
-      startedAt: new Date().toISOString(),
-      job: { ...plainJob(loaded.job), ...settled },
+      numWorkers: options.numWorkers,
+      ...{ slots, threads },
     });
-    view.begin({ name: loaded.job.name, runDir: folder.path, url, numWorkers: options.numWorkers, ...settled });
-    launcher.start({ coordinator, tokenFile: resolve(tokenFile), log });
-    return await coordinator.ended;
+    launcher.start({
+      ...{ coordinator, log: options.log, tokenFile: resolve(tokenFile) },
+      numWanted: journal.content.numWanted,
+      launched: plan.isTakenBack && left ? left.journal.launched : [],
+      onLaunched: (launched) => {
+        journal.note({ launched });
+      },
+    });
+    const result = await coordinator.ended;
+    if (isReplaced(result.error)) launcher.release();
+    else journal.note({ ended: true });
+    return result;
   } finally {
     view.end();
     await launcher.close();
@@ -218,56 +204,26 @@ function refuseNumWorkers({ numWorkers, minWorkers, maxWorkers = numWorkers }: R
     throw new LockstepError('ERR_USAGE', `--max-workers (${maxWorkers}) is less than ${of}.`);
 }
 
-/** What the run is made of for good: a checkpoint's numbers where there is one, else the job's, else this machine's. */
-function settle({ job }: LoadedJob, numWorkers: number, checkpoint: Checkpoint | undefined): Settled {
-  const fixed = checkpoint && { slots: checkpoint.sampler.slots, threads: Number(checkpoint.job['threads']) };
-  const slots = job.slots ?? fixed?.slots ?? numWorkers;
-  const threads = job.threads ?? fixed?.threads ?? Math.max(1, Math.floor(availableParallelism() / slots));
-  if (slots < numWorkers) {
-    const message = `${numWorkers} workers cannot share ${slots} slots: each needs one at least. Use fewer workers, or start a run with more slots.`;
-    throw new LockstepError('ERR_JOB_INVALID', message, { details: { slots, numWorkers } });
-  }
-  requireRowForEachSlot(job.batchSize, slots);
-  if (checkpoint) refuseOtherNumbers(checkpoint, { ...job, slots, threads });
-  return { slots, threads };
+async function writeRunFile(
+  { loaded, folder, plan, runId }: TrainOptions,
+  coordinator: Coordinator,
+  tokenFile: string,
+): Promise<void> {
+  await folder.writeRun({
+    runId,
+    name: loaded.job.name,
+    url: formatEndpoint(coordinator.endpoint),
+    pid: process.pid,
+    tokenFile: resolve(tokenFile),
+    lockstepVersion,
+    startedAt: new Date().toISOString(),
+    job: { ...plainJob(loaded.job), ...plan.settled },
+  });
 }
 
-/** Whatever would change the bits must be as it was. */
-function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Settled): void {
-  const was = {
-    ...checkpoint.sampler,
-    threads: checkpoint.job['threads'],
-    microBatches: checkpoint.job['microBatches'],
-    loss: checkpoint.job['loss'],
-    wire: checkpoint.job['wire'],
-    optimizer: unsharded(checkpoint.optimizer),
-  };
-  const is: Readonly<Record<string, unknown>> = { ...plainJob(now), optimizer: unsharded(now.optimizer) };
-  const keys = [
-    'seed',
-    'slots',
-    'threads',
-    'batchSize',
-    'microBatches',
-    'shuffle',
-    'lastBatch',
-    'loss',
-    'wire',
-    'optimizer',
-  ] as const;
-  const changed = keys.filter((key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]));
-  if (changed.length === 0) return;
-  const differences = changed.map((key) => `${key} was ${JSON.stringify(was[key])} and is ${JSON.stringify(is[key])}`);
-  throw new LockstepError(
-    'ERR_RESUME_MISMATCH',
-    `The job is not the one of the checkpoint: ${differences.join('; ')}. Set them back, or begin a new run with initialWeights.`,
-    { details: { differences } },
-  );
-}
-
-/** Who holds which moments changes no bits. */
-function unsharded(optimizer: OptimizerConfig): OptimizerConfig {
-  return { ...optimizer, sharded: false };
+/** Another coordinator has the run, and its files. */
+function isReplaced(error: LockstepError | null): boolean {
+  return error?.code === 'ERR_COORDINATOR_REPLACED';
 }
 
 /** At once, since the process may be about to exit. */

@@ -28,11 +28,11 @@ export interface View extends RunObserver {
 export function recordingObserver(folder: RunFolder, view: View): RunObserver {
   return {
     onSteps: (lines, record) => {
-      for (const line of lines) folder.addMetrics(line);
+      folder.addMetrics(lines);
       view.onSteps(lines, record);
     },
     onValidation: (validation) => {
-      folder.addMetrics(validation);
+      folder.addMetrics([validation]);
       view.onValidation(validation);
     },
     onCheckpoint: (step, path) => {
@@ -215,9 +215,12 @@ export class JsonView implements View {
 }
 
 /** "worker w1 is lost at step 20 (it was killed by SIGKILL): 3 workers go on with its slots" */
-export function describeRecovery({ kind, workerId, step, why, numWorkers }: Recovery): string {
+export function describeRecovery({ kind, workerId, step, why, numWorkers, detectedMs }: Recovery): string {
   const goOn = numWorkers === 1 ? 'one worker goes on' : `${numWorkers} workers go on`;
   if (kind === 'joined') return `worker ${workerId} has joined at step ${step}: ${goOn}`;
+  if (kind === 'coordinator') {
+    return `the coordinator is back after ${formatSeconds(detectedMs / 1000)}, at step ${step}: ${goOn}`;
+  }
   const what = { lost: 'is lost', silent: 'is lost', hung: 'is out', diverged: 'is out', left: 'has left' }[kind];
   return `worker ${workerId} ${what} at step ${step} (${why}): ${goOn} with its slots`;
 }

@@ -6,11 +6,29 @@ import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import type { Injection } from '../src/run-summary.js';
-import type { CheckpointPlace } from './membership-state.js';
-import type { RunObserver, RunRecord } from './run-record.js';
+import type { CheckpointPlace, Past, Recovery } from './membership-state.js';
+import type { RecordBefore, RunObserver, RunRecord } from './run-record.js';
+
+/** Where a coordinator writes down what the next one has to know. */
+export interface RunJournal {
+  /** Whether no other coordinator has taken the run. */
+  isOurs(): boolean;
+  note(changes: { readonly runId?: string; readonly term?: number } & Partial<Past & Noted>): void;
+}
+
+export interface Noted {
+  readonly recoveries: readonly Recovery[];
+  readonly checkpoint: CheckpointPlace | null;
+}
 
 export interface CoordinatorOptions {
   readonly runId: string;
+  /** Of this coordinator: one more than that of the one before. */
+  readonly term: number;
+  /** What the coordinator before this one has written down; null: this is the first, as far as is known. */
+  readonly past: Past | null;
+  readonly before: RecordBefore | null;
+  readonly journal: RunJournal | null;
   readonly runDir: string;
   readonly loaded: LoadedJob;
   readonly overrides: readonly string[];
@@ -33,6 +51,8 @@ export interface CoordinatorOptions {
   readonly explainLoss?: (pid: number) => Promise<string | null>;
   /** A worker's process is out of the run, and may still be there. */
   readonly onEvicted?: (workerId: string, pid: number) => void;
+  /** The files of the run were lost: its workers know which one it is. */
+  readonly onRunFound?: (runId: string) => void;
   /** The newest whole checkpoint of the run directory, where it can be read from here. */
   readonly findCheckpoint?: () => Promise<CheckpointPlace | null>;
   /** The run wants another number of workers from now on. */
@@ -48,6 +68,8 @@ export interface CoordinatorOptions {
 }
 
 export interface RunResult {
+  /** The one that it was started with, or that of its workers, where its own files were lost. */
+  readonly runId: string;
   readonly error: LockstepError | null;
   readonly weightsSha256: string | null;
   /** Null where no worker was ready. */

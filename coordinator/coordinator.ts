@@ -4,11 +4,12 @@
  */
 import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
 import type { Facts } from '../src/protocol/facts.js';
-import type { FromWorker, RunPlan, Status } from '../src/protocol/messages.js';
+import type { FromWorker, Status } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
+import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
 import { Injections } from './injections.js';
@@ -17,6 +18,7 @@ import { beginMembership, membership } from './membership.js';
 import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
+import { membershipConfig, runPlan } from './run-plan.js';
 import { refuseScale } from './scaling.js';
 import { StateHashes } from './state-hashes.js';
 import { describeStatus } from './status.js';
@@ -38,6 +40,7 @@ export class Coordinator {
   readonly #reports: Reports;
   readonly #endings: Endings;
   readonly #injections: Injections;
+  readonly #charge: Charge;
   readonly #clock: NodeJS.Timeout;
   #state: MembershipState;
   #reason: string | null = null;
@@ -47,19 +50,11 @@ export class Coordinator {
     options: CoordinatorOptions,
     parts: { readonly rows: RowServer | null; readonly listener: Listener; readonly facts: Facts },
   ) {
-    const { numWorkers, minWorkers, slots, limits, loaded, resume } = options;
+    const { limits } = options;
     this.#options = options;
     this.#listener = parts.listener;
     this.#rows = parts.rows;
-    this.#config = {
-      numWorkers,
-      minWorkers,
-      slots,
-      isSharded: loaded.job.optimizer.sharded,
-      checkpoint: resume && { step: resume.step, path: resume.path },
-      facts: parts.facts,
-      patience: limits,
-    };
+    this.#config = membershipConfig(options, parts.facts);
     this.#state = beginMembership(this.#config, performance.now());
     this.endpoint = parts.listener.endpoint;
     this.ended = new Promise((resolve) => (this.#end = resolve));
@@ -69,7 +64,7 @@ export class Coordinator {
       status: () => this.status(),
       onScale: (numWorkers) => this.scale(numWorkers),
       onHello: (hello) => {
-        this.#take(hello);
+        this.#meet(hello);
       },
       onMessage: (workerId, message) => {
         this.#onMessage(workerId, message);
@@ -78,6 +73,7 @@ export class Coordinator {
         this.#take({ type: 'lost', workerId: hello.workerId, why });
       },
     });
+    this.#charge = new Charge(options.journal, limits);
     this.#reports = new Reports(options);
     this.#injections = new Injections({
       faults: options.faults ?? [],
@@ -92,6 +88,8 @@ export class Coordinator {
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
         this.#reports.onRecovery(recovery);
+        const recoveries = this.#reports.record?.recoveries;
+        if (recoveries) options.journal?.note({ recoveries });
       },
     });
     // After what has come in by now: a process that was stopped, or busy, must not take its own silence for the workers'.
@@ -139,6 +137,7 @@ export class Coordinator {
     const numBefore = this.#state.numWanted;
     this.#options.log.info(`the run wants ${numWorkers} worker(s), and wanted ${numBefore} before`);
     this.#take({ type: 'scale', numWorkers });
+    this.#options.journal?.note({ numWanted: numWorkers });
     this.#options.onScaled?.(numWorkers);
     return numBefore;
   }
@@ -164,6 +163,11 @@ export class Coordinator {
     this.#take({ type: 'abandon', error });
   }
 
+  /** A worker that this coordinator has not heard of yet is known to be gone. */
+  reportLoss(workerId: string, why: string): void {
+    this.#take({ type: 'lost', workerId, why });
+  }
+
   /** The launcher has given up: with too few workers the run ends, and waits no longer. */
   expectNoMoreWorkers(why: string): void {
     this.#take({ type: 'no-more-workers', why });
@@ -177,6 +181,7 @@ export class Coordinator {
   resultSoFar(error: LockstepError): RunResult {
     const { generation } = this.#state;
     return {
+      runId: this.#state.runId,
       error: this.#reports.withCheckpoint(error),
       weightsSha256: null,
       record: this.#reports.record,
@@ -193,6 +198,7 @@ export class Coordinator {
   }
 
   #onMessage(workerId: string, message: Exclude<FromWorker, Hello>): void {
+    if (!this.#isInCharge()) return;
     switch (message.type) {
       case 'ready':
         this.#take({ ...message, workerId });
@@ -223,10 +229,15 @@ export class Coordinator {
         void this.#serveRows(workerId, message);
         break;
       default:
-        if (message.type === 'checkpointed') this.#take(message);
+        if (message.type === 'checkpointed') this.#onCheckpointed(message);
         this.#reports.onReport(message);
         this.#injections.onStep(this.#reports.record?.numSteps ?? 0);
     }
+  }
+
+  #onCheckpointed({ step, path }: Extract<FromWorker, { type: 'checkpointed' }>): void {
+    this.#take({ type: 'checkpointed', step, path });
+    this.#options.journal?.note({ checkpoint: { step, path } });
   }
 
   async #serveRows(workerId: string, request: Extract<FromWorker, { type: 'read-rows' }>): Promise<void> {
@@ -238,7 +249,27 @@ export class Coordinator {
     }
   }
 
+  /** A worker of a run whose files are lost brings the run's name with it. */
+  #meet(hello: Hello): void {
+    const { runId, term } = this.#state;
+    this.#take(hello);
+    const { runId: now, term: termNow, generation, roster } = this.#state;
+    if (now === runId && termNow === term) return;
+    this.#options.journal?.note({ runId: now, term: termNow, generation, roster });
+    this.#options.onRunFound?.(now);
+  }
+
+  /** Whether this process has the run still: if not, it does nothing more. */
+  #isInCharge(): boolean {
+    const { isReplaced } = this.#charge;
+    if (isReplaced || this.#charge.isHeld(performance.now())) return !isReplaced;
+    const message = 'Another coordinator has this run by now. This one ends; the run goes on.';
+    this.#yield(new LockstepError('ERR_COORDINATOR_REPLACED', message));
+    return false;
+  }
+
   #take(event: MembershipEvent): void {
+    if (!this.#isInCharge()) return;
     const { state, effects, reason } = membership(this.#config, this.#state, event, performance.now());
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
@@ -250,7 +281,10 @@ export class Coordinator {
   #perform(effect: MembershipEffect): void {
     switch (effect.type) {
       case 'welcome':
-        this.#connections.send([effect.workerId], { type: 'welcome', plan: this.#plan() });
+        this.#connections.send([effect.workerId], {
+          type: 'welcome',
+          plan: runPlan(this.#options, this.#state, this.#rows?.served ?? null),
+        });
         break;
       case 'refuse':
         this.#connections.refuse(effect.workerId, effect.error);
@@ -270,18 +304,27 @@ export class Coordinator {
         break;
       case 'form-generation': {
         const { type: _type, roster, ...generation } = effect;
+        this.#options.journal?.note({ generation: effect.generation, roster });
         this.#connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
         break;
       }
       case 'start': {
         const { workerIds, recoveries, ...start } = effect;
-        this.#reports.record?.start(performance.now());
+        this.#reports.record?.start(performance.now(), this.#told);
         this.#announceFaults(workerIds);
         // What goes through no link can be neither delayed nor cut.
-        this.#connections.send(workerIds, { ...start, inMemory: start.inMemory && !this.#injections.concernLinks });
+        const inMemory = start.inMemory && !this.#injections.concernLinks;
+        this.#connections.send(workerIds, { ...start, inMemory, told: this.#told });
         for (const recovery of recoveries) this.#endings.tell(recovery);
         break;
       }
+      case 'adopt':
+        this.#reports.record?.start(performance.now(), effect.step);
+        for (const recovery of effect.recoveries) this.#endings.tell(recovery);
+        break;
+      case 'yield':
+        this.#yield(effect.error);
+        break;
       case 'drain':
         this.#connections.send(effect.workerIds, { type: 'drain' });
         break;
@@ -314,32 +357,28 @@ export class Coordinator {
     }
   }
 
+  /** Steps whose records are here. */
+  get #told(): number {
+    return this.#reports.record?.numSteps ?? 0;
+  }
+
+  #yield(error: LockstepError): void {
+    this.#charge.giveUp();
+    clearInterval(this.#clock);
+    this.#connections.leave();
+    const { runId, generation } = this.#state;
+    this.#end({ runId, error, weightsSha256: null, record: this.#reports.record, generations: generation });
+  }
+
   async #finish(error: LockstepError | null, weightsSha256: string | null): Promise<void> {
     clearInterval(this.#clock);
     await this.#endings.told;
     this.#end({
+      runId: this.#state.runId,
       error: error && this.#reports.withCheckpoint(await this.#endings.explain(error)),
       weightsSha256,
       record: this.#reports.record,
       generations: this.#state.generation,
     });
-  }
-
-  #plan(): RunPlan {
-    const { runId, runDir, loaded, overrides, slots, threads, steps, resume, limits } = this.#options;
-    // The run's own checkpoints come and go: whoever joins later has the state from the others.
-    const resumeFrom = this.#state.hasStarted ? null : (resume?.path ?? null);
-    return {
-      runId,
-      runDir,
-      jobPath: loaded.path,
-      overrides: [...overrides],
-      slots,
-      threads,
-      steps,
-      resumeFrom,
-      served: this.#rows?.served ?? null,
-      heartbeatMs: limits.heartbeatMs,
-    };
   }
 }

@@ -41,7 +41,7 @@ export class Endings {
     return new LockstepError(error.code, error.message.replace(why, ending), { details });
   }
 
-  async #explain(pid: number, { kind, why }: Pick<Recovery, 'kind' | 'why'>): Promise<string> {
-    return kind === 'lost' ? ((await this.#options.explainLoss?.(pid)) ?? why) : why;
+  async #explain(pid: number | null, { kind, why }: Pick<Recovery, 'kind' | 'why'>): Promise<string> {
+    return kind === 'lost' && pid !== null ? ((await this.#options.explainLoss?.(pid)) ?? why) : why;
   }
 }

@@ -19,6 +19,26 @@ export function idsOf(members: readonly { readonly workerId: string }[]): string
   return members.map(({ workerId }) => workerId);
 }
 
+/** One that has said hello. */
+export function newMember(who: Pick<Member, 'workerId' | 'host' | 'pid'>, nowMs: number): Member {
+  return {
+    ...who,
+    state: 'loading',
+    step: 0,
+    heldStep: null,
+    waiting: null,
+    isComputing: false,
+    readsPeers: false,
+    lastSeenMs: nowMs,
+    sinceMs: nowMs,
+    steppedMs: null,
+    slowestMs: 0,
+    device: '',
+    addresses: null,
+    weightsSha256: null,
+  };
+}
+
 export function updateMember(state: MembershipState, workerId: string, changes: Partial<Member>): MembershipState {
   const member = state.members.get(workerId);
   if (!member) throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} spoke before it said hello.`);

@@ -1,7 +1,7 @@
 /** What the membership machine knows, hears and decides, as data. The machine itself is in membership.ts. */
 import type { LockstepError } from '../src/errors.js';
 import type { Facts } from '../src/protocol/facts.js';
-import type { Addresses, RosterEntry } from '../src/protocol/messages.js';
+import type { Addresses, RosterEntry, Standing } from '../src/protocol/messages.js';
 
 /** How long the run waits for what. */
 export interface Patience {
@@ -15,10 +15,17 @@ export interface Patience {
   readonly connectTimeoutMs: number;
   /** For workers to come, where there are too few. */
   readonly workersTimeoutMs: number;
+  /** For the workers of a run to say hello to a coordinator that is back. */
+  readonly returnTimeoutMs: number;
 }
 
 /** What does not change in a run. */
 export interface MembershipConfig {
+  readonly runId: string;
+  /** Of this coordinator: higher than that of any before it, as far as it knows. */
+  readonly term: number;
+  /** What a coordinator before this one has written down; null: nothing is known of one. */
+  readonly past: Past | null;
   /** Workers that the run wants at first: it begins with them, and takes no more. */
   readonly numWorkers: number;
   /** With fewer it waits, and it is not scaled to fewer. */
@@ -31,6 +38,14 @@ export interface MembershipConfig {
   /** Facts that every worker has to agree on, known before the first one is ready. */
   readonly facts: Facts;
   readonly patience: Patience;
+}
+
+/** The last generation that was formed, as the journal has it, and how many workers the run wanted last. */
+export interface Past {
+  readonly numWanted: number;
+  readonly generation: number;
+  /** By rank. */
+  readonly roster: readonly RosterEntry[];
 }
 
 export interface CheckpointPlace {
@@ -72,20 +87,35 @@ export interface Member {
   readonly weightsSha256: string | null;
 }
 
-/** `gathering`: too few workers are ready. `halting`: those of the last generation are asked what they hold. */
-export type Phase = 'gathering' | 'halting' | 'connecting' | 'training' | 'finished' | 'failed';
+/**
+ * `returning`: this coordinator has taken a run back, and waits for its workers to say hello. `gathering`: too few workers are
+ * ready. `halting`: those of the last generation are asked what they hold.
+ */
+export type Phase = 'returning' | 'gathering' | 'halting' | 'connecting' | 'training' | 'finished' | 'failed';
 
-export type ChangeKind = 'lost' | 'silent' | 'hung' | 'diverged' | 'left' | 'joined';
+export type ChangeKind = 'lost' | 'silent' | 'hung' | 'diverged' | 'left' | 'joined' | 'coordinator';
 
-/** Why a generation is made: a worker that is no longer in the run, or a new one. */
+/** What the run goes on after: a worker that is no longer in it, a new one, or the coordinator's return. */
 export interface Change {
   readonly kind: ChangeKind;
-  readonly workerId: string;
-  readonly pid: number;
+  /** Null: it is no worker's. */
+  readonly workerId: string | null;
+  readonly pid: number | null;
   readonly why: string;
-  /** From its last sign of life until this was noticed; 0 where its connection told. */
+  /** From its last sign of life until this was noticed; 0 where its connection told. Of a coordinator: how long it was away. */
   readonly detectedMs: number;
   readonly atMs: number;
+}
+
+/** A coordinator's return that is under way. */
+export interface Return {
+  readonly sinceMs: number;
+  /** From when workers heard of the coordinator before until this one began. */
+  readonly awayMs: number;
+  /** The generation of the roster. */
+  readonly entered: number;
+  /** Workers of the roster that have neither said hello and `ready` again, nor are known to be lost. */
+  readonly awaited: readonly string[];
 }
 
 /** A change that the run has dealt with. */
@@ -101,7 +131,11 @@ export interface Recovery extends Omit<Change, 'atMs'> {
 }
 
 export interface MembershipState {
+  readonly runId: string;
+  readonly term: number;
   readonly phase: Phase;
+  /** Null in any phase but `returning`. */
+  readonly returning: Return | null;
   readonly members: ReadonlyMap<string, Member>;
   /** Workers that the run wants, by now. */
   readonly numWanted: number;
@@ -136,7 +170,14 @@ export interface MembershipState {
 }
 
 export type MembershipEvent =
-  | { readonly type: 'hello'; readonly workerId: string; readonly host: string; readonly pid: number }
+  | {
+      readonly type: 'hello';
+      readonly workerId: string;
+      readonly host: string;
+      readonly pid: number;
+      /** Null: it begins. */
+      readonly standing: Standing | null;
+    }
   | {
       readonly type: 'ready';
       readonly workerId: string;
@@ -197,6 +238,15 @@ export type MembershipEffect =
       readonly workerIds: readonly string[];
       readonly recoveries: readonly Recovery[];
     }
+  /** The coordinator is back, and all go on in the generation that they are in, as they did without it. */
+  | {
+      readonly type: 'adopt';
+      readonly step: number;
+      readonly workerIds: readonly string[];
+      readonly recoveries: readonly Recovery[];
+    }
+  /** A newer coordinator has the run: this one ends, and leaves the workers to it. */
+  | { readonly type: 'yield'; readonly error: LockstepError }
   | { readonly type: 'drain'; readonly workerIds: readonly string[] }
   | { readonly type: 'stop-after'; readonly step: number; readonly workerIds: readonly string[] }
   | { readonly type: 'finish'; readonly step: number; readonly weightsSha256: string }

@@ -3,14 +3,14 @@
  * generation, train, and finish together. Whoever dies, hangs, leaves or joins meanwhile makes the next generation (moves.ts).
  * Time comes in with each event. A decision that is not taken yet carries its reason.
  *
- * gathering → connecting → training → finished; with a change from each to halting → connecting; and from each to failed
+ * gathering → connecting → training → finished; with a change from each to halting → connecting; and from each to failed.
+ * A coordinator that has taken a run back begins with returning → training, or → halting (returning.ts)
  */
 import { LockstepError } from '../src/errors.js';
 import { compareFacts } from '../src/protocol/facts.js';
-import { andThen, fail, isInRoster, nameOf, still, updateMember, withoutMember } from './members.js';
+import { andThen, fail, isInRoster, nameOf, newMember, still, updateMember, withoutMember } from './members.js';
 import type {
   Change,
-  Member,
   MembershipConfig,
   MembershipEvent,
   MembershipState,
@@ -21,14 +21,28 @@ import { beginMoves, formWhenPossible, isWanted, letGo, lose, onHalted, startWhe
 import { onScale } from './scaling.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
 import { endWaiting, evictDiverged, evictOverdue, forgiveAbsence } from './patience.js';
+import {
+  beginReturn,
+  endReturn,
+  foreignError,
+  isBack,
+  isOvertaken,
+  loseAwaited,
+  onHelloAgain,
+  onReadyAgain,
+  yieldTo,
+} from './returning.js';
 import { waitingFor } from './waiting-for.js';
 
 export function beginMembership(config: MembershipConfig, nowMs: number): MembershipState {
-  const { facts, checkpoint, numWorkers: numWanted } = config;
-  return {
+  const { runId, term, past, facts, checkpoint, numWorkers } = config;
+  const begun: MembershipState = {
+    runId,
+    term,
     phase: 'gathering',
+    returning: null,
     members: new Map(),
-    numWanted,
+    numWanted: past?.numWanted ?? numWorkers,
     generation: 0,
     roster: [],
     hasStarted: false,
@@ -44,6 +58,7 @@ export function beginMembership(config: MembershipConfig, nowMs: number): Member
     shortSinceMs: nowMs,
     lastLoss: null,
   };
+  return past ? beginReturn(begun, past) : begun;
 }
 
 export function membership(
@@ -53,7 +68,8 @@ export function membership(
   nowMs: number,
 ): MembershipTransition {
   const taken = take(config, forgiveAbsence(config, before, nowMs), event);
-  const { state, effects } = andThen(taken, (next) => endWaiting(config, next));
+  const returned = andThen(taken, (next) => endReturn(config, next));
+  const { state, effects } = andThen(returned, (next) => endWaiting(config, next));
   return { state, effects, reason: waitingFor(config, state) };
 }
 
@@ -61,7 +77,7 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
   if (state.phase === 'finished' || state.phase === 'failed') return onEventAfterEnd(state, event);
   switch (event.type) {
     case 'hello':
-      return onHello(state, event);
+      return onAnyHello(config, state, event);
     case 'ready':
       return onReady(config, state, event);
     case 'halted':
@@ -80,7 +96,8 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
       return onFailed(config, state, event);
     case 'lost': {
       const member = state.members.get(event.workerId);
-      return member ? lose(config, state, member, { kind: 'lost', why: event.why, detectedMs: 0 }) : still(state);
+      if (!member) return still(loseAwaited(state, event.workerId, event.why));
+      return lose(config, state, member, { kind: 'lost', why: event.why, detectedMs: 0 });
     }
     case 'diverged':
       return evictDiverged(config, state, event);
@@ -109,43 +126,37 @@ function onEventAfterEnd(state: MembershipState, event: MembershipEvent): Member
   return { state, effects: [{ type: 'refuse', workerId: event.workerId, error }] };
 }
 
+function onAnyHello(
+  config: MembershipConfig,
+  state: MembershipState,
+  event: Extract<MembershipEvent, { type: 'hello' }>,
+): MembershipStep {
+  const { standing, workerId } = event;
+  if (standing && isOvertaken(config, state, standing)) return yieldTo(state, standing);
+  if (standing && isBack(state, workerId, standing)) return onHelloAgain(config, state, { ...event, standing });
+  return onHello(state, event);
+}
+
 function onHello(
   state: MembershipState,
-  { workerId, host, pid }: Extract<MembershipEvent, { type: 'hello' }>,
+  { workerId, host, pid, standing }: Extract<MembershipEvent, { type: 'hello' }>,
 ): MembershipStep {
-  const refusal = refuseNewcomer(state, workerId);
+  const isForeign = standing !== null && standing.runId !== state.runId;
+  const refusal = isForeign ? foreignError(state, workerId, standing) : refuseNewcomer(state, workerId);
   if (refusal) return { state, effects: [{ type: 'refuse', workerId, error: refusal }] };
-  const { nowMs } = state;
-  const member: Member = {
-    workerId,
-    host,
-    pid,
-    state: 'loading',
-    step: 0,
-    heldStep: null,
-    waiting: null,
-    isComputing: false,
-    readsPeers: false,
-    lastSeenMs: nowMs,
-    sinceMs: nowMs,
-    steppedMs: null,
-    slowestMs: 0,
-    device: '',
-    addresses: null,
-    weightsSha256: null,
-  };
-  const members = new Map([...state.members, [workerId, member]]);
+  const members = new Map([...state.members, [workerId, newMember({ workerId, host, pid }, state.nowMs)]]);
   return { state: { ...state, members, noMoreWorkers: null }, effects: [{ type: 'welcome', workerId }] };
 }
 
-function refuseNewcomer({ members, numWanted }: MembershipState, workerId: string): LockstepError | null {
-  if (members.has(workerId)) {
+function refuseNewcomer({ members, returning, numWanted }: MembershipState, workerId: string): LockstepError | null {
+  const known = new Set([...members.keys(), ...(returning?.awaited ?? [])]);
+  if (known.has(workerId)) {
     return new LockstepError(
       'ERR_PROTOCOL',
       `There is a worker ${workerId} already; each start needs an id of its own.`,
     );
   }
-  if (members.size < numWanted) return null;
+  if (known.size < numWanted) return null;
   return new LockstepError(
     'ERR_PROTOCOL',
     `The run has its ${numWanted} workers; one more cannot join. Say that it may have more: lockstep scale N.`,
@@ -159,16 +170,21 @@ function onReady(
 ): MembershipStep {
   const { workerId, device, addresses } = event;
   const member = before.members.get(workerId);
-  if (member?.state !== 'loading') {
+  if (!member) {
     throw new LockstepError('ERR_PROTOCOL', `Worker ${workerId} was not expected to get ready.`);
   }
+  // On another connection it says again what it is: to a coordinator that is back, or to the same one.
+  const isAgain = member.state !== 'loading';
   const differences = compareFacts(before.facts, event.facts);
   if (differences.length > 0) {
     const what = differences.slice(0, 5).join('; ');
     const message = `Worker ${workerId} does not fit the run: ${what}. Give all workers the same job, data and Lockstep.`;
     const error = new LockstepError('ERR_WORKER_MISMATCH', message, { details: { workerId, differences } });
-    return { state: withoutMember(before, workerId), effects: [{ type: 'refuse', workerId, error }] };
+    const refused: MembershipStep = { state: before, effects: [{ type: 'refuse', workerId, error }] };
+    if (!isAgain) return { ...refused, state: withoutMember(before, workerId) };
+    return andThen(refused, (next) => lose(config, next, member, { kind: 'lost', why: what, detectedMs: 0 }));
   }
+  if (isAgain) return still(onReadyAgain(before, event));
   const { nowMs: atMs } = before;
   const join: Change = { kind: 'joined', workerId, pid: member.pid, why: 'it is ready', detectedMs: 0, atMs };
   const changes = before.hasStarted ? [...before.changes, join] : before.changes;

@@ -13,11 +13,12 @@ import type {
   MembershipState,
   MembershipStep,
   Recovery,
+  Return,
 } from './membership-state.js';
 import { countMovedSlots, nextRoster } from './roster.js';
 
 export interface Loss {
-  readonly kind: Exclude<ChangeKind, 'joined'>;
+  readonly kind: Exclude<ChangeKind, 'joined' | 'coordinator'>;
   readonly why: string;
   readonly detectedMs: number;
 }
@@ -31,11 +32,23 @@ export function lose(config: MembershipConfig, before: MembershipState, member: 
     const changes = state.changes.filter((change) => change.workerId !== workerId); // it comes to nothing
     return formWhenPossible(config, { ...state, changes });
   }
+  const change: Change = { ...loss, workerId, pid, atMs: state.nowMs };
+  const changed = { ...state, changes: [...state.changes, change] };
+  // Dealt with when all others are there.
+  if (changed.returning) return still({ ...changed, returning: withoutAwaited(changed.returning, workerId) });
+  return goOnWithout(config, changed, error);
+}
+
+export function withoutAwaited(returning: Return, workerId: string): Return {
+  return { ...returning, awaited: returning.awaited.filter((id) => id !== workerId) };
+}
+
+/** Members of the roster are lost, whose changes are noted. */
+export function goOnWithout(config: MembershipConfig, state: MembershipState, error: LockstepError): MembershipStep {
   const left = liveRoster(state);
   if (left.length > 0 && left.every(({ state: doing }) => doing === 'finished')) return finish(state);
   if (config.isSharded && state.hasStarted && state.roster.length > 1) return fail(state, shardLostError(error));
-  const change: Change = { ...loss, workerId, pid, atMs: state.nowMs };
-  return beginMoves(config, { ...state, changes: [...state.changes, change] });
+  return beginMoves(config, state);
 }
 
 /** Still connected, and it ends by itself. */
@@ -128,7 +141,8 @@ function start(before: MembershipState): MembershipStep {
   };
 }
 
-function recoveriesOf({ changes, movedSlots: recomputedSlots, nowMs, ...state }: MembershipState): Recovery[] {
+/** What the generation that begins, or goes on, is told of. */
+export function recoveriesOf({ changes, movedSlots: recomputedSlots, nowMs, ...state }: MembershipState): Recovery[] {
   const numWorkers = state.roster.length;
   const step = state.members.get(state.roster[0]?.workerId ?? '')?.step ?? 0;
   return changes.map(({ atMs, ...change }) => {

@@ -26,7 +26,13 @@ export function forgiveAbsence({ patience }: MembershipConfig, state: Membership
   const members = [...state.members].map(([id, member]): [string, Member] => {
     return [id, { ...member, lastSeenMs: member.lastSeenMs + awayMs, sinceMs: member.sinceMs + awayMs }];
   });
-  return { ...state, nowMs, members: new Map(members) };
+  const { returning } = state;
+  return {
+    ...state,
+    nowMs,
+    members: new Map(members),
+    returning: returning && { ...returning, sinceMs: returning.sinceMs + awayMs },
+  };
 }
 
 /** Evicts whoever is overdue: an evicted worker may live on, and must not believe that it is in the run. */

@@ -6,13 +6,15 @@ import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
 import type { Injection } from '../src/run-summary.js';
 import type { Member, Recovery } from './membership-state.js';
-import { RunRecord, type RunObserver } from './run-record.js';
+import { RunRecord, type RecordBefore, type RunObserver } from './run-record.js';
 
 export interface ReportsOptions {
   readonly loaded: LoadedJob;
   readonly slots: number;
   readonly steps: number | null;
   readonly resume: { readonly path: string; readonly step: number } | null;
+  /** Of a coordinator before this one; null: there was none, or nobody knows. */
+  readonly before: RecordBefore | null;
   readonly observer: RunObserver;
   readonly onInjected?: (injection: Injection) => void;
   readonly log: Log;
@@ -38,10 +40,10 @@ export class Reports {
     const { trainRows, metricNames, engine, compiled } = ready;
     this.#warnOfOtherDevices(workerId, ready.device, members);
     if (this.#record) return;
-    const { loaded, slots, steps, resume } = this.#options;
+    const { loaded, slots, steps, resume, before } = this.#options;
     const schedule = new Schedule({ ...loaded.job, rows: trainRows, slots, steps: steps ?? loaded.job.steps });
     const shape = { schedule, metricNames, engine, compiled, firstStep: resume?.step ?? 0 };
-    this.#record = new RunRecord(shape, slots, resume?.path ?? null);
+    this.#record = new RunRecord(shape, slots, resume?.path ?? null, before);
   }
 
   onReport(report: Report): void {

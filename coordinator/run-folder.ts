@@ -4,18 +4,20 @@
  *   run.json        what the run is and where its coordinator listens
  *   token           the secret of a run on this host alone, readable by its owner only
  *   metrics.jsonl   a line for each step and each validation
+ *   journal.json    what the next coordinator has to know, if this one dies
  *   chaos.jsonl     a line for each fault that --chaos has brought
  *   summary.json    how it ended
  *   checkpoints/    written by rank 0
  */
 import { randomBytes } from 'node:crypto';
-import { appendFileSync, createWriteStream, type WriteStream } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { appendFileSync, closeSync, openSync, writeSync } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LockstepError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
 import type { Injection } from '../src/run-summary.js';
+import { Journal } from './journal.js';
 
 const runFileSchema = z.object({
   runId: z.string(),
@@ -30,7 +32,7 @@ const runFileSchema = z.object({
 export type RunFile = z.output<typeof runFileSchema>;
 
 const chaosFile = 'chaos.jsonl';
-const injectionSchema = z.object({ fault: z.string() });
+const injectionSchema = z.object({ fault: z.string(), workerId: z.string().nullable(), step: z.int() });
 
 /** Where the checkpoints of the run in `path` lie. */
 export function checkpointFolder(path: string): string {
@@ -39,10 +41,12 @@ export function checkpointFolder(path: string): string {
 
 export class RunFolder {
   readonly path: string;
-  readonly #metrics: WriteStream;
+  /** A file that is open to be added to; null: it was closed, or could not be written. */
+  #metrics: number | null;
   readonly #log: Log;
+  #run: RunFile | null = null;
 
-  private constructor(path: string, metrics: WriteStream, log: Log) {
+  private constructor(path: string, metrics: number, log: Log) {
     this.path = path;
     this.#metrics = metrics;
     this.#log = log;
@@ -59,11 +63,9 @@ export class RunFolder {
       await refuseForeign(path, options.resume);
       // A run that begins has nothing behind it.
       if (!options.resume) await rm(join(path, chaosFile), { force: true });
-      const metrics = createWriteStream(join(path, 'metrics.jsonl'), { flags: 'a' });
-      metrics.on('error', (error) => {
-        options.log.warn(`metrics.jsonl cannot be written: ${error.message}`);
-      });
-      return new RunFolder(path, metrics, options.log);
+      const metrics = metricsFile(path);
+      await dropTornLine(metrics);
+      return new RunFolder(path, openSync(metrics, 'a'), options.log);
     } catch (cause) {
       throw folderError(path, cause);
     }
@@ -71,15 +73,26 @@ export class RunFolder {
 
   /** A new secret for a run on this host; returns the file that holds it. */
   async writeToken(): Promise<string> {
-    const file = join(this.path, 'token');
+    const file = this.tokenFile;
     // A file that is there already would keep its mode.
     await this.#write(() => rm(file, { force: true }));
     await this.#write(() => writeFile(file, `${randomBytes(32).toString('hex')}\n`, { mode: 0o600, flag: 'wx' }));
     return file;
   }
 
+  /** Where `writeToken` has put it. */
+  get tokenFile(): string {
+    return join(this.path, 'token');
+  }
+
   async writeRun(run: RunFile): Promise<void> {
+    this.#run = run;
     await this.#write(() => writeAside(join(this.path, 'run.json'), run));
+  }
+
+  /** It is another run than was written. */
+  async renameRun(runId: string): Promise<void> {
+    if (this.#run) await this.writeRun({ ...this.#run, runId });
   }
 
   /** Where it cannot be written there is a warning: how the run ended matters more. */
@@ -89,17 +102,22 @@ export class RunFolder {
     });
   }
 
-  addMetrics(record: object): void {
-    if (this.#metrics.writable) this.#metrics.write(`${JSON.stringify(record)}\n`);
+  /** This process has the run from now on. */
+  beginJournal(content: Parameters<typeof Journal.begin>[1]): Journal {
+    try {
+      return Journal.begin(this.path, content, this.#log);
+    } catch (cause) {
+      throw folderError(this.path, cause);
+    }
   }
 
-  /** The faults that --chaos has brought to this run so far, in words. */
-  async readInjections(): Promise<string[]> {
+  /** The faults that --chaos has brought to this run so far. */
+  async readInjections(): Promise<Injection[]> {
     const text = await readFile(join(this.path, chaosFile), 'utf8').catch((error: unknown) => {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
       throw folderError(this.path, error);
     });
-    return text.split('\n').flatMap((line) => (line === '' ? [] : injectionSchema.parse(JSON.parse(line)).fault));
+    return text.split('\n').flatMap((line) => (line === '' ? [] : injectionSchema.parse(JSON.parse(line))));
   }
 
   /** At once: the fault may be the end of this process. */
@@ -111,12 +129,20 @@ export class RunFolder {
     }
   }
 
-  async close(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      if (this.#metrics.closed) resolve();
-      this.#metrics.once('close', resolve);
-      this.#metrics.end();
-    });
+  /** They are the system's when this returns: a coordinator that dies then has them in the file. */
+  addMetrics(records: readonly object[]): void {
+    if (this.#metrics === null || records.length === 0) return;
+    try {
+      writeSync(this.#metrics, records.map((record) => `${JSON.stringify(record)}\n`).join(''));
+    } catch (error) {
+      this.#log.warn(`metrics.jsonl cannot be written: ${error instanceof Error ? error.message : String(error)}`);
+      this.close();
+    }
+  }
+
+  close(): void {
+    if (this.#metrics !== null) closeSync(this.#metrics);
+    this.#metrics = null;
   }
 
   async #write(work: () => Promise<void>): Promise<void> {
@@ -124,6 +150,11 @@ export class RunFolder {
       throw folderError(this.path, cause);
     });
   }
+}
+
+/** Where the metrics of the run in `path` lie. */
+export function metricsFile(path: string): string {
+  return join(path, 'metrics.jsonl');
 }
 
 /** What `run.json` of a run directory says; ERR_RUN_DIR where there is none. */
@@ -148,6 +179,23 @@ export async function readToken(path: string): Promise<string> {
     `The token in ${path} has ${token.length} characters; at least 16 are needed. Make one with: openssl rand -hex 32`,
   );
 }
+
+/** A line whose writer died in the midst of it would spoil the next one. */
+async function dropTornLine(path: string): Promise<void> {
+  const file = await open(path, 'a+');
+  try {
+    const { size } = await file.stat();
+    const tail = Buffer.alloc(Math.min(size, maxLineBytes));
+    await file.read(tail, 0, tail.length, size - tail.length);
+    const numTorn = tail.length - (tail.lastIndexOf('\n') + 1);
+    if (numTorn > 0) await file.truncate(size - numTorn);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Far more than a line has. */
+const maxLineBytes = 1024 * 1024;
 
 async function refuseForeign(path: string, resume: boolean): Promise<void> {
   const held = (await readdir(checkpointFolder(path))).filter((name) => name.endsWith('.safetensors'));

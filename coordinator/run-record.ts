@@ -20,6 +20,16 @@ export interface Validation {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
+/** What a coordinator before this one has recorded of the run. */
+export interface RecordBefore {
+  readonly last: StepLine | null;
+  readonly validation: Validation | null;
+  readonly numSkipped: number;
+  readonly recoveries: readonly Recovery[];
+  readonly injections: readonly Injection[];
+  readonly checkpoint: { readonly step: number; readonly path: string } | null;
+}
+
 export type StepTime = Readonly<Record<string, number>>;
 
 export interface StepLine {
@@ -51,13 +61,20 @@ export class RunRecord {
   #stepTime: StepTime | null = null;
   #checkpoint: { readonly step: number; readonly path: string } | null;
   #numSkipped = 0;
-  #startedMs: number | null = null;
+  #started: { readonly atMs: number; readonly step: number } | null = null;
   #endedMs: number | null = null;
 
-  constructor(shape: RunShape, slots: number, checkpoint: string | null) {
+  constructor(shape: RunShape, slots: number, checkpoint: string | null, before: RecordBefore | null = null) {
     this.shape = shape;
     this.#slots = slots;
     this.#checkpoint = checkpoint === null ? null : { step: shape.firstStep, path: checkpoint };
+    if (!before) return;
+    this.#last = before.last;
+    this.#validation = before.validation;
+    this.#numSkipped = before.numSkipped;
+    this.#recoveries.push(...before.recoveries);
+    this.#injections.push(...before.injections);
+    this.#checkpoint = before.checkpoint ?? this.#checkpoint;
   }
 
   get last(): StepLine | null {
@@ -87,9 +104,9 @@ export class RunRecord {
     return this.#numSkipped;
   }
 
-  /** Training goes on; what counts is when it did first. */
-  start(nowMs: number): void {
-    this.#startedMs ??= nowMs;
+  /** Training goes on, with so many steps committed; what counts is when it did first. */
+  start(nowMs: number, step: number): void {
+    this.#started ??= { atMs: nowMs, step };
   }
 
   get recoveries(): readonly Recovery[] {
@@ -155,10 +172,11 @@ export class RunRecord {
 
   /** Rows per second since the first step of this start; null before there is a step. */
   samplesPerSecond(): number | null {
-    const { schedule, firstStep } = this.shape;
-    if (this.#startedMs === null || this.#endedMs === null || this.#endedMs <= this.#startedMs) return null;
-    const rows = schedule.rowsSeen(this.numSteps) - schedule.rowsSeen(firstStep);
-    return rows / ((this.#endedMs - this.#startedMs) / 1000);
+    const { schedule } = this.shape;
+    const [started, endedMs] = [this.#started, this.#endedMs];
+    if (started === null || endedMs === null || endedMs <= started.atMs) return null;
+    const rows = schedule.rowsSeen(this.numSteps) - schedule.rowsSeen(started.step);
+    return rows / ((endedMs - started.atMs) / 1000);
   }
 }
 

@@ -5,7 +5,7 @@ import type { MembershipState } from './membership-state.js';
 import type { RunRecord } from './run-record.js';
 
 export function describeStatus(
-  run: { readonly runId: string; readonly loaded: LoadedJob },
+  { loaded }: { readonly loaded: LoadedJob },
   state: MembershipState,
   record: RunRecord | null,
   reason: string | null,
@@ -13,8 +13,8 @@ export function describeStatus(
   const roster = new Map(state.roster.map((entry) => [entry.workerId, entry]));
   return {
     type: 'status',
-    runId: run.runId,
-    name: run.loaded.job.name,
+    runId: state.runId,
+    name: loaded.job.name,
     state: state.phase === 'training' && state.isStopping ? 'draining' : state.phase,
     step: record?.numSteps ?? 0,
     totalSteps: record?.shape.schedule.totalSteps ?? null,

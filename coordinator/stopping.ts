@@ -42,7 +42,8 @@ export function onFinished(
 ): MembershipStep {
   const { phase, nowMs } = before;
   const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
-  if (phase !== 'training' || !isInRoster(before, workerId)) return still(seen); // it will say it again
+  const isMeant = phase === 'training' || phase === 'returning';
+  if (!isMeant || !isInRoster(before, workerId)) return still(seen); // it will say it again
   const done = { state: 'finished', step: committed, weightsSha256, isComputing: false } as const;
   const state = updateMember(seen, workerId, done);
   const roster = liveRoster(state);
@@ -51,5 +52,6 @@ export function onFinished(
     const message = `After step ${committed} worker ${workerId} has weights ${weightsSha256} and worker ${other.workerId} has ${other.weightsSha256 ?? ''}.`;
     return fail(state, new LockstepError('ERR_INTERNAL', `${message} This is a bug in Lockstep; please report it.`));
   }
+  if (phase === 'returning') return still(state);
   return roster.every((member) => member.state === 'finished') ? finish(state) : agreeOnStop(state);
 }

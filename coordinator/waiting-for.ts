@@ -6,6 +6,8 @@ import type { MembershipConfig, MembershipState, WorkerState } from './membershi
 export function waitingFor(config: MembershipConfig, state: MembershipState): string | null {
   const named = (wanted: WorkerState): string => idsOf(membersThat(state, wanted)).join(', ');
   switch (state.phase) {
+    case 'returning':
+      return `The coordinator is back: ${state.returning?.awaited.join(', ') ?? ''} has not said that it is there`;
     case 'gathering': {
       if (state.isSeeking) return 'No worker has the state any more: the newest whole checkpoint is looked for';
       const numReady = membersThat(state, 'ready', 'halted').length;

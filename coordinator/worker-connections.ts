@@ -4,6 +4,7 @@
  */
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
+import { isKept } from '../src/membership/outbox.js';
 import { decodeMessage } from '../src/protocol/codec.js';
 import { fromWorkerSchema, openingSchema, toFailure } from '../src/protocol/messages.js';
 import type { FromCoordinator, FromWorker, Status } from '../src/protocol/messages.js';
@@ -79,6 +80,13 @@ export class WorkerConnections {
     if (connection) this.#drop(connection, `worker ${workerId}`, error);
   }
 
+  /** Leaves the workers to another coordinator, without a word. */
+  leave(): void {
+    const connections = [...this.#byWorker.values()];
+    this.#byWorker.clear();
+    for (const connection of connections) connection.terminate();
+  }
+
   /** Lets the last messages out. */
   close(): void {
     for (const connection of this.#byWorker.values()) connection.close();
@@ -103,16 +111,23 @@ export class WorkerConnections {
       const message = `Worker ${workerId} runs Lockstep ${version}, the coordinator ${lockstepVersion}. Install the same on both.`;
       throw new LockstepError('ERR_WORKER_MISMATCH', message);
     }
-    if (this.#byWorker.has(workerId)) {
+    const before = this.#byWorker.get(workerId);
+    if (before && !hello.standing) {
       const message = `There is a worker ${workerId} already. Each start needs an id of its own; leave out --id to get one.`;
       throw new LockstepError('ERR_PROTOCOL', message);
     }
     this.#byWorker.set(workerId, connection);
+    // It has given up the connection before, which may not have noticed its end yet.
+    before?.terminate();
     this.#options.onHello(hello);
+    let numKept = 0;
     connection.onMessage((fragments) => {
       if (this.#byWorker.get(workerId) !== connection) return; // refused: its last words change nothing
       try {
-        this.#take(workerId, decodeMessage(fromWorkerSchema, joinFragments(fragments)));
+        const message = decodeMessage(fromWorkerSchema, joinFragments(fragments));
+        this.#take(workerId, message);
+        if (isKept(message)) numKept++;
+        if (message.type === 'heartbeat') connection.send({ type: 'heard', count: numKept });
       } catch (thrown) {
         this.#drop(connection, `worker ${workerId}`, toLockstepError(thrown));
       }

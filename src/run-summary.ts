@@ -2,8 +2,9 @@
 
 /** What a run went on after. */
 export interface RecoverySummary {
-  readonly kind: 'lost' | 'silent' | 'hung' | 'diverged' | 'left' | 'joined';
-  readonly workerId: string;
+  readonly kind: 'lost' | 'silent' | 'hung' | 'diverged' | 'left' | 'joined' | 'coordinator';
+  /** Null: it is no worker's. */
+  readonly workerId: string | null;
   readonly why: string;
   /** Steps committed when the run went on. */
   readonly step: number;

@@ -7,12 +7,15 @@ import type { FromWorker, StepRecord } from '../src/protocol/messages.js';
 import type { StepTimes } from './step-times.js';
 
 const intervalMs = 100;
+/** In one message. */
 const maxRecords = 1000;
+/** Steps that a coordinator may be away for, and lose its teller meanwhile, without a gap in what it is told. */
+const numKept = 20_000;
 
 export class ProgressReport {
   readonly #send: (message: FromWorker) => void;
   readonly #times: StepTimes;
-  /** The last ones, between `maxRecords` and twice as many once there are so many. */
+  /** The last ones, between `numKept` and twice as many once there are so many. */
   #records: StepRecord[] = [];
   /** How many of them, from the last, have not been told. */
   #numUntold = 0;
@@ -24,11 +27,17 @@ export class ProgressReport {
     this.#send = send;
   }
 
-  /** A generation begins after `numSteps` steps; this worker is its rank 0, or the first of those that took the last one. */
-  enter(numSteps: number, { isTeller, isWitness }: { readonly isTeller: boolean; readonly isWitness: boolean }): void {
+  /**
+   * A generation begins after `numSteps` steps, of which the coordinator knows `told`; this worker is its rank 0, or the first
+   * of those that took the last one.
+   */
+  enter(
+    numSteps: number,
+    { isTeller, isWitness, told }: { readonly isTeller: boolean; readonly isWitness: boolean; readonly told: number },
+  ): void {
     // Where all state was lost, steps are taken again.
     this.#records = this.#records.filter(({ step }) => step <= numSteps);
-    if (!this.#isTeller) this.#numUntold = this.#records.length;
+    this.#numUntold = this.#records.filter(({ step }) => step > told).length;
     this.#isTeller = isWitness;
     this.flush();
     this.#isTeller = isTeller;
@@ -38,15 +47,18 @@ export class ProgressReport {
     if (record.step <= (this.#records.at(-1)?.step ?? 0)) return;
     this.#records.push(record);
     this.#numUntold++;
-    if (this.#records.length >= 2 * maxRecords) this.#records = this.#records.slice(-maxRecords);
+    if (this.#records.length >= 2 * numKept) this.#records = this.#records.slice(-numKept);
     if (performance.now() - this.#sentMs >= intervalMs || this.#numUntold >= maxRecords) this.flush();
   }
 
   flush(): void {
-    const numUntold = Math.min(this.#numUntold, this.#records.length, maxRecords);
+    const untold = this.#numUntold === 0 ? [] : this.#records.slice(-this.#numUntold);
     this.#numUntold = 0;
-    if (!this.#isTeller || numUntold === 0) return;
-    this.#send({ type: 'progress', records: this.#records.slice(-numUntold), stepTime: this.#times.means() });
+    if (!this.#isTeller || untold.length === 0) return;
+    for (let first = 0; first < untold.length; first += maxRecords) {
+      const records = untold.slice(first, first + maxRecords);
+      this.#send({ type: 'progress', records, stepTime: this.#times.means() });
+    }
     this.#sentMs = performance.now();
   }
 }

@@ -132,14 +132,14 @@ export class Training {
     this.#options.send({ type: 'finished', step: this.#numSteps, weightsSha256: this.#weightsSha256() });
   }
 
-  #enter({ begun: { generation, self }, brake }: Round): void {
+  #enter({ begun: { generation, self, told }, brake }: Round): void {
     const { inbox } = this.#options;
     inbox.drop(['halted']);
     if (inbox.drop(['drain'])) brake.drain();
     this.#numSteps = generation.step;
     this.#gradients.enter(self);
     const witness = generation.workers.find(({ step }) => step === generation.step);
-    this.#progress.enter(generation.step, { isTeller: self.rank === 0, isWitness: witness?.rank === self.rank });
+    this.#progress.enter(generation.step, { isTeller: self.rank === 0, isWitness: witness?.rank === self.rank, told });
     if (this.#isHealed && generation.step > 0) this.#progress.add(this.#record());
     this.#isHealed = false;
   }

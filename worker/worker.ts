@@ -89,7 +89,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
 
 async function join(options: WorkerOptions, link: CommLink, inbox: Inbox, rows: RowRequests): Promise<Prepared> {
   const { workerId, jobPath, loadJob, device, log } = options;
-  link.send({ type: 'hello', workerId, host: hostname(), pid: process.pid, lockstepVersion });
+  link.send({ type: 'hello', workerId, host: hostname(), pid: process.pid, lockstepVersion, standing: null });
   const { plan } = await inbox.next('welcome');
   link.beat(plan.heartbeatMs);
   const local = jobPath === undefined ? undefined : resolve(jobPath);

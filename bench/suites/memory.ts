@@ -1,12 +1,17 @@
-/** What a parameter costs a worker: its peak of resident memory over that of an idle engine, for 100 million of them. */
+/**
+ * What a parameter costs a worker: its peak of memory over that of an idle engine, for 100 million of them. A page that two
+ * workers have mapped counts half in each; another row counts it in both.
+ */
 import { z } from 'zod';
 import { jsonOfScript } from '../child.js';
 import { numParameters } from '../jobs/hundred-million.js';
 import type { RowPlan, Side, Suite } from '../suite.js';
+import type { PeakMemory } from '../peak-memory.js';
 import { measureTraining } from '../training-run.js';
 
 const figure = 'bytes/parameter';
-const idleSchema = z.object({ peakBytes: z.number() });
+const resident = 'resident bytes/parameter';
+const idleSchema = z.object({ residentBytes: z.number(), ownBytes: z.number() });
 
 const cases = [
   { name: '1 worker', numWorkers: 1, target: null, set: [] },
@@ -16,14 +21,14 @@ const cases = [
 
 export function memorySuites(): Suite[] {
   const sides = cases.map(sideOf);
-  const rows = cases.map(({ name, target }): RowPlan => ({
-    name: `memory of a worker, ${name}`,
-    unit: figure,
-    ours: { side: name, figure },
-    peer: null,
-    better: 'lower',
-    target,
-  }));
+  const rows = cases.flatMap(({ name, numWorkers, target }): RowPlan[] => {
+    const row = { name: `memory of a worker, ${name}`, unit: figure, peer: null, better: 'lower' } as const;
+    const counted = { ...row, name: `${row.name}, the peer's pages counted in both`, target: null };
+    return [
+      { ...row, ours: { side: name, figure }, target },
+      ...(numWorkers > 1 ? [{ ...counted, ours: { side: name, figure: resident } }] : []),
+    ];
+  });
   return [{ name: 'memory', sides, rows, maxRounds: 1 }];
 }
 
@@ -31,8 +36,10 @@ function sideOf({ name, numWorkers, set }: (typeof cases)[number]): Side {
   const measure = async () => {
     const idle = await jsonOfScript(idleSchema, 'idle-process.ts', []);
     const warmup = { steps: 2, seconds: 0 };
-    const { peakBytes } = await measureTraining({ job: 'hundred-million.ts', numWorkers, seconds: 1, warmup, set });
-    return { [figure]: (peakBytes - idle.peakBytes) / numParameters };
+    const options = { job: 'hundred-million.ts', numWorkers, seconds: 1, warmup, set, watchesMemory: true };
+    const { memory } = await measureTraining(options);
+    const most = (what: keyof PeakMemory): number => Math.max(...memory.map((peak) => peak[what])) - idle[what];
+    return { [figure]: most('ownBytes') / numParameters, [resident]: most('residentBytes') / numParameters };
   };
   return { name, measure };
 }

@@ -22,16 +22,17 @@ const networks: readonly Network[] = [
 ];
 
 const peerSteps = 40;
+const apart = 'lockstep, 2 apart';
 
 export function scalingSuites(context: Context): Suite[] {
   return networks.map((network) => ({
     name: `scaling: ${network.name}`,
-    sides: [1, 2].flatMap((numWorkers) => [
-      oursSide(network, numWorkers, context),
-      ...ddpSides(network, numWorkers, context),
-    ]),
+    sides: [1, 2]
+      .flatMap((numWorkers) => [oursSide(network, numWorkers, context), ...ddpSides(network, numWorkers, context)])
+      .concat(apartSide(network, context)),
     rows: [
       row(`1 → 2 workers, ${network.name}`, ['lockstep, 2', 'lockstep, 1'], network.target),
+      row(`1 → 2 runs of one worker that know nothing of each other, ${network.name}`, [apart, 'lockstep, 1'], null),
       row(`1 → 2 workers of PyTorch DDP, ${network.name}`, ['pytorch-ddp, 2', 'pytorch-ddp, 1'], null),
     ],
   }));
@@ -49,6 +50,16 @@ function oursSide({ job, batchSize }: Network, numWorkers: number, { seconds }: 
     return { [figure]: stepsPerSecond * global };
   };
   return { name: `lockstep, ${numWorkers}`, measure };
+}
+
+/** What two computations at once have of this machine: no two workers that wait for each other can have more. */
+function apartSide({ job, batchSize }: Network, { seconds }: Context): Side {
+  const measure = async () => {
+    const runs = [1, 2].map(() => measureTraining({ job, numWorkers: 1, batchSize, seconds }));
+    const rates = (await Promise.all(runs)).map(({ stepsPerSecond }) => stepsPerSecond * batchSize);
+    return { [figure]: rates.reduce((sum, rate) => sum + rate, 0) };
+  };
+  return { name: apart, measure };
 }
 
 function ddpSides({ hidden, batchSize }: Network, numWorkers: number, context: Context): Side[] {

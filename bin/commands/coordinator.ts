@@ -30,6 +30,7 @@ export function coordinatorCommand(): Command {
       explainLoss: () => Promise.resolve(null),
       end: () => undefined,
       kill: () => undefined,
+      release: () => undefined,
       close: () => Promise.resolve(),
     };
     const listen = parseEndpoint(options.listen);

@@ -31,6 +31,8 @@ export function workerCommand(): Command {
   return addLimits(command, coordinatorLimits).action(
     async (jobPath: string | undefined, options: WorkerCommandOptions) => {
       const log = options.json ? jsonLog('lockstep-worker') : textLog({});
+      // Who reads what this one prints may die, and the run goes on.
+      for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
       const leave = new AbortController();
       // The second one ends the process, as ever.
       process.once('SIGTERM', () => {

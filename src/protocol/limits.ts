@@ -18,6 +18,10 @@ export interface Limits {
   readonly stepTimeoutMs: number;
   /** How long a run with too few workers waits for more. @default 5 min */
   readonly workersTimeoutMs: number;
+  /** How long a coordinator that is back waits for the workers of its run to say that they are there. @default 3 s */
+  readonly returnTimeoutMs: number;
+  /** How long a worker goes on without a coordinator. @default 10 min */
+  readonly coordinatorTimeoutMs: number;
 }
 
 export const defaultLimits: Limits = {
@@ -30,4 +34,6 @@ export const defaultLimits: Limits = {
   loadingTimeoutMs: 15_000,
   stepTimeoutMs: 10_000,
   workersTimeoutMs: 300_000,
+  returnTimeoutMs: 3_000,
+  coordinatorTimeoutMs: 600_000,
 };

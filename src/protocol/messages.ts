@@ -57,12 +57,35 @@ export const rosterEntrySchema = z.strictObject({
 });
 export type RosterEntry = z.output<typeof rosterEntrySchema>;
 
+/** What a worker that is in a run tells a coordinator that it meets anew. */
+const standingSchema = z.strictObject({
+  runId: text,
+  /** Of the coordinator that it heard last: a lower one is of the past. */
+  term: z.int().positive(),
+  /** The newest that it has heard of; 0: none. */
+  generation: count,
+  /** The last one that it entered, by rank of its workers; 0: none. */
+  entered: count,
+  workers: z.array(rosterEntrySchema),
+  /** Steps committed. */
+  step: count,
+  /** It takes steps in the one that it entered, and has not been told to stop. */
+  isTraining: z.boolean(),
+  /** Since it heard of a coordinator last. */
+  awayMs: z.number().min(0),
+  /** Those of its `ready`; none before. */
+  facts: factsSchema,
+});
+export type Standing = z.output<typeof standingSchema>;
+
 const helloSchema = z.strictObject({
   type: z.literal('hello'),
   workerId: text,
   host: text,
   pid: count,
   lockstepVersion: text,
+  /** Null: it begins. */
+  standing: standingSchema.nullable(),
 });
 
 const columnSchema = z.strictObject({
@@ -141,6 +164,8 @@ export type Generation = Omit<z.output<typeof generationSchema>, 'type'>;
 /** What the coordinator has decided for the run, and each worker follows. */
 export const runPlanSchema = z.strictObject({
   runId: text,
+  /** Of this coordinator: each start of one has a higher number. */
+  term: z.int().positive(),
   runDir: text,
   jobPath: text,
   overrides: z.array(text),
@@ -161,10 +186,20 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   generationSchema,
   /** The next generation is being made, under this number: nothing older is committed any more. */
   z.strictObject({ type: z.literal('halt'), generation: z.int().positive() }),
-  /** `inMemory`: all read one another's memory, so that what is small enough needs no frames. */
-  z.strictObject({ type: z.literal('start'), generation: z.int().positive(), inMemory: z.boolean() }),
   /** Before a start, and of a run with --chaos only: faults that are still to come, each for who has its rank then. */
   z.strictObject({ type: z.literal('faults'), faults: z.array(workerFaultSchema) }),
+  /**
+   * `inMemory`: all read one another's memory, so that what is small enough needs no frames. `told`: steps whose records the
+   * coordinator has.
+   */
+  z.strictObject({
+    type: z.literal('start'),
+    generation: z.int().positive(),
+    inMemory: z.boolean(),
+    told: count,
+  }),
+  /** Answers each heartbeat: so many of the messages that have to arrive (outbox.ts) came on this connection, and are kept. */
+  z.strictObject({ type: z.literal('heard'), count }),
   z.strictObject({ type: z.literal('drain') }),
   z.strictObject({ type: z.literal('stop-after'), step: count }),
   z.strictObject({ type: z.literal('goodbye') }),

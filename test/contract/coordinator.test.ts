@@ -36,6 +36,10 @@ describe('the coordinator', () => {
   const limits = { ...defaultLimits, heartbeatMs: 50, heartbeatTimeoutMs: 500, loadingTimeoutMs: 500 };
   const options = (changes: Partial<CoordinatorOptions> = {}): CoordinatorOptions => ({
     runId: 'r',
+    term: 1,
+    past: null,
+    before: null,
+    journal: null,
     runDir: '/nowhere',
     loaded: { job, path: '/job.ts', baseDir: '/', facts: { 'job file': 'a' } },
     overrides: [],
@@ -65,7 +69,7 @@ describe('the coordinator', () => {
   const join = async (workerId: string): Promise<Connection> => {
     const { endpoint } = coordinator;
     const connection = await dial({ endpoint, token, limits, maxMessageBytes: limits.maxControlBytes });
-    connection.send({ type: 'hello', workerId, host: 'h', pid: 1, lockstepVersion });
+    connection.send({ type: 'hello', workerId, host: 'h', pid: 1, lockstepVersion, standing: null });
     await expectMessage(connection, 'welcome');
     return connection;
   };

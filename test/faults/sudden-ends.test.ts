@@ -16,6 +16,9 @@ beforeAll(async () => {
 });
 afterAll(() => folder[Symbol.asyncDispose]());
 
+/** With a coordinator that is away. */
+const shortPatience = ['--coordinator-timeout-ms', '1000'];
+
 const points = ['train', 'test/e2e/fixtures/points.ts', '--set', 'slots=4', '--set', 'threads=1'];
 
 test('a worker that is killed is replaced, and the weights are those of a run in which nobody died', async () => {
@@ -95,12 +98,12 @@ test('a worker that is killed before the first step is replaced too', async () =
   await allEnded(workers.map(({ pid }) => pid));
 });
 
-test('workers of a coordinator that is killed end by themselves, and say so', async () => {
+test('workers of a coordinator that is killed, and never comes back, end by themselves, and say so', async () => {
   const args = ['test/e2e/fixtures/points.ts', '--workers', '2', ...endless, '--run-dir', folder.at('orphans')];
   const coordinator = LockstepProcess.start(['coordinator', ...args]);
   const [, url = '', token = ''] = await coordinator.line(/--join (\S+) --token-file (\S+)/);
   const workers = ['a', 'b'].map((id) =>
-    LockstepProcess.start(['worker', '--join', url, '--token-file', token, '--id', id]),
+    LockstepProcess.start(['worker', '--join', url, '--token-file', token, '--id', id, ...shortPatience]),
   );
   await coordinator.line(/^step \d+ of/);
   coordinator.signal('SIGKILL');
@@ -113,9 +116,9 @@ test('workers of a coordinator that is killed end by themselves, and say so', as
   }
 });
 
-test('a train command that is killed takes its workers with it, and the run goes on from its checkpoint', async () => {
+test('workers of a train command that is killed end in time, and the run goes on from its checkpoint', async () => {
   const args = ['train', 'test/e2e/fixtures/points.ts', '--workers', '2', '--run-dir', folder.at('resumed')];
-  const run = LockstepProcess.start([...args, ...endless]);
+  const run = LockstepProcess.start([...args, ...endless, ...shortPatience]);
   await run.line(/^epoch 1:/);
   const { workers } = await runningStatus(folder.at('resumed'), ({ checkpoint }) => checkpoint !== null);
   run.signal('SIGKILL');

@@ -108,6 +108,14 @@ describe('the all-reduce', () => {
     expectBits(world, 1);
   });
 
+  it('lets a worker say that it lives with each bucket that comes, and with each that a step applies', () => {
+    const world = new World({ sizes: [640], numSlots: 1, numWorkers: 1, bucketBytes: 256 });
+    const numBuckets = world.workers[0]?.plan.buckets.length ?? NaN;
+    world.run(1, chooser(1));
+    expect(numBuckets).toBeGreaterThan(5);
+    expect(world.numPulses).toBeGreaterThanOrEqual(2 * numBuckets);
+  });
+
   it.skipIf(addon === null).each([
     { numHosts: 1, perHost: 2 },
     { numHosts: 1, perHost: 5 },

@@ -105,6 +105,8 @@ export class World {
   readonly layout;
   /** Partials that were computed. */
   numComputed = 0;
+  /** How often a worker in long work could say that it lives. */
+  numPulses = 0;
   readonly #options: WorldOptions & { readonly wire: WireFormat };
   readonly #optimizer;
   #generation = 7;
@@ -190,6 +192,9 @@ export class World {
       windows,
       optimizer: this.#optimizer,
       step,
+      pulse: () => {
+        this.numPulses++;
+      },
       send: (to, header, payload, onSent) => {
         this.link(rank, to).unsent.push({ from: rank, to, header, payload, onSent });
       },

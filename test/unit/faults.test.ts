@@ -55,7 +55,8 @@ describe('the faults of a run', () => {
   });
 
   it('come once, also where the run is started again', () => {
-    expect(faultsLeft(faults, ['kill:1@20', 'coordinator@80']).map(formatFault)).toEqual([
+    const had = ['kill:1@20', 'coordinator@80'].map((fault) => ({ fault, workerId: null, step: 80 }));
+    expect(faultsLeft(faults, had).map(formatFault)).toEqual([
       'stop:0@40',
       'join@60',
       'partition:2@90',

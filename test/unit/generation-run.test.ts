@@ -43,6 +43,8 @@ function runAlone(onCommit: (numSteps: number) => void): { run: GenerationRun; w
     hostId: 'h',
     pages: null,
     impediment: new Impediment(),
+    isAlone: () => false,
+    pulse: () => undefined,
     onCommit,
     onSkipped: () => undefined,
     report: (error) => {

@@ -17,6 +17,7 @@ const patience: Patience = {
   stepTimeoutMs: 500,
   connectTimeoutMs: 300,
   workersTimeoutMs: 2_000,
+  returnTimeoutMs: 400,
 };
 
 /** Plays events one after the other, a millisecond apart, and keeps the effects of each. */
@@ -28,7 +29,17 @@ class Play {
   readonly #config: MembershipConfig;
 
   constructor(config: Partial<MembershipConfig> = {}) {
-    const base = { numWorkers: 2, minWorkers: 1, slots: 4, isSharded: false, checkpoint: null, facts: {}, patience };
+    const run = { runId: 'r', term: 1, past: null };
+    const base = {
+      ...run,
+      numWorkers: 2,
+      minWorkers: 1,
+      slots: 4,
+      isSharded: false,
+      checkpoint: null,
+      facts: {},
+      patience,
+    };
     this.#config = { ...base, ...config };
     this.state = beginMembership(this.#config, 0);
   }
@@ -50,7 +61,7 @@ class Play {
   }
 
   hello(...ids: string[]): this {
-    for (const workerId of ids) this.take({ type: 'hello', workerId, host: 'h', pid: 1 });
+    for (const workerId of ids) this.take({ type: 'hello', workerId, host: 'h', pid: 1, standing: null });
     return this;
   }
 

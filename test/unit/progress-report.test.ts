@@ -20,7 +20,7 @@ class Worker {
 
 test('rank 0 tells of each step once', () => {
   const worker = new Worker();
-  worker.report.enter(0, { isTeller: true, isWitness: false });
+  worker.report.enter(0, { isTeller: true, isWitness: false, told: 0 });
   worker.take(1, 2, 3);
   worker.report.flush();
   worker.report.flush();
@@ -29,10 +29,10 @@ test('rank 0 tells of each step once', () => {
 
 test('the first of those that are left tells again what it has, in case that the one before died with it', () => {
   const worker = new Worker();
-  worker.report.enter(0, { isTeller: false, isWitness: false });
+  worker.report.enter(0, { isTeller: false, isWitness: false, told: 0 });
   worker.take(1, 2, 3);
   expect(worker.told).toEqual([]);
-  worker.report.enter(3, { isTeller: true, isWitness: true });
+  worker.report.enter(3, { isTeller: true, isWitness: true, told: 0 });
   worker.take(4);
   worker.report.flush();
   expect(worker.told.flat()).toEqual([1, 2, 3, 4]);
@@ -40,9 +40,9 @@ test('the first of those that are left tells again what it has, in case that the
 
 test('one that is rank 0 no more tells the rest, and nothing after it', () => {
   const worker = new Worker();
-  worker.report.enter(0, { isTeller: true, isWitness: false });
+  worker.report.enter(0, { isTeller: true, isWitness: false, told: 0 });
   worker.take(1, 2, 3);
-  worker.report.enter(3, { isTeller: false, isWitness: true });
+  worker.report.enter(3, { isTeller: false, isWitness: true, told: 1 });
   worker.take(4);
   worker.report.flush();
   expect(worker.told.flat()).toEqual([1, 2, 3]);
@@ -50,19 +50,32 @@ test('one that is rank 0 no more tells the rest, and nothing after it', () => {
 
 test('steps that are taken again, as all state was lost, are told again', () => {
   const worker = new Worker();
-  worker.report.enter(0, { isTeller: true, isWitness: false });
+  worker.report.enter(0, { isTeller: true, isWitness: false, told: 0 });
   worker.take(1, 2, 3);
   worker.report.flush();
-  worker.report.enter(1, { isTeller: true, isWitness: false });
+  worker.report.enter(1, { isTeller: true, isWitness: false, told: 0 });
   worker.take(2);
   worker.report.flush();
   expect(worker.told.flat()).toEqual([1, 2, 3, 2]);
 });
 
-test('the last 1000 are kept at least', () => {
+test('what the coordinator knows is not told again, and the rest in messages of 1000', () => {
   const worker = new Worker();
-  worker.report.enter(0, { isTeller: false, isWitness: false });
+  worker.report.enter(0, { isTeller: false, isWitness: false, told: 0 });
   worker.take(...Array.from({ length: 3500 }, (_, i) => i + 1));
-  worker.report.enter(3500, { isTeller: true, isWitness: true });
-  expect(worker.told.flat()).toEqual(Array.from({ length: 1000 }, (_, i) => i + 2501));
+  worker.report.enter(3500, { isTeller: true, isWitness: true, told: 1200 });
+  expect(worker.told.map((steps) => [steps[0], steps.at(-1)])).toEqual([
+    [1201, 2200],
+    [2201, 3200],
+    [3201, 3500],
+  ]);
+});
+
+test('the last 20000 are kept at least', () => {
+  const worker = new Worker();
+  worker.report.enter(0, { isTeller: false, isWitness: false, told: 0 });
+  worker.take(...Array.from({ length: 70_000 }, (_, i) => i + 1));
+  worker.report.enter(70_000, { isTeller: true, isWitness: true, told: 0 });
+  expect(worker.told[0]?.[0]).toBeLessThanOrEqual(50_001);
+  expect(worker.told.flat().at(-1)).toBe(70_000);
 });

@@ -93,7 +93,7 @@ describe('steps', () => {
 
   it('before a resume do not count towards the rate', () => {
     const record = newRecord(3);
-    record.start(1000);
+    record.start(1000, 3);
     record.addSteps({ records: [{ step: 6, loss: 1, metrics: [1] }], stepTime: null }, 3000);
     expect(record.samplesPerSecond()).toBe(5); // the second epoch's 10 rows in 2 s
   });

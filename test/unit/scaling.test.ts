@@ -9,8 +9,10 @@ const patience = {
   stepTimeoutMs: 500,
   connectTimeoutMs: 300,
   workersTimeoutMs: 2_000,
+  returnTimeoutMs: 400,
 };
-const config = { minWorkers: 1, maxWorkers: 4, slots: 4, isSharded: false, checkpoint: null, facts: {}, patience };
+const run = { runId: 'r', term: 1, past: null, checkpoint: null, facts: {}, patience };
+const config = { ...run, minWorkers: 1, maxWorkers: 4, slots: 4, isSharded: false };
 
 class Run {
   state: MembershipState;
@@ -34,7 +36,7 @@ class Run {
   }
 
   come(...ids: readonly string[]): this {
-    for (const workerId of ids) this.take({ type: 'hello', workerId, host: 'h', pid: 1 });
+    for (const workerId of ids) this.take({ type: 'hello', workerId, host: 'h', pid: 1, standing: null });
     const addresses = { hostId: 'h', unixPath: null, tcp: [] };
     for (const workerId of ids) this.take({ type: 'ready', workerId, device: 'cpu', addresses, facts: {} });
     return this;
@@ -77,7 +79,7 @@ class Run {
 
 describe('a run that is scaled', () => {
   it('up takes in a newcomer that it refused before', () => {
-    const run = new Run(1).come().take({ type: 'hello', workerId: 'b', host: 'h', pid: 1 });
+    const run = new Run(1).come().take({ type: 'hello', workerId: 'b', host: 'h', pid: 1, standing: null });
     expect(run.effects.at(-1)?.type).toBe('refuse');
     run.scale(2).come('b').regroup(5);
     expect(run.roster).toEqual(['a 0-2', 'b 2-4']);
@@ -97,9 +99,14 @@ describe('a run that is scaled', () => {
   });
 
   it('down lets those go first that only load', () => {
-    const run = new Run(2).scale(3).take({ type: 'hello', workerId: 'c', host: 'h', pid: 1 }).scale(2);
+    const run = new Run(2).scale(3).take({ type: 'hello', workerId: 'c', host: 'h', pid: 1, standing: null }).scale(2);
     expect(run.dismissed).toEqual(['c']);
     expect(run.state.phase).toBe('training');
+  });
+
+  it('is remembered by a coordinator that comes back', () => {
+    const past = { numWanted: 3, generation: 1, roster: new Run(1).state.roster };
+    expect(beginMembership({ ...config, past, numWorkers: 1 }, 0).numWanted).toBe(3);
   });
 
   it('before it begins does so with as many as it wants by then', () => {

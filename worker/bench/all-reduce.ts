@@ -109,7 +109,7 @@ class OneGeneration {
       this.#connections.map((connection) => connection.receive(fromWorkerSchema, options)),
     );
     const inMemory = said.every((message) => message.type === 'connected' && message.readsPeers);
-    for (const connection of this.#connections) connection.send({ type: 'start', generation, inMemory });
+    for (const connection of this.#connections) connection.send({ type: 'start', generation, inMemory, told: 0 });
   }
 }
 

@@ -59,6 +59,8 @@ export interface Begun {
   readonly waker: number;
   /** The compute thread reduces and commits by itself (local-reduction.ts). */
   readonly isLocal: boolean;
+  /** Steps whose records the coordinator has. */
+  readonly told: number;
   /** What is to befall it on purpose, or another one. */
   readonly faults: readonly WorkerFault[];
 }

@@ -3,14 +3,12 @@
  * It lives while the main thread sits inside TensorFlow. One of its errors is told to the main thread and ends nothing by itself.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
-import { decodeMessage } from '../../src/protocol/codec.js';
-import { fromCoordinatorSchema, type FromCoordinator, type FromWorker } from '../../src/protocol/messages.js';
-import { joinFragments, type Connection } from '../../transport/connection.js';
-import { dial } from '../../transport/dialler.js';
+import { assert, type LockstepError, toLockstepError } from '../../src/errors.js';
+import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
 import { Impediment } from '../../transport/impediment.js';
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
+import { CoordinatorLink } from './coordinator-link.js';
 import { Injector } from './injector.js';
 import { ofGenerations, Participation, type OfGenerations } from './participation.js';
 import { PeerListener } from './peer-listener.js';
@@ -20,49 +18,51 @@ const port = parentPort;
 assert(port, 'comm-thread runs in a worker thread');
 
 class CommThread {
-  readonly #coordinator: Connection;
   readonly #listener: PeerListener;
   readonly #participation: Participation;
   readonly #injector: Injector;
+  #coordinator: CoordinatorLink | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
-  #closing = false;
+  #intervalMs = Infinity;
+  #beatMs = 0;
 
-  private constructor(
-    options: CommOptions,
-    parts: { readonly coordinator: Connection; readonly listener: PeerListener; readonly impediment: Impediment },
-  ) {
+  private constructor(options: CommOptions, listener: PeerListener, impediment: Impediment) {
     const { workerId, token, limits, sharedPagesPath } = options;
-    const { coordinator, listener, impediment } = parts;
-    this.#coordinator = coordinator;
     this.#listener = listener;
     const pages = sharedPagesPath === null ? null : SharedPages.load(sharedPagesPath);
     const send = (message: FromWorker): void => {
-      coordinator.send(message);
+      this.#coordinator?.send(message);
     };
     const signal = (name: NodeJS.Signals): void => void process.kill(process.pid, name);
     this.#injector = new Injector({ impediment, send, signal });
+    const isAlone = (): boolean => this.#coordinator?.isAway ?? true;
+    const pulse = (): void => {
+      if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
+    };
     const own = { workerId, token, limits, listener, pages, impediment };
-    this.#participation = new Participation({ ...own, send, post, report });
-    coordinator.onMessage((message) => {
-      guard(() => {
-        this.#onSaid(decodeMessage(fromCoordinatorSchema, joinFragments(message)));
-      });
-    });
-    void coordinator.closed.then(({ code, reason }) => {
-      if (this.#closing) return;
-      const why = reason || `code ${code}`;
-      report(new LockstepError('ERR_COORDINATOR_LOST', `The connection to the coordinator is gone (${why}).`));
-    });
+    this.#participation = new Participation({ ...own, send, isAlone, post, report, pulse });
   }
 
   static async start(options: CommOptions): Promise<CommThread> {
     const impediment = new Impediment();
     const listener = await PeerListener.listen(options, impediment, post);
     const { coordinator: endpoint, token, limits } = options;
-    const maxMessageBytes = limits.maxControlBytes;
+    const thread = new CommThread(options, listener, impediment);
     try {
-      const coordinator = await dial({ endpoint, token, limits, maxMessageBytes, impediment });
-      return new CommThread(options, { coordinator, listener, impediment });
+      thread.#coordinator = await CoordinatorLink.reach({
+        ...{ endpoint, token, limits, impediment },
+        standing: () => thread.#participation.standing,
+        onMessage: (message) => {
+          guard(() => {
+            thread.#onSaid(message);
+          });
+        },
+        note: (level, message) => {
+          post({ type: 'log', level, message, fields: {} });
+        },
+        onFailure: report,
+      });
+      return thread;
     } catch (error) {
       await listener.close();
       throw error;
@@ -76,7 +76,7 @@ class CommThread {
   onMessage(message: ToComm): void {
     switch (message.type) {
       case 'send':
-        this.#coordinator.send(message.message);
+        this.#coordinator?.send(message.message);
         break;
       case 'heartbeats':
         this.#beat(message.intervalMs);
@@ -110,6 +110,7 @@ class CommThread {
       this.#participation.onMessage(message);
       return;
     }
+    if (message.type === 'drain') this.#participation.onDrain();
     // One that leaves may be in a step, which is not committed with it any more.
     if (message.type === 'goodbye') this.#participation.close();
     post({ type: 'received', message });
@@ -117,17 +118,23 @@ class CommThread {
 
   #beat(intervalMs: number): void {
     clearInterval(this.#heartbeat);
+    this.#intervalMs = intervalMs;
     this.#heartbeat = setInterval(() => {
-      this.#coordinator.send({ type: 'heartbeat', ...this.#participation.vitals });
+      this.#sayAlive();
+      this.#coordinator?.noticeSilence();
     }, intervalMs);
   }
 
+  /** Goes out at once, also from inside of long work: a socket that has nothing to send is written to directly. */
+  #sayAlive(): void {
+    this.#beatMs = performance.now();
+    this.#coordinator?.send({ type: 'heartbeat', ...this.#participation.vitals });
+  }
+
   async #close(): Promise<void> {
-    this.#closing = true;
     clearInterval(this.#heartbeat);
     this.#participation.close();
-    this.#coordinator.close();
-    await this.#coordinator.closed;
+    await this.#coordinator?.close();
     await this.#listener.close();
     post({ type: 'closed' });
     port?.close();

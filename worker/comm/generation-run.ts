@@ -33,8 +33,12 @@ export interface GenerationRunOptions {
   /** To read the memory of peers of this host; null where that cannot be done. */
   readonly pages: SharedPages | null;
   readonly impediment: Impediment;
+  /** There is no coordinator at present to decide what a lost peer means. */
+  readonly isAlone: () => boolean;
   /** Told of each commit, with the number of steps committed by then. */
   readonly onCommit: (numSteps: number) => void;
+  /** Called again and again in long work, which keeps this thread from all else. */
+  readonly pulse: () => void;
   /** Told why a step is skipped. */
   readonly onSkipped: (why: string) => void;
   /** Told once for each thing that ends the generation. */
@@ -87,6 +91,7 @@ export class GenerationRun implements PeerAcceptor {
       memory,
       optimizer,
       signal,
+      pulse: options.pulse,
       send: (to, header, payload) => {
         this.#links.links.get(to)?.connection.sendBulk(header, payload, () => undefined);
       },
@@ -94,7 +99,7 @@ export class GenerationRun implements PeerAcceptor {
   }
 
   #makeReduction(): Reduction {
-    const { setup, memory, entry, onCommit } = this.#options;
+    const { setup, memory, entry, onCommit, pulse } = this.#options;
     const { links } = this.#links;
     return new Reduction({
       plan: this.#plan,
@@ -102,6 +107,7 @@ export class GenerationRun implements PeerAcceptor {
       windows: this.#windows,
       optimizer: setup.optimizer,
       step: entry.generation.step,
+      pulse,
       send: (to, header, payload, onSent) => {
         links.get(to)?.connection.sendBulk(header, payload, () => {
           this.#guard(onSent);
@@ -290,10 +296,17 @@ export class GenerationRun implements PeerAcceptor {
     if (this.#abort.signal.aborted) return;
     const { workerId = 'unknown', host = 'unknown' } = this.#options.entry.generation.workers[rank] ?? {};
     const message = `Worker ${workerId} (rank ${rank} on ${host}) is gone at step ${this.step}: ${why}.`;
-    const timer = setTimeout(() => {
-      this.#fail(new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, rank, step: this.step } }));
-    }, patienceMs(this.#options.limits));
-    this.#timers.add(timer);
+    const { limits, isAlone } = this.#options;
+    const giveUpLater = (): void => {
+      this.#timers.add(
+        setTimeout(() => {
+          if (isAlone()) giveUpLater();
+          else
+            this.#fail(new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, rank, step: this.step } }));
+        }, patienceMs(limits)),
+      );
+    };
+    giveUpLater();
   }
 
   /** Whoever has the slot tells at once; the others give it the time, and tell what they know if nobody does. */
@@ -329,7 +342,7 @@ export class GenerationRun implements PeerAcceptor {
   }
 }
 
-/** Longer than the coordinator takes to see a loss, and to be started again where it is lost itself. */
+/** Longer than the coordinator takes to see a loss. */
 function patienceMs({ heartbeatTimeoutMs, connectTimeoutMs }: Limits): number {
   return heartbeatTimeoutMs + connectTimeoutMs;
 }

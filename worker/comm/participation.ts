@@ -14,7 +14,7 @@ import {
 } from '../../src/membership/participant.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
+import type { FromCoordinator, FromWorker, Generation, Standing } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { requireNative } from '../compute/engine/native-build.js';
 import type { Impediment } from '../../transport/impediment.js';
@@ -32,9 +32,13 @@ export interface ParticipationOptions {
   readonly impediment: Impediment;
   /** To the coordinator. */
   readonly send: (message: FromWorker) => void;
+  /** There is no coordinator at present: whatever fails in a generation waits for one to decide. */
+  readonly isAlone: () => boolean;
   /** To the compute thread. */
   readonly post: (message: FromComm) => void;
   readonly report: (error: LockstepError) => void;
+  /** Called again and again in long work: the coordinator is to hear that this worker lives. */
+  readonly pulse: () => void;
 }
 
 export const ofGenerations = ['halt', 'generation', 'faults', 'start'] as const;
@@ -48,6 +52,11 @@ export class Participation {
   #run: GenerationRun | null = null;
   /** Those that are to come in this generation, where the run has --chaos. */
   #faults: readonly WorkerFault[] = [];
+  /** The last one that was entered. */
+  #entered: Generation | null = null;
+  #isDraining = false;
+  /** Steps that the coordinator knew of when the generation began. */
+  #told = 0;
   /** Why it does not train yet. */
   #reason: string | null = null;
   /** Wakes this thread from inside of a step; made once. */
@@ -68,7 +77,11 @@ export class Participation {
       this.#faults = message.faults;
       return;
     }
-    if (message.type !== 'start') this.#stop(message.generation);
+    if (message.type === 'start') this.#told = message.told;
+    else {
+      this.#faults = [];
+      this.#stop(message.generation);
+    }
     if (message.type !== 'generation') this.#take(message);
     else {
       const { type, ...generation } = message;
@@ -89,6 +102,23 @@ export class Participation {
       step: run?.step ?? this.#state.step ?? 0,
       waiting: isTraining && run ? run.waiting : this.#reason,
       computing: isTraining && run?.isComputing === true,
+    };
+  }
+
+  /** Of the generation that it is in; the next one is told anew. */
+  onDrain(): void {
+    this.#isDraining = true;
+  }
+
+  /** What a coordinator that is back has to know. */
+  get standing(): Pick<Standing, 'generation' | 'entered' | 'workers' | 'step' | 'isTraining'> {
+    const { generation, phase } = this.#state;
+    return {
+      generation,
+      entered: this.#entered?.generation ?? 0,
+      workers: this.#entered?.workers ?? [],
+      step: this.vitals.step,
+      isTraining: phase === 'training' && !this.#isDraining,
     };
   }
 
@@ -119,6 +149,7 @@ export class Participation {
         this.#leave();
         break;
       case 'halted':
+        this.#isDraining = false;
         post({ type: 'halted', generation: effect.generation });
         send(effect);
         break;
@@ -141,7 +172,7 @@ export class Participation {
   }
 
   #enter(entry: Entry): void {
-    const { token, limits, listener, pages, impediment, post, report } = this.#options;
+    const { token, limits, listener, pages, impediment, isAlone, post, report, pulse } = this.#options;
     assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
     const { generation } = entry.generation;
     const { hostId } = listener.addresses;
@@ -152,7 +183,9 @@ export class Participation {
       post({ type: 'log', level: 'warn', message, fields: {} });
     };
     const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
-    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, impediment, onCommit, report });
+    this.#entered = entry.generation;
+    const links = { token, limits, hostId, pages, impediment };
+    this.#run = new GenerationRun({ ...own, ...links, isAlone, onCommit, report, pulse });
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);
     this.#guard(generation, async (run) => {
@@ -175,7 +208,8 @@ export class Participation {
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
     const isLocal = this.#run.begin(inMemory);
     const { words } = this.#run;
-    const begun = { generation, self, words, waker: this.#waker, isLocal, faults: this.#faults };
+    const told = { told: this.#told, faults: this.#faults };
+    const begun = { generation, self, words, waker: this.#waker, isLocal, ...told };
     this.#options.post({ type: 'begin', begun });
   }
 
@@ -190,8 +224,19 @@ export class Participation {
     const run = this.#run;
     assert(run, `generation ${generation} is not entered`);
     action(run).catch((error: unknown) => {
-      if (this.#run === run) this.#options.report(toLockstepError(error));
+      this.#reportUnlessHalted(run, toLockstepError(error));
     });
+  }
+
+  /** Without a coordinator a generation that cannot be entered is no end: the next one to come begins the moves anew. */
+  #reportUnlessHalted(run: GenerationRun, error: LockstepError): void {
+    if (this.#run !== run) return;
+    const { isAlone, limits, report } = this.#options;
+    if (isAlone())
+      setTimeout(() => {
+        this.#reportUnlessHalted(run, error);
+      }, limits.connectTimeoutMs).unref();
+    else report(error);
   }
 
   /** TensorFlow is in this process already where steps run through the addon; 0: they do not. */

@@ -52,6 +52,8 @@ export interface ReductionOptions {
   /** What the step would apply is not finite. `stop`: it is never committed; `skip`: it is, and changes nothing. */
   readonly onNotFinite: (step: number, found: NotFinite) => 'stop' | 'skip';
   readonly onCommit: (step: number) => void;
+  /** Called again and again in long work. @default nobody is told */
+  readonly pulse?: () => void;
 }
 
 export class Reduction {
@@ -70,7 +72,7 @@ export class Reduction {
   readonly #events: AllReduceEvent[] = [];
 
   constructor(options: ReductionOptions) {
-    const { plan, memory, optimizer, step } = options;
+    const { plan, memory, optimizer, step, pulse } = options;
     this.#options = options;
     this.#machine = new AllReduce(plan, step);
     this.#places = new Places(plan, memory);
@@ -85,7 +87,7 @@ export class Reduction {
         this.#send([to], bucket, { ...what, step: this.step }, content, () => undefined);
       },
     });
-    this.#update = new Update({ plan, memory, optimizer, places: this.#places, sums: this.#sums });
+    this.#update = new Update({ plan, memory, optimizer, places: this.#places, sums: this.#sums, pulse });
   }
 
   /** The step that is not committed yet, counted from 0. */
@@ -193,6 +195,7 @@ export class Reduction {
     try {
       for (let next: AllReduceEvent | undefined = event; next; next = this.#events[0]) {
         const { step } = this;
+        this.#options.pulse?.();
         for (const effect of this.#machine.take(next)) this.#perform(effect, step);
         this.#events.shift();
       }

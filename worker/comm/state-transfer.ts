@@ -23,6 +23,8 @@ export interface StateTransferOptions {
   /** The generation has ended. */
   readonly signal: AbortSignal;
   readonly send: (to: number, header: Uint8Array, payload: Uint8Array) => void;
+  /** Called again and again in long work. @default nobody is told */
+  readonly pulse?: () => void;
 }
 
 interface Fetching {
@@ -136,6 +138,7 @@ export class StateTransfer {
     for (const [rank, digest] of digests) this.#compare(rank, checksums, digest ?? new Uint8Array());
     for (const [index, { segment, address, numBytes }] of this.#pieces.entries()) {
       const bytes = fetching.pieces[index];
+      this.#options.pulse?.();
       if (bytes) memory.bytes(segment, address, numBytes).set(bytes);
     }
     this.#fetching = null;

@@ -13,6 +13,8 @@ export interface UpdateOptions {
   readonly optimizer: OptimizerConfig;
   readonly places: Places;
   readonly sums: Sums;
+  /** Called between buckets: meanwhile this thread does nothing else, for a second and more in a large model. */
+  readonly pulse?: (() => void) | undefined;
 }
 
 export class Update {
@@ -24,8 +26,9 @@ export class Update {
 
   /** Applies every bucket, block by block: so what is summed or unpacked here is still in the processor's cache. */
   apply(step: number): void {
-    const { plan, sums, places } = this.#options;
+    const { plan, sums, places, pulse } = this.#options;
     for (const bucket of plan.buckets) {
+      pulse?.();
       for (const chunk of bucket.chunks) {
         sums.eachResult(bucket, chunk, step, (result, block) => {
           const parameters = places.address(PARAMETERS, bucket.segment, block.offset);

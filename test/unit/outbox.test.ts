@@ -1,0 +1,67 @@
+/** What a worker tells a coordinator that may die before it has it. */
+import { describe, expect, it } from 'vitest';
+import { maxKeptMessages, Outbox } from '../../src/membership/outbox.js';
+import type { FromWorker } from '../../src/protocol/messages.js';
+
+const progress = (step: number): FromWorker => {
+  return { type: 'progress', records: [{ step, loss: 1, metrics: [] }], stepTime: null };
+};
+const evaluated = (step: number): FromWorker => ({ type: 'evaluated', step, slots: [] });
+const finished: FromWorker = { type: 'finished', step: 9, weightsSha256: 'x' };
+
+function outboxOf(...messages: FromWorker[]): Outbox {
+  const outbox = new Outbox();
+  for (const message of messages) outbox.add(message, true);
+  return outbox;
+}
+
+describe('the outbox', () => {
+  it('tells again what the coordinator has not confirmed, in order', () => {
+    const outbox = outboxOf(progress(1), progress(2), progress(3));
+    outbox.heard(1);
+    expect(outbox.reconnect()).toEqual([progress(2), progress(3)]);
+  });
+
+  it('counts anew on each connection, and what was added while there was none', () => {
+    const outbox = outboxOf(progress(1), progress(2));
+    outbox.heard(2);
+    outbox.add(progress(3), false);
+    expect(outbox.reconnect()).toEqual([progress(3)]);
+    outbox.add(progress(4), true);
+    outbox.heard(1);
+    expect(outbox.reconnect()).toEqual([progress(4)]);
+  });
+
+  it('keeps no signs of life', () => {
+    const outbox = outboxOf({ type: 'heartbeat', step: 1, waiting: null, computing: false });
+    expect(outbox.reconnect()).toEqual([]);
+  });
+
+  it('keeps the last two validations, whose other parts another worker may not have told', () => {
+    const outbox = outboxOf(evaluated(1), evaluated(2), evaluated(3));
+    outbox.heard(3);
+    expect(outbox.reconnect()).toEqual([evaluated(2), evaluated(3)]);
+  });
+
+  it('keeps that it has finished until it halts', () => {
+    const outbox = outboxOf(finished);
+    outbox.heard(1);
+    expect(outbox.reconnect()).toEqual([finished]);
+    outbox.add({ type: 'halted', generation: 2, step: 9 }, true);
+    expect(outbox.reconnect()).toEqual([]);
+  });
+
+  it('asks again for rows that have not come', () => {
+    const ask = (request: number): FromWorker => ({ type: 'read-rows', request, split: 'train', indices: [0] });
+    const outbox = outboxOf(ask(1), ask(2));
+    outbox.answered(1);
+    expect(outbox.reconnect()).toEqual([ask(2)]);
+  });
+
+  it('gives up the oldest where too many wait', () => {
+    const outbox = new Outbox();
+    for (let step = 1; step <= maxKeptMessages + 2; step++) outbox.add(progress(step), false);
+    expect(outbox.numGivenUp).toBe(2);
+    expect(outbox.reconnect()[0]).toEqual(progress(3));
+  });
+});
