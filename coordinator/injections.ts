@@ -57,8 +57,10 @@ export class Injections {
     }
   }
 
+  /** Once, also where a coordinator has died meanwhile, and is told again. */
   #settle(fault: Fault, injection: Injection): void {
     const text = formatFault(fault);
+    if (!this.#pending.some((one) => formatFault(one) === text)) return;
     this.#pending = this.#pending.filter((one) => formatFault(one) !== text);
     const who = injection.workerId === null ? '' : ` to worker ${injection.workerId}`;
     this.#options.log.warn(`chaos: ${text} comes${who} at step ${injection.step}`, { injection });

@@ -29,7 +29,10 @@ import type {
 } from './membership-state.js';
 import { beginMoves, finish, goOnWithout, isWanted, recoveriesOf, withoutAwaited } from './moves.js';
 
-export function beginReturn(state: MembershipState, { generation, roster }: Pick<Past, 'generation' | 'roster'>): MembershipState {
+export function beginReturn(
+  state: MembershipState,
+  { generation, roster }: Pick<Past, 'generation' | 'roster'>,
+): MembershipState {
   if (roster.length === 0) return { ...state, generation };
   const returning = { sinceMs: state.nowMs, awayMs: 0, entered: generation, awaited: idsOf(roster) };
   return { ...state, phase: 'returning', generation, roster, hasStarted: true, returning, shortSinceMs: null };

@@ -39,6 +39,21 @@ test('what is killed, stopped, delayed, cut off and joined changes no bit', { ti
   expect(silent).toEqual(expect.arrayContaining(['w0', cut]));
 });
 
+test('a coordinator that is killed takes its run back, and no fault comes twice', { timeout: timeoutMs }, async () => {
+  const faults = [
+    chaos.kill({ rank: 1, step: 20 }),
+    chaos.join({ step: 25 }),
+    chaos.coordinator({ step: 60 }),
+    chaos.kill({ rank: 0, step: 90 }),
+  ];
+  const summary = await train(job, { ...settings, workers: 2, faults, timeoutMs });
+  expect(summary.weightsSha256).toBe(weightsSha256);
+  expect(summary.injected.map(({ fault }) => fault)).toEqual(['kill:1@20', 'join@25', 'coordinator@60', 'kill:0@90']);
+  const kinds = summary.recoveries.map(({ kind }) => kind);
+  expect(kinds.filter((kind) => kind === 'coordinator')).toHaveLength(1);
+  expect(kinds.filter((kind) => kind === 'lost')).toHaveLength(2);
+});
+
 test('a run that fails rejects with its error', { timeout: timeoutMs }, async () => {
   await expect(train(job, { ...settings, workers: 9 })).rejects.toMatchObject({ code: 'ERR_JOB_INVALID' });
 });

@@ -25,40 +25,37 @@ describe('the faults of a worker', () => {
 });
 
 describe('the injector', () => {
-  const inject = (fault: Fault, impediment = new Impediment()) => {
+  const inject = (fault: Fault) => {
+    const impediment = new Impediment();
     const done: string[] = [];
+    let heard: () => void = () => undefined;
     const injector = new Injector({
       impediment,
-      send: (message) => {
+      send: (message, onHeard) => {
+        heard = onHeard;
         done.push(message.type === 'injected' ? `tells ${message.fault.kind} at ${message.step}` : message.type);
       },
       signal: (name) => done.push(name),
     });
     for (const one of ofWorkers(fault)) injector.inject(one, 20, () => done.push('goes on'));
-    return { done, impediment };
+    return { done, impediment, hear: () => heard() };
   };
 
   it.each([
     [chaos.kill({ rank: 1, step: 20 }), 'SIGKILL'],
     [chaos.stop({ rank: 1, step: 20 }), 'SIGSTOP'],
-  ])('tells of a signal before it sends it: %o', (fault, signal) => {
-    expect(inject(fault).done).toEqual([`tells ${fault.kind} at 20`, signal, 'goes on']);
+  ])('sends no signal before the coordinator has heard of it: %o', (fault, signal) => {
+    const { done, hear } = inject(fault);
+    expect(done).toEqual([`tells ${fault.kind} at 20`]);
+    hear();
+    expect(done).toEqual([`tells ${fault.kind} at 20`, signal, 'goes on']);
   });
 
-  it('cuts the cable when that is told', () => {
-    const { done, impediment } = inject(chaos.partition({ rank: 1, step: 20 }));
+  it('cuts the cable when that is heard', () => {
+    const { done, impediment, hear } = inject(chaos.partition({ rank: 1, step: 20 }));
+    expect(impediment.isCut).toBe(false);
+    hear();
     expect(done).toEqual(['tells partition at 20', 'goes on']);
     expect(impediment.isCut).toBe(true);
-  });
-
-  it('of a worker that is delayed lets the message go first', async () => {
-    const impediment = new Impediment();
-    impediment.delay(5);
-    const { done } = inject(chaos.kill({ rank: 1, step: 20 }), impediment);
-    expect(done).toEqual(['tells kill at 20']);
-    await new Promise<void>((resolve) => {
-      impediment.hold(resolve);
-    });
-    expect(done).toEqual(['tells kill at 20', 'SIGKILL', 'goes on']);
   });
 });

@@ -30,8 +30,8 @@ class CommThread {
     const { workerId, token, limits, sharedPagesPath } = options;
     this.#listener = listener;
     const pages = sharedPagesPath === null ? null : SharedPages.load(sharedPagesPath);
-    const send = (message: FromWorker): void => {
-      this.#coordinator?.send(message);
+    const send = (message: FromWorker, onHeard?: () => void): void => {
+      this.#coordinator?.send(message, onHeard);
     };
     const signal = (name: NodeJS.Signals): void => void process.kill(process.pid, name);
     this.#injector = new Injector({ impediment, send, signal });

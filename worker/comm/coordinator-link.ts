@@ -62,11 +62,12 @@ export class CoordinatorLink {
     return this.#search !== null;
   }
 
-  send(message: FromWorker): void {
+  /** @param onHeard called when a coordinator has it for good, where it is one of those that have to arrive */
+  send(message: FromWorker, onHeard?: () => void): void {
     if (message.type === 'hello') this.#hello = message;
     if (message.type === 'ready') this.#ready = message;
     const isConnected = this.#connection.isOpen;
-    this.#outbox.add(message, isConnected);
+    this.#outbox.add(message, isConnected, onHeard);
     if (isConnected) this.#connection.send(message);
     if (this.#outbox.numGivenUp === 1)
       this.#options.note('info', 'metrics of the first steps without a coordinator are given up');

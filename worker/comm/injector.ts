@@ -5,8 +5,8 @@ import type { Impediment } from '../../transport/impediment.js';
 
 export interface InjectorOptions {
   readonly impediment: Impediment;
-  /** To the coordinator. */
-  readonly send: (message: FromWorker) => void;
+  /** To the coordinator; `onHeard` is called when it has that in its files. */
+  readonly send: (message: FromWorker, onHeard: () => void) => void;
   /** To this process. */
   readonly signal: (name: 'SIGKILL' | 'SIGSTOP') => void;
 }
@@ -21,9 +21,8 @@ export class Injector {
   /** @param onDone called where there is an after */
   inject(fault: WorkerFault, numSteps: number, onDone: () => void): void {
     const { impediment, send, signal } = this.#options;
-    send({ type: 'injected', fault, step: numSteps });
-    // Not before the message that tells of it has left.
-    impediment.hold(() => {
+    // Not before a coordinator has it, which may be away: else it would come again after the coordinator's return.
+    send({ type: 'injected', fault, step: numSteps }, () => {
       if (fault.kind === 'kill') signal('SIGKILL');
       else if (fault.kind === 'stop') signal('SIGSTOP');
       else if (fault.kind === 'partition') impediment.cut();
