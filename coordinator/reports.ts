@@ -4,6 +4,7 @@ import type { LoadedJob } from '../src/job/loaded-job.js';
 import { Schedule } from '../src/job/schedule.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
+import type { Injection } from '../src/run-summary.js';
 import type { Member, Recovery } from './membership-state.js';
 import { RunRecord, type RecordBefore, type RunObserver } from './run-record.js';
 
@@ -15,6 +16,7 @@ export interface ReportsOptions {
   /** Of a coordinator before this one; null: there was none, or nobody knows. */
   readonly before: RecordBefore | null;
   readonly observer: RunObserver;
+  readonly onInjected?: (injection: Injection) => void;
   readonly log: Log;
 }
 
@@ -62,6 +64,11 @@ export class Reports {
   onRecovery(recovery: Recovery): void {
     this.#record?.addRecovery(recovery);
     this.#options.observer.onRecovery(recovery);
+  }
+
+  onInjected(injection: Injection): void {
+    this.#record?.addInjection(injection);
+    this.#options.onInjected?.(injection);
   }
 
   /** Where to go on from, for whoever reads the error. */

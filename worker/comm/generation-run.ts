@@ -9,6 +9,7 @@ import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
+import type { Impediment } from '../../transport/impediment.js';
 import { Boards } from './boards.js';
 import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { RunSetup } from './channel.js';
@@ -31,6 +32,7 @@ export interface GenerationRunOptions {
   readonly hostId: string;
   /** To read the memory of peers of this host; null where that cannot be done. */
   readonly pages: SharedPages | null;
+  readonly impediment: Impediment;
   /** There is no coordinator at present to decide what a lost peer means. */
   readonly isAlone: () => boolean;
   /** Told of each commit, with the number of steps committed by then. */
@@ -64,7 +66,7 @@ export class GenerationRun implements PeerAcceptor {
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(options: GenerationRunOptions) {
-    const { setup, memory, entry, token, limits, hostId } = options;
+    const { setup, memory, entry, token, limits, hostId, impediment } = options;
     const { generation, self } = entry;
     const { step } = generation;
     const { runId, optimizer, sharedMemory } = setup;
@@ -79,7 +81,7 @@ export class GenerationRun implements PeerAcceptor {
     const mount = (peer: number, theirs: SharedMemory): boolean => this.#mount(peer, theirs);
     const frames = (peer: number): BulkHandler => this.#framesOf(peer);
     const own = { runId, generation, rank, hostId, memory: sharedMemory, mount, frames };
-    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, signal });
+    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, impediment, signal });
     this.#reduction = this.#makeReduction();
     this.#boards = new Boards(this.#plan, memory, options.pages);
     this.#boards.clear();
@@ -224,8 +226,9 @@ export class GenerationRun implements PeerAcceptor {
     }
   }
 
-  /** Begins the reduction of each bucket that has become ready. */
+  /** Begins the reduction of each bucket that has become ready, unless this generation has ended: nothing commits after a halt. */
   #takeReady(): void {
+    if (this.#abort.signal.aborted) return;
     for (const [bucket, numTaken] of this.#taken.entries()) {
       const numReady = this.#stepWords.numReady(bucket);
       if (numReady === numTaken) continue;
