@@ -88,8 +88,6 @@ export class Coordinator {
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
         this.#reports.onRecovery(recovery);
-        const recoveries = this.#reports.record?.recoveries;
-        if (recoveries) options.journal?.note({ recoveries });
       },
     });
     // After what has come in by now: a process that was stopped, or busy, must not take its own silence for the workers'.

@@ -5,6 +5,7 @@ import { Schedule } from '../src/job/schedule.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
 import type { Injection } from '../src/run-summary.js';
+import type { RunJournal } from './coordinator-options.js';
 import type { Member, Recovery } from './membership-state.js';
 import { RunRecord, type RecordBefore, type RunObserver } from './run-record.js';
 
@@ -15,6 +16,7 @@ export interface ReportsOptions {
   readonly resume: { readonly path: string; readonly step: number } | null;
   /** Of a coordinator before this one; null: there was none, or nobody knows. */
   readonly before: RecordBefore | null;
+  readonly journal: RunJournal | null;
   readonly observer: RunObserver;
   readonly onInjected?: (injection: Injection) => void;
   readonly log: Log;
@@ -61,9 +63,12 @@ export class Reports {
     }
   }
 
+  /** Whoever hears of it may count on the next coordinator to know of it too. */
   onRecovery(recovery: Recovery): void {
+    const { journal, observer } = this.#options;
     this.#record?.addRecovery(recovery);
-    this.#options.observer.onRecovery(recovery);
+    if (this.#record) journal?.note({ recoveries: this.#record.recoveries });
+    observer.onRecovery(recovery);
   }
 
   onInjected(injection: Injection): void {

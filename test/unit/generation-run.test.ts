@@ -43,9 +43,9 @@ function runAlone(onCommit: (numSteps: number) => void): { run: GenerationRun; w
     hostId: 'h',
     pages: null,
     impediment: new Impediment(),
+    onCommit,
     isAlone: () => false,
     pulse: () => undefined,
-    onCommit,
     onSkipped: () => undefined,
     report: (error) => {
       throw error;

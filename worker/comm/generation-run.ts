@@ -3,7 +3,6 @@ import type { AllReducePlan } from '../../src/collective/plan.js';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Entry } from '../../src/membership/participant.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
-import { frameHeaderBytes, isStateFrame } from '../../src/protocol/frame.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
@@ -15,6 +14,7 @@ import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { RunSetup } from './channel.js';
 import { planGeneration } from './generation-plan.js';
 import { PeerLinks } from './peer-links.js';
+import { peerFrames } from './peer-frames.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
 import { Reduction } from './reduction.js';
 import type { SharedPages } from './shared-pages.js';
@@ -243,39 +243,16 @@ export class GenerationRun implements PeerAcceptor {
     times[index] = (times[index] ?? 0) + ms;
   }
 
-  /** Frames of steps go to where they belong; one with state, or that asks for it, is kept whole until all of it is here. */
   #framesOf(rank: number): BulkHandler {
-    let state: Uint8Array | null = null;
-    return {
-      headerBytes: frameHeaderBytes,
-      begin: (header, numBytes) => {
-        if (isStateFrame(header)) {
-          state = new Uint8Array(header.byteLength + numBytes);
-          state.set(header);
-          return state.subarray(header.byteLength);
-        }
-        let payload: Uint8Array | null = null;
-        this.#guard(() => {
-          payload = this.#reduction.begin(rank, header, numBytes);
-        });
-        return payload;
+    return peerFrames(rank, {
+      reduction: this.#reduction,
+      guard: (action) => {
+        this.#guard(action);
       },
-      progress: (numBytes) => {
-        if (state) return;
-        this.#guard(() => {
-          this.#reduction.progress(rank, numBytes);
-        });
+      onState: (bytes) => {
+        this.#transferFrame(rank, bytes);
       },
-      end: () => {
-        if (state) this.#transferFrame(rank, state);
-        else {
-          this.#guard(() => {
-            this.#reduction.end(rank);
-          });
-        }
-        state = null;
-      },
-    };
+    });
   }
 
   #watch(rank: number, connection: Connection): void {
@@ -286,9 +263,7 @@ export class GenerationRun implements PeerAcceptor {
 
   #transferFrame(rank: number, bytes: Uint8Array): void {
     if (this.#abort.signal.aborted) return;
-    // It may come together with the last word of its link's opening, when there is no link yet to answer on.
-    const taken = this.#links.complete.then(() => this.#transfer.onFrame(rank, bytes));
-    taken.catch((error: unknown) => {
+    this.#transfer.onFrame(rank, bytes).catch((error: unknown) => {
       this.#fail(error);
     });
   }

@@ -48,14 +48,13 @@ const refusedCode = 1008;
 export class PeerLinks {
   readonly #options: PeerLinksOptions;
   readonly #links = new Map<number, PeerLink>();
-  /** Resolves when every rank is connected. */
-  readonly complete: Promise<void>;
+  readonly #complete: Promise<void>;
   #numOpen = 0;
   #settle: () => void = () => undefined;
 
   constructor(options: PeerLinksOptions) {
     this.#options = options;
-    this.complete = new Promise((resolve) => (this.#settle = resolve));
+    this.#complete = new Promise((resolve) => (this.#settle = resolve));
     this.#settleIfComplete();
   }
 
@@ -68,7 +67,7 @@ export class PeerLinks {
   async connect(): Promise<void> {
     const { generation, rank } = this.#options;
     await Promise.all(generation.workers.filter((peer) => peer.rank > rank).map((peer) => this.#dial(peer)));
-    await this.complete;
+    await this.#complete;
   }
 
   /** A connection that a lower rank opened; it has said nothing yet. */
