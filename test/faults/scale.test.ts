@@ -5,7 +5,7 @@ import { errorLines, lockstep, lockstepDone, LockstepProcess } from '../support/
 import { readSummary } from '../support/run-files.js';
 import { runningStatus } from '../support/run-status.js';
 
-const settings = ['examples/digits/job.ts', '--set', 'slots=4', '--set', 'threads=1', '--epochs', '60'];
+const settings = ['examples/digits/job.ts', '--set', 'slots=4', '--set', 'threads=1'];
 /** Three times what it takes where nothing else runs. */
 const timeoutMs = 180_000;
 
@@ -16,10 +16,10 @@ beforeAll(async () => {
 });
 afterAll(() => folder[Symbol.asyncDispose]());
 
-function trainInto(name: string): LockstepProcess {
-  const files = ['--run-dir', folder.at(name), '--summary', folder.at(`${name}.json`)];
-  return LockstepProcess.start(['train', ...settings, '--workers', '1', '--max-workers', '3', ...files]);
-}
+const trainInto = (name: string): string[] => [
+  ...['train', ...settings, '--workers', '1'],
+  ...['--run-dir', folder.at(name), '--summary', folder.at(`${name}.json`)],
+];
 
 const training = (numWorkers: number) => (status: { workers: readonly { state: string }[] }) => {
   const { workers } = status;
@@ -27,8 +27,8 @@ const training = (numWorkers: number) => (status: { workers: readonly { state: s
 };
 
 test('from 1 to 3 workers and back, and the weights are the same', { timeout: timeoutMs }, async () => {
-  await trainInto('whole').ended;
-  const run = trainInto('scaled');
+  // It lasts for as long as its workers take to come and go, and the other one for as many steps.
+  const run = LockstepProcess.start([...trainInto('scaled'), '--max-workers', '3', '--epochs', '100000']);
   const runDir = folder.at('scaled');
   await run.line(/coordinator at ws:/);
   await runningStatus(runDir, training(1));
@@ -42,9 +42,11 @@ test('from 1 to 3 workers and back, and the weights are the same', { timeout: ti
   await lockstepDone(['scale', '1', '--run-dir', runDir]);
   const after = await runningStatus(runDir, training(1));
   expect(after.workers).toMatchObject([{ workerId: 'w0', slots: [0, 4] }]);
+  run.signal('SIGINT');
   const ended = await run.ended;
   expect(ended.exitCode, ended.stderr.join('\n')).toBe(0);
   const summary = readSummary(folder.at('scaled.json'));
+  await lockstepDone([...trainInto('whole'), '--epochs', '100000', '--steps', String(summary.steps)]);
   expect(summary.weightsSha256).toBe(readSummary(folder.at('whole.json')).weightsSha256);
   const kinds = summary.recoveries.map((recovery) => (recovery as { readonly kind: string }).kind);
   expect(kinds.toSorted()).toEqual(['joined', 'joined', 'left', 'left']);
