@@ -1,6 +1,7 @@
 /** What a run has come to so far: its steps, validations and checkpoints, as workers report them. */
 import type { SlotEvaluation, StepRecord } from '../src/protocol/messages.js';
 import type { Schedule } from '../src/job/schedule.js';
+import type { Injection } from '../src/run-summary.js';
 import type { Recovery } from './membership-state.js';
 
 /** What the first worker that is ready tells about all. */
@@ -25,6 +26,7 @@ export interface RecordBefore {
   readonly validation: Validation | null;
   readonly numSkipped: number;
   readonly recoveries: readonly Recovery[];
+  readonly injections: readonly Injection[];
   readonly checkpoint: { readonly step: number; readonly path: string } | null;
 }
 
@@ -53,6 +55,7 @@ export class RunRecord {
   readonly #slots: number;
   readonly #evaluations = new Map<number, Map<number, SlotEvaluation>>();
   readonly #recoveries: Recovery[] = [];
+  readonly #injections: Injection[] = [];
   #last: StepLine | null = null;
   #validation: Validation | null = null;
   #stepTime: StepTime | null = null;
@@ -70,6 +73,7 @@ export class RunRecord {
     this.#validation = before.validation;
     this.#numSkipped = before.numSkipped;
     this.#recoveries.push(...before.recoveries);
+    this.#injections.push(...before.injections);
     this.#checkpoint = before.checkpoint ?? this.#checkpoint;
   }
 
@@ -152,6 +156,14 @@ export class RunRecord {
 
   addRecovery(recovery: Recovery): void {
     this.#recoveries.push(recovery);
+  }
+
+  get injections(): readonly Injection[] {
+    return this.#injections;
+  }
+
+  addInjection(injection: Injection): void {
+    this.#injections.push(injection);
   }
 
   addCheckpoint(step: number, path: string): void {
