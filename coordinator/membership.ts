@@ -51,6 +51,7 @@ export function beginMembership(config: MembershipConfig, nowMs: number): Member
     changes: [],
     movedSlots: 0,
     isStopping: false,
+    ending: null,
     stopAfter: null,
     noMoreWorkers: null,
     nowMs,
@@ -111,7 +112,7 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'abandon':
       return fail(state, event.error);
     case 'stop':
-      return onStop(state);
+      return onStop(config, state);
     case 'tick':
       return evictOverdue(config, state);
   }

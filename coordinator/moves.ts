@@ -156,6 +156,7 @@ export function recoveriesOf({ changes, movedSlots: recomputedSlots, nowMs, ...s
 
 /** All that are left have finished, with the same weights. */
 export function finish(state: MembershipState): MembershipStep {
+  if (state.ending) return fail(state, state.ending);
   const { step = 0, weightsSha256 } = liveRoster(state)[0] ?? {};
   return {
     state: { ...state, phase: 'finished' },

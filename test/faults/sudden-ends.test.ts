@@ -67,6 +67,35 @@ test('the last worker that is killed, and not replaced, ends the run, which name
   await allEnded(workers.map(({ pid }) => pid));
 });
 
+test('workers that are too few, and get no others, take their state to a checkpoint before the run ends', async () => {
+  const digits = ['train', 'examples/digits/job.ts', '--set', 'slots=3', '--set', 'threads=1'];
+  const files = ['--run-dir', folder.at('few'), '--summary', folder.at('few.json')];
+  const patience = ['--min-workers', '2', '--workers-timeout-ms', '8000', '--no-replace'];
+  const run = LockstepProcess.start([...digits, '--workers', '3', ...patience, ...endless, ...files]);
+  await run.line(/^epoch 1:/);
+  const { workers } = await runningStatus(folder.at('few'), () => true);
+  for (const { pid } of workers.slice(0, 2)) process.kill(pid, 'SIGKILL');
+
+  const ended = await run.ended;
+  expect(ended.exitCode).toBe(1);
+  const { steps, checkpoint, ...summary } = readSummary(folder.at('few.json'));
+  expect(summary).toMatchObject({ ok: false, error: { code: 'ERR_WORKER_LOST' }, weightsSha256: null });
+  // Not that of the last epoch's end.
+  expect(checkpoint).toMatch(new RegExp(`step-0*${steps}\\.safetensors$`));
+  const [error] = errorLines(ended);
+  expect(error).toMatch(/^The run needs 2 worker\(s\) and has 1: .*--resume.*\[ERR_WORKER_LOST\]$/);
+  expect(error).toContain(`The last checkpoint is ${checkpoint ?? '-'} (step ${steps})`);
+  await allEnded(workers.map(({ pid }) => pid));
+
+  const more = [...endless, '--steps', String(steps + 5), '--workers', '1'];
+  await lockstepDone([...digits, ...more, ...files, '--resume']);
+  const undisturbed = ['--run-dir', folder.at('enough'), '--summary', folder.at('enough.json')];
+  await lockstepDone([...digits, ...more, ...undisturbed]);
+  expect(readSummary(folder.at('few.json')).weightsSha256).toBe(
+    readSummary(folder.at('enough.json')).weightsSha256,
+  );
+});
+
 test('a worker that is killed with its share of the moments ends the run, which says why', async () => {
   const args = ['--workers', '2', '--set', 'optimizer.sharded=true', '--run-dir', folder.at('sharded')];
   const run = LockstepProcess.start([...points, ...endless, ...args]);

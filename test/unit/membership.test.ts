@@ -398,6 +398,31 @@ describe('with fewer workers than it needs', () => {
     expect(play.roster).toEqual(['c 0-1 @5', 'd 1-3 @none']);
   });
 
+  it('those that are left take the state to a checkpoint when nobody comes for long, and then the run ends', () => {
+    const play = Play.training(3, { minWorkers: 2 }).lost('a', 'b').halted({ c: 5 }).beatUntil(1_990);
+    expect(play.state.phase).toBe('gathering');
+    while (play.state.phase === 'gathering') play.beat('c').take({ type: 'tick' }, play.nowMs + 20);
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 5, resumeFrom: null }]);
+    expect(play.connected('c').types).toEqual(['start', 'drain']);
+    expect(play.take(holds('c', 6)).effects).toMatchObject([{ type: 'stop-after', step: 6 }]);
+    play.take({ type: 'checkpointed', step: 6, path: '/c6' }).take(done('c'));
+    expect(play.error).toMatch(/^ERR_WORKER_LOST: The run needs 2 worker\(s\) and has 1: none came for 2000 ms\. Worker b /);
+    expect(play.state.phase).toBe('failed');
+  });
+
+  it('the run ends for want of workers also where the last one dies on the way to that checkpoint', () => {
+    const play = Play.training(2, { minWorkers: 2 }).lost('b').halted({ a: 5 });
+    play.take({ type: 'no-more-workers', why: 'all have ended' }).connected('a').lost('a');
+    expect(play.error).toContain('The run needs 2 worker(s) and has 1: all have ended.');
+  });
+
+  it('a Ctrl-C has those that are left take the state to a checkpoint, and the run ends well', () => {
+    const play = Play.training(2, { minWorkers: 2 }).lost('b').halted({ a: 5 }).take({ type: 'stop' });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 5 }]);
+    play.connected('a').take(holds('a', 5)).take(done('a'));
+    expect(play.types).toEqual(['finish']);
+  });
+
   it('the first generation is formed after a while, if they are enough at all', () => {
     const play = new Play({ numWorkers: 3, minWorkers: 2 }).hello('a', 'b').ready('a', 'b').beatUntil(1_970);
     expect(play.state.phase).toBe('gathering');
