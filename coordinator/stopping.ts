@@ -16,11 +16,7 @@ export function onStop(config: MembershipConfig, state: MembershipState): Member
 }
 
 /** Too few workers are left, and those have the state: they take it to a checkpoint, as after a Ctrl-C, and the run fails. */
-export function stopWithError(
-  config: MembershipConfig,
-  state: MembershipState,
-  ending: LockstepError,
-): MembershipStep {
+export function stopWithError(config: MembershipConfig, state: MembershipState, ending: LockstepError): MembershipStep {
   if (state.isStopping || !isHeld(state)) return fail(state, state.ending ?? ending);
   return formWhenPossible(config, { ...state, isStopping: true, ending });
 }

@@ -59,7 +59,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       onOfGeneration: (message) => {
         inbox.add(message);
       },
-      onFailure: (error) => {
+      onFailure: (error, left) => {
+        if (left) training?.orphan(left);
         inbox.fail(error);
       },
     },
@@ -76,7 +77,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await training.run();
     prepared.step.dispose();
   } catch (thrown) {
-    const error = toLockstepError(thrown);
+    const failure = toLockstepError(thrown);
+    const error = (await training?.leaveBehind(failure)) ?? failure;
     if (error.details['fromCoordinator'] !== true) {
       link.send({ type: 'failed', failure: toFailure(error, stepOf(error)) });
     }

@@ -91,9 +91,7 @@ test('workers that are too few, and get no others, take their state to a checkpo
   await lockstepDone([...digits, ...more, ...files, '--resume']);
   const undisturbed = ['--run-dir', folder.at('enough'), '--summary', folder.at('enough.json')];
   await lockstepDone([...digits, ...more, ...undisturbed]);
-  expect(readSummary(folder.at('few.json')).weightsSha256).toBe(
-    readSummary(folder.at('enough.json')).weightsSha256,
-  );
+  expect(readSummary(folder.at('few.json')).weightsSha256).toBe(readSummary(folder.at('enough.json')).weightsSha256);
 });
 
 test('a worker that is killed with its share of the moments ends the run, which says why', async () => {
@@ -127,9 +125,16 @@ test('a worker that is killed before the first step is replaced too', async () =
   await allEnded(workers.map(({ pid }) => pid));
 });
 
-test('workers of a coordinator that is killed, and never comes back, end by themselves, and say so', async () => {
-  const args = ['test/e2e/fixtures/points.ts', '--workers', '2', ...endless, '--run-dir', folder.at('orphans')];
-  const coordinator = LockstepProcess.start(['coordinator', ...args]);
+test('workers of a coordinator that never comes back end by themselves, and the first leaves their state', async () => {
+  const job = ['test/e2e/fixtures/points.ts', '--set', 'slots=2', '--set', 'threads=1', ...endless];
+  const coordinator = LockstepProcess.start([
+    'coordinator',
+    ...job,
+    '--workers',
+    '2',
+    '--run-dir',
+    folder.at('orphans'),
+  ]);
   const [, url = '', token = ''] = await coordinator.line(/--join (\S+) --token-file (\S+)/);
   const workers = ['a', 'b'].map((id) =>
     LockstepProcess.start(['worker', '--join', url, '--token-file', token, '--id', id, ...shortPatience]),
@@ -138,11 +143,43 @@ test('workers of a coordinator that is killed, and never comes back, end by them
   coordinator.signal('SIGKILL');
 
   expect(await coordinator.ended).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
+  const errors: string[] = [];
   for (const { ended } of workers) {
     const { exitCode, stderr } = await ended;
-    expect(errorLines({ stderr })).toEqual([expect.stringMatching(/coordinator is gone.*\[ERR_COORDINATOR_LOST\]$/)]);
+    errors.push(...errorLines({ stderr }));
     expect(exitCode).toBe(1);
   }
+  const gone = /coordinator is gone.*none has come for 1000 ms\..*\[ERR_COORDINATOR_LOST\]$/;
+  expect(errors).toEqual([expect.stringMatching(gone), expect.stringMatching(gone)]);
+  const [, step = '', path = ''] = /The state after step (\d+) is (\S+); go on/.exec(errors[0] ?? '') ?? [];
+  expect(path).toBe(folder.at('orphans', 'checkpoints', checkpointFiles(folder.at('orphans')).at(-1) ?? ''));
+
+  const more = ['train', ...job, '--workers', '1', '--steps', String(Number(step) + 5)];
+  const files = ['--run-dir', folder.at('orphans'), '--summary', folder.at('orphans.json'), '--resume'];
+  const { stderr } = await lockstepDone([...more, ...files]);
+  await lockstepDone([...more, '--run-dir', folder.at('cared'), '--summary', folder.at('cared.json')]);
+  expect(stderr).not.toContainEqual(expect.stringContaining('passed over'));
+  expect(readSummary(folder.at('orphans.json')).weightsSha256).toBe(readSummary(folder.at('cared.json')).weightsSha256);
+});
+
+test('a worker that stands still without a coordinator, as another has died, leaves the state too', async () => {
+  const job = 'test/faults/fixtures/long-epoch.ts';
+  const run = LockstepProcess.start([
+    'train',
+    job,
+    '--workers',
+    '2',
+    '--run-dir',
+    folder.at('still'),
+    ...shortPatience,
+  ]);
+  await run.line(/coordinator at ws:/);
+  const { workers } = await runningStatus(folder.at('still'), ({ step }) => step > 10);
+  run.signal('SIGKILL');
+  await allEnded([run.pid]);
+  process.kill(workers.find(({ rank }) => rank === 0)?.pid ?? NaN, 'SIGKILL');
+  await allEnded(workers.map(({ pid }) => pid));
+  expect(checkpointFiles(folder.at('still'))).toEqual([expect.stringMatching(/^step-\d+\.safetensors$/)]);
 });
 
 test('workers of a train command that is killed end in time, and the run goes on from its checkpoint', async () => {

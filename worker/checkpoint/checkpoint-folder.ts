@@ -71,7 +71,8 @@ export async function pruneCheckpoints(
   }
 }
 
-async function hasWholeHeader(path: string): Promise<boolean> {
+/** Whether a checkpoint lies there that is whole as far as its header tells. */
+export async function hasWholeHeader(path: string): Promise<boolean> {
   try {
     await readCheckpointHeader(path);
     return true;

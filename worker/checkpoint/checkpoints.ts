@@ -7,7 +7,7 @@ import { assert, toLockstepError, type LockstepError } from '../../src/errors.js
 import type { Log } from '../../src/log.js';
 import type { CheckpointFacts } from '../../src/state/checkpoint.js';
 import type { FlatMemory, SharedFlatMemory } from '../../src/state/memory.js';
-import { checkpointPath, pruneCheckpoints } from './checkpoint-folder.js';
+import { checkpointPath, hasWholeHeader, pruneCheckpoints } from './checkpoint-folder.js';
 import { writeCheckpoint } from './checkpoint-writer.js';
 import { Snapshot } from './snapshot.js';
 import type { Sharding } from './tensors.js';
@@ -99,6 +99,14 @@ export class Checkpoints {
   async finish(facts: CheckpointFacts, between: Between): Promise<void> {
     if (!(await this.#settled(between)) || facts.step === this.#lastStep) return;
     await this.#writeStraight(facts, between);
+  }
+
+  /** Of a state that stays as it is: where its checkpoint lies, which this worker writes unless another one has. */
+  async leave(facts: CheckpointFacts): Promise<string> {
+    const path = checkpointPath(this.#options.folder, facts.step);
+    const forever = new Promise<never>(() => undefined);
+    if (!(await hasWholeHeader(path))) await this.finish(facts, { sharding: null, untilEnded: () => forever });
+    return path;
   }
 
   /** What is in flight is finished first. */

@@ -81,6 +81,14 @@ export type OfGeneration =
   | { readonly type: 'enter'; readonly entry: Entry }
   | { readonly type: 'begin'; readonly begun: Begun };
 
+/** What a worker holds when no coordinator comes any more. */
+export interface Left {
+  /** Steps committed, whose state it holds whole. */
+  readonly step: number;
+  /** No worker of a lower rank is there, as far as it knows. */
+  readonly isFirst: boolean;
+}
+
 export type FromComm =
   | { readonly type: 'online'; readonly addresses: Addresses }
   /** All but what the comm thread sees to itself: halts, generations and their starts. */
@@ -89,6 +97,8 @@ export type FromComm =
   /** `whole` false: the generation ended before. */
   | { readonly type: 'gathered'; readonly whole: boolean }
   | { readonly type: 'failed'; readonly error: PlainError }
+  /** As `failed`: no coordinator comes any more. */
+  | { readonly type: 'orphaned'; readonly error: PlainError; readonly left: Left }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: 'closed' };
 

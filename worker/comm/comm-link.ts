@@ -9,6 +9,7 @@ import {
   fromPlainError,
   type CommOptions,
   type FromComm,
+  type Left,
   type OfGeneration,
   type RunSetup,
   type ToComm,
@@ -18,8 +19,11 @@ export interface CommHandlers {
   onMessage(message: FromCoordinator): void;
   /** A halt, and what comes of a generation: channel.ts. */
   onOfGeneration(message: OfGeneration): void;
-  /** Something ended this worker's part in the run, or the connection to the coordinator. */
-  onFailure(error: LockstepError): void;
+  /**
+   * Something ended this worker's part in the run, or the connection to the coordinator. `left`: where none comes any more, the
+   * state, which stays as it is from now on.
+   */
+  onFailure(error: LockstepError, left?: Left): void;
 }
 
 export class CommLink {
@@ -111,6 +115,9 @@ export class CommLink {
 
 function deliver(message: Exclude<FromComm, { type: 'online' | 'failed' }>, handlers: CommHandlers, log: Log): void {
   switch (message.type) {
+    case 'orphaned':
+      handlers.onFailure(fromPlainError(message.error), message.left);
+      break;
     case 'received':
       handlers.onMessage(message.message);
       break;

@@ -54,7 +54,9 @@ class CommThread {
         note: (level, message) => {
           post({ type: 'log', level, message, fields: {} });
         },
-        onFailure: report,
+        onFailure: (error) => {
+          thread.#onCoordinatorFailed(error);
+        },
       });
       return thread;
     } catch (error) {
@@ -92,6 +94,12 @@ class CommThread {
         void guardAsync(() => this.#close());
         break;
     }
+  }
+
+  #onCoordinatorFailed(error: LockstepError): void {
+    const left = error.code === 'ERR_COORDINATOR_LOST' ? this.#participation.abandon() : null;
+    if (left) post({ type: 'orphaned', error: toPlainError(error), left });
+    else report(error);
   }
 
   #onSaid(message: FromCoordinator): void {
