@@ -1,5 +1,5 @@
 /** What a run came to, as one JSON object: `--summary FILE`. */
-import type { Recovery } from '../coordinator/membership-state.js';
+import type { ToldRecovery } from '../coordinator/run-record.js';
 import type { RunResult } from '../coordinator/coordinator-options.js';
 import type { LockstepError } from '../src/errors.js';
 
@@ -45,9 +45,9 @@ export interface Summary {
   readonly recoveries: readonly RecoverySummary[];
 }
 
-export type RecoverySummary = Omit<Recovery, 'pid' | 'numWorkers'>;
+export type RecoverySummary = Omit<ToldRecovery, 'pid' | 'numWorkers'>;
 
-function summarizeRecovery({ pid: _pid, numWorkers: _numWorkers, ...recovery }: Recovery): RecoverySummary {
+function summarizeRecovery({ pid: _pid, numWorkers: _numWorkers, ...recovery }: ToldRecovery): RecoverySummary {
   return recovery;
 }
 

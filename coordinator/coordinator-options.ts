@@ -4,8 +4,8 @@ import type { LoadedJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Endpoint } from '../transport/endpoint.js';
-import type { CheckpointPlace, Past, Recovery } from './membership-state.js';
-import type { RecordBefore, RunObserver, RunRecord } from './run-record.js';
+import type { CheckpointPlace, Past } from './membership-state.js';
+import type { RecordBefore, RunObserver, RunRecord, ToldRecovery } from './run-record.js';
 
 /** Where a coordinator writes down what the next one has to know. */
 export interface RunJournal {
@@ -15,7 +15,7 @@ export interface RunJournal {
 }
 
 export interface Noted {
-  readonly recoveries: readonly Recovery[];
+  readonly recoveries: readonly ToldRecovery[];
   readonly checkpoint: CheckpointPlace | null;
 }
 

@@ -14,7 +14,13 @@ import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
 import { idsOf, liveRoster } from './members.js';
 import { beginMembership, membership } from './membership.js';
-import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
+import type {
+  MembershipConfig,
+  MembershipEffect,
+  MembershipEvent,
+  MembershipState,
+  Recovery,
+} from './membership-state.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
 import { membershipConfig, runPlan } from './run-plan.js';
@@ -275,12 +281,12 @@ export class Coordinator {
         const { workerIds, recoveries, ...start } = effect;
         this.#reports.record?.start(performance.now(), this.#told);
         this.#connections.send(workerIds, { ...start, told: this.#told });
-        for (const recovery of recoveries) this.#endings.tell(recovery);
+        this.#tell(recoveries);
         break;
       }
       case 'adopt':
         this.#reports.record?.start(performance.now(), effect.step);
-        for (const recovery of effect.recoveries) this.#endings.tell(recovery);
+        this.#tell(effect.recoveries);
         break;
       case 'yield':
         this.#yield(effect.error);
@@ -289,7 +295,8 @@ export class Coordinator {
         this.#connections.send(effect.workerIds, { type: 'drain' });
         break;
       case 'stop-after':
-        this.#connections.send(effect.workerIds, { type: 'stop-after', step: effect.step });
+        // What has been told of is taken again first, where the run has gone back to a checkpoint.
+        this.#connections.send(effect.workerIds, { type: 'stop-after', step: Math.max(effect.step, this.#told) });
         break;
       case 'finish':
         this.#connections.sayGoodbye(idsOf(this.#state.roster));
@@ -309,6 +316,12 @@ export class Coordinator {
       this.#take({ type: 'checkpoint-found', checkpoint });
     } catch (thrown) {
       this.#take({ type: 'abandon', error: toLockstepError(thrown) });
+    }
+  }
+
+  #tell(recoveries: readonly Recovery[]): void {
+    for (const recovery of recoveries) {
+      this.#endings.tell({ ...recovery, redoneSteps: Math.max(0, this.#told - recovery.step) });
     }
   }
 

@@ -25,6 +25,7 @@ const recoverySchema = z.strictObject({
   step: count,
   resumedMs: z.number(),
   recomputedSlots: count,
+  redoneSteps: count,
   numWorkers: count,
 });
 

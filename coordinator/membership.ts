@@ -102,7 +102,7 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'diverged':
       return evictDiverged(config, state, event);
     case 'checkpointed':
-      return still({ ...state, checkpoint: { step: event.step, path: event.path } });
+      return onCheckpointed(config, { ...state, checkpoint: { step: event.step, path: event.path } });
     case 'checkpoint-found': {
       const found = { ...state, isSeeking: false, checkpoint: event.checkpoint };
       return formWhenPossible(config, found, { isCheckpointSought: true });
@@ -204,6 +204,11 @@ function onConnected(
   const isAwaited = before.phase === 'connecting' && generation === before.generation && isInRoster(before, workerId);
   if (!isAwaited) return still(seen);
   return startWhenConnected(config, updateMember(seen, workerId, { state: 'connected', readsPeers, sinceMs: nowMs }));
+}
+
+function onCheckpointed(config: MembershipConfig, state: MembershipState): MembershipStep {
+  const isAwaited = config.isSharded && state.phase === 'training' && isWanted(config, state, { isSaved: true });
+  return isAwaited ? beginMoves(config, state) : still(state);
 }
 
 function onHeartbeat(

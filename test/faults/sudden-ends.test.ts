@@ -94,22 +94,6 @@ test('workers that are too few, and get no others, take their state to a checkpo
   expect(readSummary(folder.at('few.json')).weightsSha256).toBe(readSummary(folder.at('enough.json')).weightsSha256);
 });
 
-test('a worker that is killed with its share of the moments ends the run, which says why', async () => {
-  const args = ['--workers', '2', '--set', 'optimizer.sharded=true', '--run-dir', folder.at('sharded')];
-  const run = LockstepProcess.start([...points, ...endless, ...args]);
-  await run.line(/^epoch 1:/);
-  const { workers } = await runningStatus(folder.at('sharded'), ({ checkpoint }) => checkpoint !== null);
-  process.kill(workers[0]?.pid ?? NaN, 'SIGKILL');
-  const ended = await run.ended;
-  expect(ended.exitCode).toBe(1);
-  expect(errorLines(ended)).toEqual([
-    expect.stringMatching(
-      /was killed by SIGKILL\. Its share of the optimizer's moments .*--resume.*\[ERR_WORKER_LOST\]$/,
-    ),
-  ]);
-  await allEnded(workers.map(({ pid }) => pid));
-});
-
 test('a worker that is killed before the first step is replaced too', async () => {
   const args = ['test/faults/fixtures/never-reads.ts', '--workers', '2', '--run-dir', folder.at('early')];
   const run = LockstepProcess.start(['train', ...args]);
