@@ -9,6 +9,8 @@ import type { RecordBefore, RunObserver, RunRecord, ToldRecovery } from './run-r
 
 /** Where a coordinator writes down what the next one has to know. */
 export interface RunJournal {
+  /** Made at random for this start, and written there for others to see. */
+  readonly owner: string;
   /** Whether no other coordinator has taken the run. */
   isOurs(): boolean;
   note(changes: { readonly runId?: string; readonly term?: number } & Partial<Past & Noted>): void;
@@ -55,6 +57,12 @@ export interface CoordinatorOptions {
    * @default the one that they told of
    */
   readonly findCheckpoint?: (told: CheckpointPlace | null) => Promise<CheckpointPlace | null>;
+  /**
+   * Gives a checkpoint that lies aside its name, if it is whole, and removes those that are too old.
+   *
+   * @throws LockstepError ERR_CHECKPOINT_INVALID
+   */
+  readonly keepCheckpoint?: (aside: string, path: string) => Promise<void>;
   readonly observer: RunObserver;
   readonly log: Log;
 }

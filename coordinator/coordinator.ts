@@ -1,7 +1,8 @@
 /**
  * The coordinator: turns connections into events of the membership machine, and its effects into messages. It sees no
- * gradient and no weight, so its memory does not grow with the model, and nothing on the path of a step waits for it.
+ * gradient, and of a checkpoint a piece at a time, so its memory does not grow with the model, and nothing on the path of a step waits for it.
  */
+import { rename } from 'node:fs/promises';
 import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
 import type { Facts } from '../src/protocol/facts.js';
 import type { FromWorker, Status } from '../src/protocol/messages.js';
@@ -9,6 +10,7 @@ import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
+import { CheckpointStore } from './checkpoint-store.js';
 import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
@@ -21,6 +23,7 @@ import type {
   MembershipState,
   Recovery,
 } from './membership-state.js';
+import { checkpointFolder } from './run-folder.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
 import { membershipConfig, runPlan } from './run-plan.js';
@@ -39,6 +42,7 @@ export class Coordinator {
   readonly #config: MembershipConfig;
   readonly #listener: Listener;
   readonly #rows: RowServer | null;
+  readonly #store: CheckpointStore;
   readonly #connections: WorkerConnections;
   readonly #hashes = new StateHashes();
   readonly #reports: Reports;
@@ -57,6 +61,8 @@ export class Coordinator {
     this.#options = options;
     this.#listener = parts.listener;
     this.#rows = parts.rows;
+    const { runDir, keepCheckpoint: keep = rename } = options;
+    this.#store = new CheckpointStore({ folder: checkpointFolder(runDir), keep });
     this.#config = membershipConfig(options, parts.facts);
     this.#state = beginMembership(this.#config, performance.now());
     this.endpoint = parts.listener.endpoint;
@@ -197,6 +203,13 @@ export class Coordinator {
       }
       case 'read-rows':
         void this.#serveRows(workerId, message);
+        break;
+      case 'read-file':
+      case 'write-file':
+      case 'keep-file':
+        void this.#store.answer(workerId, message).then((answer) => {
+          this.#connections.send([workerId], answer);
+        });
         break;
       default:
         if (message.type === 'checkpointed') this.#onCheckpointed(message);

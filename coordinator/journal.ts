@@ -92,6 +92,10 @@ export class Journal implements RunJournal {
     return this.#content;
   }
 
+  get owner(): string {
+    return this.#content.owner;
+  }
+
   /** A journal that is lost is nobody's. */
   isOurs(): boolean {
     const found = readJournal(this.#runDir);

@@ -4,6 +4,7 @@
  * up in the next generation: partials of the step and results of an evaluation that are here count there.
  */
 import { createHash } from 'node:crypto';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { Entry } from '../src/membership/participant.js';
@@ -110,7 +111,8 @@ export class Training {
     try {
       const path = await this.#checkpoints.leave(checkpointFacts(prepared, step));
       const details = { step, checkpoint: path };
-      const next = `The state after step ${step} is ${path}; go on from it with --resume.`;
+      const where = prepared.files.isHere ? path : `${path} on ${hostname()}`;
+      const next = `The state after step ${step} is ${where}; go on from it with --resume.`;
       return new LockstepError(code, `${message} ${next}`, { details });
     } catch (thrown) {
       const cause = toLockstepError(thrown, 'ERR_CHECKPOINT_WRITE');
@@ -243,14 +245,15 @@ export class Training {
   }
 
   #makeCheckpoints(): Checkpoints {
-    const { prepared, memory, send, inbox, log } = this.#options;
+    const { prepared, memory, link, send, inbox, log } = this.#options;
     const { loaded } = prepared;
     return new Checkpoints({
       folder: checkpointsOf(prepared),
       keep: loaded.job.checkpointsKept,
       memory,
       everySeconds: loaded.job.checkpointEverySeconds ?? null,
-      startWriter: startAsideWriter,
+      files: prepared.files,
+      startWriter: (to) => startAsideWriter(to, prepared.files.isHere ? null : link.openFiles()),
       now: () => performance.now(),
       availableBytes: () => process.availableMemory(),
       onWritten: (step, path) => {

@@ -1,4 +1,5 @@
 /** What the compute thread (the process's main thread) and the comm thread say to one another outside of steps. */
+import type { MessagePort } from 'node:worker_threads';
 import type { WireFormat } from '../../src/collective/wire.js';
 import type { ErrorCode, LockstepError } from '../../src/errors.js';
 import { isErrorCode, LockstepError as LockstepErrorClass } from '../../src/errors.js';
@@ -71,6 +72,8 @@ export type ToComm =
   | { readonly type: 'resting'; readonly generation: number; readonly filled: boolean }
   /** Once at a time; answered by `gathered`. */
   | { readonly type: 'gather-moments'; readonly region: MomentRegion; readonly bucket: number }
+  /** Of who asks about files of the run directory; it is handed over. */
+  | { readonly type: 'files'; readonly port: MessagePort }
   | { readonly type: 'close' };
 
 /** What the comm thread makes of the coordinator's halts, generations and starts. */

@@ -1,5 +1,5 @@
 /** The compute thread's end of the comm thread: starts it, sends it what it has to do, and hands over what it says. */
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import type { LockstepError } from '../../src/errors.js';
 import { toLockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
@@ -84,6 +84,13 @@ export class CommLink {
   /** The answer to `onEnter`. `filled`: the memory holds the state that the generation begins with. */
   rest(generation: number, filled: boolean): void {
     this.#post({ type: 'resting', generation, filled });
+  }
+
+  /** A port for one who asks about files of the run directory (file-relay.ts). */
+  openFiles(): MessagePort {
+    const { port1, port2 } = new MessageChannel();
+    this.#thread.postMessage({ type: 'files', port: port2 } satisfies ToComm, [port2]);
+    return port1;
   }
 
   /**

@@ -8,6 +8,7 @@ import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
 import { CoordinatorLink } from './coordinator-link.js';
+import { FileRelay } from './file-relay.js';
 import { Participation } from './participation.js';
 import { PeerListener } from './peer-listener.js';
 import { SharedPages } from './shared-pages.js';
@@ -18,6 +19,7 @@ assert(port, 'comm-thread runs in a worker thread');
 class CommThread {
   readonly #listener: PeerListener;
   readonly #participation: Participation;
+  readonly #files: FileRelay;
   #coordinator: CoordinatorLink | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
   #intervalMs = Infinity;
@@ -35,6 +37,7 @@ class CommThread {
       if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
     };
     const told = { send, isAlone, post, report, pulse };
+    this.#files = new FileRelay(send);
     this.#participation = new Participation({ workerId, token, limits, listener, pages, ...told });
   }
 
@@ -90,6 +93,9 @@ class CommThread {
       case 'gather-moments':
         void guardAsync(() => this.#participation.gatherMoments(message.region, message.bucket));
         break;
+      case 'files':
+        this.#files.serve(message.port);
+        break;
       case 'close':
         void guardAsync(() => this.#close());
         break;
@@ -105,6 +111,10 @@ class CommThread {
   #onSaid(message: FromCoordinator): void {
     if (message.type === 'halt' || message.type === 'generation' || message.type === 'start') {
       this.#participation.onMessage(message);
+      return;
+    }
+    if (message.type === 'file') {
+      this.#files.settle(message);
       return;
     }
     if (message.type === 'drain') this.#participation.onDrain();
