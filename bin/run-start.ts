@@ -14,7 +14,7 @@ import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Injection } from '../src/run-summary.js';
 import { formatEndpoint, parseEndpoint, type Endpoint } from '../transport/endpoint.js';
-import { latestCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
+import { keepCheckpoint, latestCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
 import { faultsLeft } from './chaos.js';
 import { settle } from './settle.js';
 import type { Settled } from './summary.js';
@@ -130,6 +130,9 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
       if (newest) return { step: newest.checkpoint.step, path: newest.path };
       // One that lies here is damaged; the disk of another host is out of sight.
       return told && existsSync(told.path) ? null : told;
+    },
+    keepCheckpoint: async (aside: string, path: string) => {
+      await keepCheckpoint(aside, path, { keep: loaded.job.checkpointsKept, log });
     },
     onRunFound: (found: string) => {
       log.info(`takes back run ${found}, as its workers say`, { runId: found });

@@ -1,7 +1,8 @@
 /**
  * The coordinator: turns connections into events of the membership machine, and its effects into messages. It sees no
- * gradient and no weight, so its memory does not grow with the model, and nothing on the path of a step waits for it.
+ * gradient, and of a checkpoint a piece at a time, so its memory does not grow with the model, and nothing on the path of a step waits for it.
  */
+import { rename } from 'node:fs/promises';
 import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
 import type { Facts } from '../src/protocol/facts.js';
 import type { FromWorker, Status } from '../src/protocol/messages.js';
@@ -9,13 +10,21 @@ import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
+import { CheckpointStore } from './checkpoint-store.js';
 import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
 import { Injections } from './injections.js';
 import { idsOf, liveRoster } from './members.js';
 import { beginMembership, membership } from './membership.js';
-import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
+import type {
+  MembershipConfig,
+  MembershipEffect,
+  MembershipEvent,
+  MembershipState,
+  Recovery,
+} from './membership-state.js';
+import { checkpointFolder } from './run-folder.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
 import { membershipConfig, runPlan } from './run-plan.js';
@@ -35,6 +44,7 @@ export class Coordinator {
   readonly #config: MembershipConfig;
   readonly #listener: Listener;
   readonly #rows: RowServer | null;
+  readonly #store: CheckpointStore;
   readonly #connections: WorkerConnections;
   readonly #hashes = new StateHashes();
   readonly #reports: Reports;
@@ -54,6 +64,8 @@ export class Coordinator {
     this.#options = options;
     this.#listener = parts.listener;
     this.#rows = parts.rows;
+    const { runDir, keepCheckpoint: keep = rename } = options;
+    this.#store = new CheckpointStore({ folder: checkpointFolder(runDir), keep });
     this.#config = membershipConfig(options, parts.facts);
     this.#state = beginMembership(this.#config, performance.now());
     this.endpoint = parts.listener.endpoint;
@@ -225,6 +237,13 @@ export class Coordinator {
       case 'read-rows':
         void this.#serveRows(workerId, message);
         break;
+      case 'read-file':
+      case 'write-file':
+      case 'keep-file':
+        void this.#store.answer(workerId, message).then((answer) => {
+          this.#connections.send([workerId], answer);
+        });
+        break;
       default:
         if (message.type === 'checkpointed') this.#onCheckpointed(message);
         this.#reports.onReport(message);
@@ -312,12 +331,12 @@ export class Coordinator {
         // What goes through no link can be neither delayed nor cut.
         const inMemory = start.inMemory && !this.#injections.concernLinks;
         this.#connections.send(workerIds, { ...start, inMemory, told: this.#told });
-        for (const recovery of recoveries) this.#endings.tell(recovery);
+        this.#tell(recoveries);
         break;
       }
       case 'adopt':
         this.#reports.record?.start(performance.now(), effect.step);
-        for (const recovery of effect.recoveries) this.#endings.tell(recovery);
+        this.#tell(effect.recoveries);
         break;
       case 'yield':
         this.#yield(effect.error);
@@ -326,7 +345,8 @@ export class Coordinator {
         this.#connections.send(effect.workerIds, { type: 'drain' });
         break;
       case 'stop-after':
-        this.#connections.send(effect.workerIds, { type: 'stop-after', step: effect.step });
+        // What has been told of is taken again first, where the run has gone back to a checkpoint.
+        this.#connections.send(effect.workerIds, { type: 'stop-after', step: Math.max(effect.step, this.#told) });
         break;
       case 'finish':
         this.#connections.sayGoodbye(idsOf(this.#state.roster));
@@ -352,6 +372,12 @@ export class Coordinator {
       this.#take({ type: 'checkpoint-found', checkpoint });
     } catch (thrown) {
       this.#take({ type: 'abandon', error: toLockstepError(thrown) });
+    }
+  }
+
+  #tell(recoveries: readonly Recovery[]): void {
+    for (const recovery of recoveries) {
+      this.#endings.tell({ ...recovery, redoneSteps: Math.max(0, this.#told - recovery.step) });
     }
   }
 

@@ -157,6 +157,8 @@ export interface MembershipState {
   readonly movedSlots: number;
   /** Ctrl-C: the run is to end after the step that is under way. */
   readonly isStopping: boolean;
+  /** Why the run ends once its state is in a checkpoint; null: it goes on, or ends well. */
+  readonly ending: LockstepError | null;
   /** Where a drained run ends, in steps; null until that is agreed. */
   readonly stopAfter: number | null;
   /** Why no worker will come any more; null: one may. */

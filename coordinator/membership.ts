@@ -52,6 +52,7 @@ export function beginMembership(config: MembershipConfig, nowMs: number): Member
     changes: [],
     movedSlots: 0,
     isStopping: false,
+    ending: null,
     stopAfter: null,
     noMoreWorkers: null,
     nowMs,
@@ -102,7 +103,7 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'diverged':
       return evictDiverged(config, state, event);
     case 'checkpointed':
-      return still({ ...state, checkpoint: { step: event.step, path: event.path } });
+      return onCheckpointed(config, { ...state, checkpoint: { step: event.step, path: event.path } });
     case 'checkpoint-found': {
       const found = { ...state, isSeeking: false, checkpoint: event.checkpoint };
       return formWhenPossible(config, found, { isCheckpointSought: true });
@@ -114,7 +115,7 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'scale':
       return onScale(config, state, event.numWorkers);
     case 'stop':
-      return onStop(state);
+      return onStop(config, state);
     case 'tick':
       return evictOverdue(config, state);
   }
@@ -209,6 +210,11 @@ function onConnected(
     config,
     updateMember(seen, workerId, { state: 'connected', prefersMemory, sinceMs: nowMs }),
   );
+}
+
+function onCheckpointed(config: MembershipConfig, state: MembershipState): MembershipStep {
+  const isAwaited = config.isSharded && state.phase === 'training' && isWanted(config, state, { isSaved: true });
+  return isAwaited ? beginMoves(config, state) : still(state);
 }
 
 function onHeartbeat(

@@ -1,8 +1,8 @@
 /** Whom the run has waited for too long: workers that are silent, that hang, or that do not come. */
 import { LockstepError } from '../src/errors.js';
-import { andThen, fail, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
+import { andThen, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { formWhenPossible, lose, type Loss } from './moves.js';
-import { stoppedError } from './stopping.js';
+import { stoppedError, stopWithError } from './stopping.js';
 import type {
   Member,
   MembershipConfig,
@@ -131,7 +131,8 @@ export function endWaiting(config: MembershipConfig, state: MembershipState): Me
   if (!isOver || state.isSeeking || membersThat(state, 'loading').length > 0) return still(waiting);
   const numReady = membersThat(state, 'ready', 'halted').length;
   if (numReady >= config.minWorkers) return formWhenPossible(config, waiting, { isImpatient: true });
-  return fail(waiting, state.isStopping ? stoppedError(state) : tooFewError(config, waiting, numReady));
+  const error = state.isStopping ? stoppedError(state) : tooFewError(config, waiting, numReady);
+  return stopWithError(config, waiting, error);
 }
 
 function tooFewError(config: MembershipConfig, state: MembershipState, numReady: number): LockstepError {

@@ -25,7 +25,7 @@ export interface RecordBefore {
   readonly last: StepLine | null;
   readonly validation: Validation | null;
   readonly numSkipped: number;
-  readonly recoveries: readonly Recovery[];
+  readonly recoveries: readonly ToldRecovery[];
   readonly injections: readonly Injection[];
   readonly checkpoint: { readonly step: number; readonly path: string } | null;
 }
@@ -39,13 +39,19 @@ export interface StepLine {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
+/** As it is written down. */
+export interface ToldRecovery extends Recovery {
+  /** Committed steps that are taken again: `step` is that of a checkpoint, as nobody held the state whole any more. */
+  readonly redoneSteps: number;
+}
+
 /** Told what happens, for a progress bar or a log. */
 export interface RunObserver {
   onSteps(lines: readonly StepLine[], record: RunRecord): void;
   onValidation(validation: Validation): void;
   onCheckpoint(step: number, path: string): void;
   /** The run has gone on after a worker was lost, or with a new one. */
-  onRecovery(recovery: Recovery): void;
+  onRecovery(recovery: ToldRecovery): void;
   /** What the run waits for has changed; null: nothing. */
   onReason(reason: string | null): void;
 }
@@ -54,7 +60,7 @@ export class RunRecord {
   readonly shape: RunShape;
   readonly #slots: number;
   readonly #evaluations = new Map<number, Map<number, SlotEvaluation>>();
-  readonly #recoveries: Recovery[] = [];
+  readonly #recoveries: ToldRecovery[] = [];
   readonly #injections: Injection[] = [];
   #last: StepLine | null = null;
   #validation: Validation | null = null;
@@ -109,7 +115,7 @@ export class RunRecord {
     this.#started ??= { atMs: nowMs, step };
   }
 
-  get recoveries(): readonly Recovery[] {
+  get recoveries(): readonly ToldRecovery[] {
     return this.#recoveries;
   }
 
@@ -154,7 +160,7 @@ export class RunRecord {
     return this.#validation;
   }
 
-  addRecovery(recovery: Recovery): void {
+  addRecovery(recovery: ToldRecovery): void {
     this.#recoveries.push(recovery);
   }
 

@@ -14,6 +14,8 @@ export interface RecoverySummary {
   readonly resumedMs: number;
   /** Slots that had another worker then. */
   readonly recomputedSlots: number;
+  /** Committed steps that were taken again: only with a sharded optimizer, of which nobody held the state whole any more. */
+  readonly redoneSteps: number;
 }
 
 /** A fault that `--chaos` has brought. */

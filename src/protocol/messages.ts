@@ -20,6 +20,8 @@ export type Addresses = z.output<typeof addressesSchema>;
 /** A loss or a metric may be NaN or infinite: that is for a person to see, and no breach of the protocol. */
 const measurement = z.custom<number>((value) => typeof value === 'number', 'expected a number');
 
+const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes');
+
 const failureSchema = z.strictObject({ code: text, message: text, step: count.nullable() });
 export type Failure = z.output<typeof failureSchema>;
 
@@ -91,8 +93,30 @@ const helloSchema = z.strictObject({
 const columnSchema = z.strictObject({
   dtype: z.enum(['float32', 'int32', 'uint8']),
   shape: z.array(count).max(16),
-  bytes: z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes'),
+  bytes: bytesSchema,
 });
+
+/** Most bytes of a file in one message, so that heartbeats need not wait behind it. */
+export const filePieceBytes = 2 ** 20;
+const numPieceBytes = count.max(filePieceBytes);
+const request = { request: count, name: text };
+
+/**
+ * Of a checkpoint in the run directory, by a worker that does not see it; each is answered by `file`. What is written lies aside until
+ * it is to be kept.
+ */
+const fileQuestions = [
+  z.strictObject({ type: z.literal('read-file'), ...request, at: count, length: numPieceBytes }),
+  z.strictObject({ type: z.literal('write-file'), ...request, at: count, bytes: bytesSchema }),
+  z.strictObject({ type: z.literal('keep-file'), ...request }),
+] as const;
+type AnyFileQuestion = z.output<(typeof fileQuestions)[number]>;
+/** One, before it has its number. */
+export type FileQuestion = AnyFileQuestion extends infer T
+  ? T extends AnyFileQuestion
+    ? Omit<T, 'request'>
+    : never
+  : never;
 
 export const fromWorkerSchema = z.discriminatedUnion('type', [
   helloSchema,
@@ -146,6 +170,7 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
     split: z.enum(['train', 'validation']),
     indices: z.array(count),
   }),
+  ...fileQuestions,
 ]);
 export type FromWorker = z.output<typeof fromWorkerSchema>;
 
@@ -167,6 +192,8 @@ export const runPlanSchema = z.strictObject({
   /** Of this coordinator: each start of one has a higher number. */
   term: z.int().positive(),
   runDir: text,
+  /** What `journal.json` there says of its owner, for whoever sees the folder; null: all do. */
+  runDirMark: text.nullable(),
   jobPath: text,
   overrides: z.array(text),
   slots: z.int().positive(),
@@ -205,8 +232,17 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('goodbye') }),
   z.strictObject({ type: z.literal('abort'), failure: failureSchema }),
   z.strictObject({ type: z.literal('rows'), request: count, x: columnSchema, y: columnSchema }),
+  /** The size of the whole file, and the bytes that were asked for, fewer where it ends before. */
+  z.strictObject({
+    type: z.literal('file'),
+    request: count,
+    size: count,
+    bytes: bytesSchema,
+    failure: failureSchema.nullable(),
+  }),
 ]);
 export type FromCoordinator = z.output<typeof fromCoordinatorSchema>;
+export type FileAnswer = Extract<FromCoordinator, { type: 'file' }>;
 
 /** What a connection may open with, once the token is proved. */
 export const openingSchema = z.discriminatedUnion('type', [

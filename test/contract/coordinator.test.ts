@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Coordinator } from '../../coordinator/coordinator.js';
 import type { CoordinatorOptions } from '../../coordinator/coordinator-options.js';
 import { jobSchema } from '../../src/job/job.js';
-import type { Recovery } from '../../coordinator/membership-state.js';
+import type { ToldRecovery } from '../../coordinator/run-record.js';
 import type { Log } from '../../src/log.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
 import { fromCoordinatorSchema, type FromCoordinator, type FromWorker } from '../../src/protocol/messages.js';
@@ -99,8 +99,8 @@ describe('the coordinator', () => {
 
   it('goes on with those that are left, and tells how the lost one ended', async () => {
     await coordinator.close();
-    const recoveries: Recovery[] = [];
-    const told = { ...observer, onRecovery: (recovery: Recovery) => recoveries.push(recovery) };
+    const recoveries: ToldRecovery[] = [];
+    const told = { ...observer, onRecovery: (recovery: ToldRecovery) => recoveries.push(recovery) };
     const explainLoss = (): Promise<string> => Promise.resolve('it was killed by SIGKILL');
     coordinator = await Coordinator.start(options({ numWorkers: 2, slots: 2, observer: told, explainLoss }));
     const [a, b] = await train('a', 'b');

@@ -1,4 +1,5 @@
 /** What the compute thread (the process's main thread) and the comm thread say to one another outside of steps. */
+import type { MessagePort } from 'node:worker_threads';
 import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { WireFormat } from '../../src/collective/wire.js';
 import type { ErrorCode, LockstepError } from '../../src/errors.js';
@@ -78,6 +79,8 @@ export type ToComm =
   | { readonly type: 'gather-moments'; readonly region: MomentRegion; readonly bucket: number }
   /** Once at a time; answered by `injected`, where there is an after. `step`: committed. */
   | { readonly type: 'inject'; readonly fault: WorkerFault; readonly step: number }
+  /** Of who asks about files of the run directory; it is handed over. */
+  | { readonly type: 'files'; readonly port: MessagePort }
   | { readonly type: 'close' };
 
 /** What the comm thread makes of the coordinator's halts, generations and starts. */
@@ -88,6 +91,14 @@ export type OfGeneration =
   | { readonly type: 'enter'; readonly entry: Entry }
   | { readonly type: 'begin'; readonly begun: Begun };
 
+/** What a worker holds when no coordinator comes any more. */
+export interface Left {
+  /** Steps committed, whose state it holds whole. */
+  readonly step: number;
+  /** No worker of a lower rank is there, as far as it knows. */
+  readonly isFirst: boolean;
+}
+
 export type FromComm =
   | { readonly type: 'online'; readonly addresses: Addresses }
   /** All but what the comm thread sees to itself: halts, generations and their starts. */
@@ -97,6 +108,8 @@ export type FromComm =
   | { readonly type: 'gathered'; readonly whole: boolean }
   | { readonly type: 'injected' }
   | { readonly type: 'failed'; readonly error: PlainError }
+  /** As `failed`: no coordinator comes any more. */
+  | { readonly type: 'orphaned'; readonly error: PlainError; readonly left: Left }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: 'closed' };
 

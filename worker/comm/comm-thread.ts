@@ -9,6 +9,7 @@ import { Impediment } from '../../transport/impediment.js';
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
 import { CoordinatorLink } from './coordinator-link.js';
+import { FileRelay } from './file-relay.js';
 import { Injector } from './injector.js';
 import { ofGenerations, Participation, type OfGenerations } from './participation.js';
 import { PeerListener } from './peer-listener.js';
@@ -21,6 +22,7 @@ class CommThread {
   readonly #listener: PeerListener;
   readonly #participation: Participation;
   readonly #injector: Injector;
+  readonly #files: FileRelay;
   #coordinator: CoordinatorLink | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
   #intervalMs = Infinity;
@@ -40,6 +42,7 @@ class CommThread {
       if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
     };
     const own = { workerId, token, limits, listener, pages, impediment };
+    this.#files = new FileRelay(send);
     this.#participation = new Participation({ ...own, send, isAlone, post, report, pulse });
   }
 
@@ -60,7 +63,9 @@ class CommThread {
         note: (level, message) => {
           post({ type: 'log', level, message, fields: {} });
         },
-        onFailure: report,
+        onFailure: (error) => {
+          thread.#onCoordinatorFailed(error);
+        },
       });
       return thread;
     } catch (error) {
@@ -99,15 +104,28 @@ class CommThread {
           post({ type: 'injected' });
         });
         break;
+      case 'files':
+        this.#files.serve(message.port);
+        break;
       case 'close':
         void guardAsync(() => this.#close());
         break;
     }
   }
 
+  #onCoordinatorFailed(error: LockstepError): void {
+    const left = error.code === 'ERR_COORDINATOR_LOST' ? this.#participation.abandon() : null;
+    if (left) post({ type: 'orphaned', error: toPlainError(error), left });
+    else report(error);
+  }
+
   #onSaid(message: FromCoordinator): void {
     if (isOfGenerations(message)) {
       this.#participation.onMessage(message);
+      return;
+    }
+    if (message.type === 'file') {
+      this.#files.settle(message);
       return;
     }
     if (message.type === 'drain') this.#participation.onDrain();

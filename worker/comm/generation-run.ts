@@ -63,6 +63,7 @@ export class GenerationRun implements PeerAcceptor {
   /** When the last bucket became ready, and when the last result came. */
   #readyMs = 0;
   #completeMs = 0;
+  #isClosed = false;
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
 
@@ -148,6 +149,11 @@ export class GenerationRun implements PeerAcceptor {
     return isLocal && !overlaps && links.every(({ readsOurs, readsTheirs }) => readsOurs && readsTheirs);
   }
 
+  /** Whether no worker of a lower rank is linked with this one. */
+  get isFirst(): boolean {
+    return [...this.#links.links].every(([rank, { connection }]) => rank > this.#plan.rank || !connection.isOpen);
+  }
+
   /** Whether the compute thread is in the gradients of a step. */
   get isComputing(): boolean {
     return this.#stepWords.isComputing;
@@ -200,11 +206,18 @@ export class GenerationRun implements PeerAcceptor {
     await this.#links.accept(connection);
   }
 
-  close(): void {
+  /** Nothing is committed any more, and the state stays as it is. Peers see it by `close` alone. */
+  freeze(): void {
     if (this.#abort.signal.aborted) return;
     this.#abort.abort();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#stepWords.close(this.#options.pulse);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.freeze();
     this.#links.close();
     const { memory, pages, setup } = this.#options;
     if (pages && setup.sharedMemory) this.#windows.close({ memory, pages, own: setup.sharedMemory });

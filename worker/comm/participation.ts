@@ -18,7 +18,7 @@ import type { FromCoordinator, FromWorker, Generation, Standing } from '../../sr
 import { FlatMemory } from '../../src/state/memory.js';
 import { requireNative } from '../compute/engine/native-build.js';
 import type { Impediment } from '../../transport/impediment.js';
-import type { FromComm, RunSetup } from './channel.js';
+import type { FromComm, Left, RunSetup } from './channel.js';
 import { GenerationRun } from './generation-run.js';
 import type { PeerListener } from './peer-listener.js';
 import type { SharedPages } from './shared-pages.js';
@@ -55,6 +55,8 @@ export class Participation {
   /** The last one that was entered. */
   #entered: Generation | null = null;
   #isDraining = false;
+  /** Nobody leads it any more. */
+  #isOver = false;
   /** Steps that the coordinator knew of when the generation began. */
   #told = 0;
   /** Why it does not train yet. */
@@ -127,11 +129,21 @@ export class Participation {
     this.#options.post({ type: 'gathered', whole });
   }
 
+  /** No coordinator comes any more: what this worker has committed stays as it is from now on. Null: it holds no whole state. */
+  abandon(): Left | null {
+    this.#run?.freeze();
+    if (this.#run && this.#state.phase === 'training') this.#take({ type: 'committed', step: this.#run.step });
+    this.#isOver = true;
+    const { step } = this.#state;
+    return step === null ? null : { step, isFirst: this.#run?.isFirst ?? true };
+  }
+
   close(): void {
     this.#run?.close();
   }
 
   #take(event: ParticipantEvent): void {
+    if (this.#isOver) return;
     const config = { workerId: this.#options.workerId, holdsAll: this.#setup?.optimizer.sharded !== true };
     const { state, effects, reason } = participant(config, this.#state, event);
     this.#state = state;
