@@ -108,6 +108,7 @@ export class GenerationRun implements PeerAcceptor {
       memory,
       windows: this.#windows,
       optimizer: setup.optimizer,
+      native: this.#options.pages,
       step: entry.generation.step,
       pulse,
       send: (to, header, payload, onSent) => {

@@ -18,7 +18,7 @@ import { Finiteness, type NotFinite } from './finiteness.js';
 import { Places, type Range } from './places.js';
 import { blockMs, type StepWords } from './step-words.js';
 import { Sums } from './sums.js';
-import { Update } from './update.js';
+import { Update, type UpdateOptions } from './update.js';
 
 export interface LocalReductionOptions {
   /** Local (plan.ts). */
@@ -26,6 +26,8 @@ export interface LocalReductionOptions {
   readonly memory: FlatMemory;
   /** Null for a worker that is alone. */
   readonly pages: Waking | null;
+  /** @default nothing */
+  readonly native?: UpdateOptions['native'];
   readonly optimizer: OptimizerConfig;
   readonly words: StepWords;
   readonly times: CommTimes;
@@ -53,13 +55,13 @@ export class LocalReduction {
   #turnedMs = 0;
 
   constructor(options: LocalReductionOptions) {
-    const { plan, memory, pages, optimizer } = options;
+    const { plan, memory, pages, native, optimizer } = options;
     const places = new Places(plan, memory);
     this.#options = options;
     this.#boards = new Boards(plan, memory, pages);
     this.#sums = new Sums(plan, memory, places);
     this.#finiteness = new Finiteness(plan, memory, this.#sums);
-    this.#update = new Update({ plan, memory, optimizer, places, sums: this.#sums });
+    this.#update = new Update({ plan, memory, optimizer, places, sums: this.#sums, native });
   }
 
   /** The partials of `step` are in memory: resolves when it is committed, or will not be. */

@@ -7,6 +7,7 @@
 //   close(fd)                          forgets a memfd; whoever has mapped it keeps its pages
 //   awaitWord(words, index, atLeast, timeoutMs)   blocks until a word is that large, which another process writes
 //   wake(words, index)                 wakes who waits for a word, in any process
+//   adam(…)                            adam.h
 //
 // `bytes` is a Uint8Array over shared memory that begins on a page and has whole pages. Failures throw Error with the name of
 // the system call and its errno.
@@ -24,6 +25,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "adam.h"
 
 namespace {
 
@@ -204,5 +207,6 @@ NAPI_MODULE_INIT() {
   Export(env, exports, "close", Close);
   Export(env, exports, "awaitWord", AwaitWord);
   Export(env, exports, "wake", Wake);
+  Export(env, exports, "adam", lockstep::Adam);
   return exports;
 }
