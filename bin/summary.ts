@@ -1,5 +1,6 @@
 /** What a run came to, as one JSON object: `--summary FILE`. */
 import type { Recovery } from '../coordinator/membership-state.js';
+import type { Straggler } from '../coordinator/stragglers.js';
 import type { RunResult } from '../coordinator/coordinator-options.js';
 import type { LockstepError } from '../src/errors.js';
 
@@ -43,6 +44,8 @@ export interface Summary {
   readonly checkpoint: string | null;
   /** In the order in which the run went on after them. */
   readonly recoveries: readonly RecoverySummary[];
+  /** Workers that were slower than the others for a while. */
+  readonly stragglers: readonly Straggler[];
 }
 
 export type RecoverySummary = Omit<Recovery, 'pid' | 'numWorkers'>;
@@ -76,5 +79,6 @@ export function summarize(run: Outcome & { readonly numWorkers: number; readonly
     weightsSha256: run.result?.weightsSha256 ?? null,
     checkpoint: record?.checkpoint?.path ?? null,
     recoveries: record?.recoveries.map(summarizeRecovery) ?? [],
+    stragglers: record?.stragglers ?? [],
   };
 }

@@ -19,6 +19,7 @@ import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
 import { membershipConfig, runPlan } from './run-plan.js';
 import { StateHashes } from './state-hashes.js';
+import { describeStraggler, Stragglers } from './stragglers.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
 
@@ -35,6 +36,7 @@ export class Coordinator {
   readonly #rows: RowServer | null;
   readonly #connections: WorkerConnections;
   readonly #hashes = new StateHashes();
+  readonly #stragglers = new Stragglers();
   readonly #reports: Reports;
   readonly #endings: Endings;
   readonly #charge: Charge;
@@ -144,7 +146,7 @@ export class Coordinator {
   }
 
   status(): Status {
-    return describeStatus(this.#options, this.#state, this.#reports.record, this.#reason);
+    return describeStatus(this.#options, this.#state, this.#reports.record, this.#reason, this.#stragglers);
   }
 
   /** What the run has come to, for one who does not wait for its end. */
@@ -175,9 +177,12 @@ export class Coordinator {
         // A worker that was refused tells nothing.
         if (this.hasMember(workerId)) this.#reports.onReady(workerId, message, this.#state.members.values());
         break;
+      case 'heartbeat':
+        this.#take({ ...message, workerId });
+        this.#watchPace(workerId, message);
+        break;
       case 'halted':
       case 'connected':
-      case 'heartbeat':
       case 'draining':
       case 'leaving':
       case 'finished':
@@ -199,6 +204,23 @@ export class Coordinator {
         if (message.type === 'checkpointed') this.#onCheckpointed(message);
         this.#reports.onReport(message);
     }
+  }
+
+  /** Names a worker that is slower than the others, and evicts it where the job says so. */
+  #watchPace(workerId: string, heartbeat: Extract<FromWorker, { type: 'heartbeat' }>): void {
+    const { generation, roster } = this.#state;
+    const nowMs = performance.now();
+    const workers = roster.map((one) => ({ workerId: one.workerId, numSlots: one.endSlot - one.firstSlot }));
+    const change = this.#stragglers.add(workerId, heartbeat, { generation, workers, nowMs });
+    if (change) {
+      this.#reports.record?.addStraggler(change);
+      this.#options.log[change.untilStep === null ? 'warn' : 'info'](describeStraggler(change));
+    }
+    const { evictAfterSeconds = Infinity } = this.#options.loaded.job.stragglers ?? {};
+    const straggler = this.#stragglers.of(workerId);
+    if (!straggler || this.#stragglers.slowForMs(workerId, nowMs) < evictAfterSeconds * 1000) return;
+    const why = `it was ${straggler.factor.toFixed(1)} times as slow as the others for ${evictAfterSeconds} s`;
+    this.#take({ type: 'straggling', workerId, why });
   }
 
   #onCheckpointed({ step, path }: Extract<FromWorker, { type: 'checkpointed' }>): void {

@@ -20,7 +20,7 @@ import type {
 } from './membership-state.js';
 import { beginMoves, formWhenPossible, isWanted, lose, onHalted, startWhenConnected, type Loss } from './moves.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
-import { endWaiting, evictDiverged, evictOverdue, forgiveAbsence } from './patience.js';
+import { endWaiting, evictDiverged, evictOverdue, evictStraggler, forgiveAbsence } from './patience.js';
 import {
   beginReturn,
   endReturn,
@@ -100,6 +100,8 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     }
     case 'diverged':
       return evictDiverged(config, state, event);
+    case 'straggling':
+      return evictStraggler(config, state, event);
     case 'checkpointed':
       return still({ ...state, checkpoint: { step: event.step, path: event.path } });
     case 'checkpoint-found': {

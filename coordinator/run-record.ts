@@ -2,6 +2,7 @@
 import type { SlotEvaluation, StepRecord } from '../src/protocol/messages.js';
 import type { Schedule } from '../src/job/schedule.js';
 import type { Recovery } from './membership-state.js';
+import type { Straggler } from './stragglers.js';
 
 /** What the first worker that is ready tells about all. */
 export interface RunShape {
@@ -53,6 +54,7 @@ export class RunRecord {
   readonly #slots: number;
   readonly #evaluations = new Map<number, Map<number, SlotEvaluation>>();
   readonly #recoveries: Recovery[] = [];
+  #stragglers: readonly Straggler[] = [];
   #last: StepLine | null = null;
   #validation: Validation | null = null;
   #stepTime: StepTime | null = null;
@@ -152,6 +154,19 @@ export class RunRecord {
 
   addRecovery(recovery: Recovery): void {
     this.#recoveries.push(recovery);
+  }
+
+  /** Those that were and those that are, in the order in which they were named. */
+  get stragglers(): readonly Straggler[] {
+    return this.#stragglers;
+  }
+
+  /** It is named, or no straggler any more. */
+  addStraggler(straggler: Straggler): void {
+    const others = this.#stragglers.filter(
+      ({ workerId, sinceStep }) => workerId !== straggler.workerId || sinceStep !== straggler.sinceStep,
+    );
+    this.#stragglers = [...others, straggler];
   }
 
   addCheckpoint(step: number, path: string): void {

@@ -3,25 +3,37 @@
  * their way into shared memory, `network` the time from the last ready bucket until all results are here, `optimizer` the
  * update of the weights; `waiting` is the rest: threads that wake one another, and messages.
  */
+import type { StepRing } from '../src/flight/step-ring.js';
 import { networkIndex, optimizerIndex, type CommTimes } from './comm/comm-times.js';
 
 /** The compilation of what runs, and the first pages of memory, are not what a step takes. */
 const untimedSteps = 5;
 
+interface StepKey {
+  readonly step: number;
+  readonly generation: number;
+}
+
 export class StepTimes {
   readonly #comm: CommTimes;
+  readonly #ring: StepRing;
+  /** Of the comm thread, after the last step. */
+  #commLast: readonly [number, number] = [0, 0];
   #commBefore: readonly [number, number] = [0, 0];
   #numSteps = 0;
   #data = 0;
   #compute = 0;
   #total = 0;
 
-  constructor(comm: CommTimes) {
+  /** @param ring gets each step, for the flight recorder */
+  constructor(comm: CommTimes, ring: StepRing) {
     this.#comm = comm;
+    this.#ring = ring;
   }
 
   /** A step that was begun, had its rows, had its gradients, and was committed at these times, in milliseconds. */
-  add(begun: number, read: number, computed: number, committed: number): void {
+  add(step: StepKey, begun: number, read: number, computed: number, committed: number): void {
+    this.#record(step, begun, read, computed, committed);
     if (++this.#numSteps <= untimedSteps) {
       this.#commBefore = this.#commNow();
       return;
@@ -41,6 +53,17 @@ export class StepTimes {
     const waiting = Math.max(0, this.#total - this.#data - this.#compute - network - optimizer);
     const sums = { data: this.#data, compute: this.#compute, network, optimizer, waiting };
     return Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, Math.round((sum / count) * 1e4) / 1e4]));
+  }
+
+  #record({ step, generation }: StepKey, begun: number, read: number, computed: number, committed: number): void {
+    const [data, compute] = [read - begun, computed - read];
+    const now = this.#commNow();
+    const network = now[0] - this.#commLast[0];
+    const optimizer = now[1] - this.#commLast[1];
+    this.#commLast = now;
+    const waiting = Math.max(0, committed - begun - data - compute - network - optimizer);
+    const begunMs = performance.timeOrigin + begun;
+    this.#ring.add([step, generation, begunMs, data, compute, network, optimizer, waiting]);
   }
 
   #commNow(): readonly [number, number] {

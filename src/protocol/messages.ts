@@ -35,6 +35,14 @@ export const stepRecordSchema = z.strictObject({
 });
 export type StepRecord = z.output<typeof stepRecordSchema>;
 
+/** Milliseconds per step, by what they go into: the means of a worker's last steps. */
+const paceSchema = z.strictObject({
+  data: z.number().min(0),
+  compute: z.number().min(0),
+  network: z.number().min(0),
+  optimizer: z.number().min(0),
+});
+
 export const slotEvaluationSchema = z.strictObject({
   slot: count,
   rows: count,
@@ -119,6 +127,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
      * writes a checkpoint, fetches state, or waits for others: only what should end soon is held to the step's time.
      */
     computing: z.boolean(),
+    /** Null before it has taken some in this generation. */
+    pace: paceSchema.nullable(),
   }),
   z.strictObject({
     type: z.literal('progress'),
@@ -216,6 +226,8 @@ export const workerStatusSchema = z.strictObject({
   step: count,
   state: text,
   waiting: text.nullable(),
+  /** It is slower than the others, so many times, most of all in this phase; null: it is not. */
+  straggler: z.strictObject({ factor: z.number(), phase: z.enum(['data', 'compute']) }).nullable(),
 });
 
 /** What `lockstep status` shows. */

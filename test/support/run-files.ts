@@ -24,6 +24,7 @@ const summarySchema = z.object({
   weightsSha256: z.string().nullable(),
   checkpoint: z.string().nullable(),
   recoveries: z.array(z.unknown()),
+  stragglers: z.array(z.unknown()),
 });
 export type SummaryFile = z.output<typeof summarySchema>;
 

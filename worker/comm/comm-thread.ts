@@ -7,6 +7,7 @@ import { assert, type LockstepError, toLockstepError } from '../../src/errors.js
 import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
+import { FlightRecorder } from '../flight/flight-recorder.js';
 import { CoordinatorLink } from './coordinator-link.js';
 import { Participation } from './participation.js';
 import { PeerListener } from './peer-listener.js';
@@ -18,6 +19,7 @@ assert(port, 'comm-thread runs in a worker thread');
 class CommThread {
   readonly #listener: PeerListener;
   readonly #participation: Participation;
+  readonly #flight: FlightRecorder;
   #coordinator: CoordinatorLink | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
   #intervalMs = Infinity;
@@ -34,8 +36,19 @@ class CommThread {
     const pulse = (): void => {
       if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
     };
+    this.#flight = new FlightRecorder({
+      workerId,
+      onUnwritable: (why) => {
+        const message = `the flight recorder cannot write to the run directory: ${why}`;
+        post({ type: 'log', level: 'debug', message, fields: {} });
+      },
+    });
+    const flight = this.#flight;
+    const report = (error: LockstepError): void => {
+      this.#recordError(error);
+    };
     const told = { send, isAlone, post, report, pulse };
-    this.#participation = new Participation({ workerId, token, limits, listener, pages, ...told });
+    this.#participation = new Participation({ workerId, token, limits, listener, pages, flight, ...told });
   }
 
   static async start(options: CommOptions): Promise<CommThread> {
@@ -52,9 +65,12 @@ class CommThread {
           });
         },
         note: (level, message) => {
+          if (level === 'info') thread.#flight.note('coordinator', message);
           post({ type: 'log', level, message, fields: {} });
         },
-        onFailure: report,
+        onFailure: (error) => {
+          thread.#recordError(error);
+        },
       });
       return thread;
     } catch (error) {
@@ -70,7 +86,7 @@ class CommThread {
   onMessage(message: ToComm): void {
     switch (message.type) {
       case 'send':
-        this.#coordinator?.send(message.message);
+        this.#send(message.message);
         break;
       case 'heartbeats':
         this.#beat(message.intervalMs);
@@ -94,10 +110,28 @@ class CommThread {
     }
   }
 
+  #send(message: FromWorker): void {
+    this.#coordinator?.send(message);
+    if (message.type !== 'failed') return;
+    this.#flight.note('failed', message.failure.message);
+    this.#flight.write();
+  }
+
+  #recordError(error: LockstepError): void {
+    report(error);
+    this.#flight.note('failed', error.message);
+    this.#flight.write();
+  }
+
   #onSaid(message: FromCoordinator): void {
     if (message.type === 'halt' || message.type === 'generation' || message.type === 'start') {
       this.#participation.onMessage(message);
       return;
+    }
+    if (message.type === 'welcome') this.#flight.writeTo(message.plan);
+    if (message.type === 'abort') {
+      this.#flight.note('abort', message.failure.message);
+      this.#flight.write();
     }
     if (message.type === 'drain') this.#participation.onDrain();
     // One that leaves may be in a step, which is not committed with it any more.
@@ -125,6 +159,7 @@ class CommThread {
     this.#participation.close();
     await this.#coordinator?.close();
     await this.#listener.close();
+    await this.#flight.written;
     post({ type: 'closed' });
     port?.close();
   }

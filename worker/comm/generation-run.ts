@@ -12,6 +12,7 @@ import type { Connection } from '../../transport/connection.js';
 import { Boards } from './boards.js';
 import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { RunSetup } from './channel.js';
+import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { planGeneration } from './generation-plan.js';
 import { PeerLinks } from './peer-links.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
@@ -31,6 +32,8 @@ export interface GenerationRunOptions {
   readonly hostId: string;
   /** To read the memory of peers of this host; null where that cannot be done. */
   readonly pages: SharedPages | null;
+  /** Told of frames and lost links. @default nobody is */
+  readonly flight?: FlightRecorder;
   /** There is no coordinator at present to decide what a lost peer means. */
   readonly isAlone: () => boolean;
   /** Told of each commit, with the number of steps committed by then. */
@@ -91,14 +94,13 @@ export class GenerationRun implements PeerAcceptor {
       signal,
       pulse: options.pulse,
       send: (to, header, payload) => {
-        this.#links.links.get(to)?.connection.sendBulk(header, payload, () => undefined);
+        this.#sendFrame(to, header, payload, () => undefined);
       },
     });
   }
 
   #makeReduction(): Reduction {
     const { setup, memory, entry, onCommit, pulse } = this.#options;
-    const { links } = this.#links;
     return new Reduction({
       plan: this.#plan,
       memory,
@@ -107,7 +109,7 @@ export class GenerationRun implements PeerAcceptor {
       step: entry.generation.step,
       pulse,
       send: (to, header, payload, onSent) => {
-        links.get(to)?.connection.sendBulk(header, payload, () => {
+        this.#sendFrame(to, header, payload, () => {
           this.#guard(onSent);
         });
       },
@@ -240,12 +242,24 @@ export class GenerationRun implements PeerAcceptor {
     times[index] = (times[index] ?? 0) + ms;
   }
 
+  #sendFrame(to: number, header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
+    const { flight } = this.#options;
+    const number = flight?.frames.add('sent', to, header, clockMs()) ?? 0;
+    this.#links.links.get(to)?.connection.sendBulk(header, payload, () => {
+      flight?.frames.done(number, clockMs());
+      onSent();
+    });
+  }
+
   /** Frames of steps go to where they belong; one with state, or that asks for it, is kept whole until all of it is here. */
   #framesOf(rank: number): BulkHandler {
+    const { flight } = this.#options;
     let state: Uint8Array | null = null;
+    let number = 0;
     return {
       headerBytes: frameHeaderBytes,
       begin: (header, numBytes) => {
+        number = flight?.frames.add('received', rank, header, clockMs()) ?? 0;
         if (isStateFrame(header)) {
           state = new Uint8Array(header.byteLength + numBytes);
           state.set(header);
@@ -264,6 +278,7 @@ export class GenerationRun implements PeerAcceptor {
         });
       },
       end: () => {
+        flight?.frames.done(number, clockMs());
         if (state) this.#transferFrame(rank, state);
         else {
           this.#guard(() => {
@@ -293,7 +308,8 @@ export class GenerationRun implements PeerAcceptor {
     if (this.#abort.signal.aborted) return;
     const { workerId = 'unknown', host = 'unknown' } = this.#options.entry.generation.workers[rank] ?? {};
     const message = `Worker ${workerId} (rank ${rank} on ${host}) is gone at step ${this.step}: ${why}.`;
-    const { limits, isAlone } = this.#options;
+    const { limits, isAlone, flight } = this.#options;
+    flight?.note('link-lost', message, this.generation);
     const giveUpLater = (): void => {
       this.#timers.add(
         setTimeout(() => {

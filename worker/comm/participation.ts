@@ -16,6 +16,9 @@ import type { Limits } from '../../src/protocol/limits.js';
 import type { FromCoordinator, FromWorker, Generation, Standing } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { requireNative } from '../compute/engine/native-build.js';
+import { StepRing } from '../../src/flight/step-ring.js';
+import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
+import { paceOf } from '../flight/pace.js';
 import type { FromComm, RunSetup } from './channel.js';
 import { GenerationRun } from './generation-run.js';
 import type { PeerListener } from './peer-listener.js';
@@ -27,6 +30,7 @@ export interface ParticipationOptions {
   readonly limits: Limits;
   readonly listener: PeerListener;
   readonly pages: SharedPages | null;
+  readonly flight: FlightRecorder;
   /** To the coordinator. */
   readonly send: (message: FromWorker) => void;
   /** There is no coordinator at present: whatever fails in a generation waits for one to decide. */
@@ -44,6 +48,7 @@ export class Participation {
   readonly #options: ParticipationOptions;
   #setup: RunSetup | null = null;
   #memory: FlatMemory | null = null;
+  #steps: StepRing | null = null;
   #state = outside;
   #run: GenerationRun | null = null;
   /** The last one that was entered. */
@@ -64,9 +69,13 @@ export class Participation {
   prepare(setup: RunSetup): void {
     this.#setup = setup;
     this.#memory = FlatMemory.attach(setup.memory);
+    this.#steps = new StepRing(setup.steps);
+    this.#options.flight.recordSteps(this.#steps);
   }
 
   onMessage(message: OfGenerations): void {
+    const { flight } = this.#options;
+    flight.note(message.type, 'the coordinator says so', message.generation);
     if (message.type === 'start') this.#told = message.told;
     else this.#stop(message.generation);
     if (message.type !== 'generation') this.#take(message);
@@ -89,6 +98,7 @@ export class Participation {
       step: run?.step ?? this.#state.step ?? 0,
       waiting: isTraining && run ? run.waiting : this.#reason,
       computing: isTraining && run?.isComputing === true,
+      pace: isTraining && this.#entered && this.#steps ? paceOf(this.#steps, this.#entered, clockMs()) : null,
     };
   }
 
@@ -139,6 +149,7 @@ export class Participation {
         this.#isDraining = false;
         post({ type: 'halted', generation: effect.generation });
         send(effect);
+        this.#recordHalt(effect.step, effect.generation);
         break;
       case 'enter':
         this.#enter(effect.entry);
@@ -146,11 +157,13 @@ export class Participation {
       case 'fetch':
         this.#guard(effect.generation, async (run) => {
           await run.fetch(effect.ranks);
+          this.#options.flight.note('healed', `from rank ${effect.ranks.join(', ')}`, effect.generation);
           this.#take({ type: 'fetched', generation: effect.generation });
         });
         break;
       case 'connected':
         send({ ...effect, readsPeers: this.#run?.readsPeers === true });
+        this.#options.flight.note('connected', 'to all peers, with the state', effect.generation);
         break;
       case 'begin':
         this.#begin(effect.inMemory);
@@ -159,7 +172,7 @@ export class Participation {
   }
 
   #enter(entry: Entry): void {
-    const { token, limits, listener, pages, isAlone, post, report, pulse } = this.#options;
+    const { token, limits, listener, pages, flight, isAlone, post, report, pulse } = this.#options;
     assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
     const { generation } = entry.generation;
     const { hostId } = listener.addresses;
@@ -171,7 +184,8 @@ export class Participation {
     };
     const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
     this.#entered = entry.generation;
-    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, isAlone, onCommit, report, pulse });
+    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, flight, isAlone, onCommit, report, pulse });
+    flight.enter(generation);
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);
     this.#guard(generation, async (run) => {
@@ -196,6 +210,13 @@ export class Participation {
     const { words } = this.#run;
     const begun = { generation, self, words, waker: this.#waker, isLocal, told: this.#told };
     this.#options.post({ type: 'begin', begun });
+  }
+
+  /** When the coordinator has its answer. */
+  #recordHalt(step: number | null, generation: number): void {
+    const { flight } = this.#options;
+    flight.note('halted', step === null ? 'without a state' : `with the state of step ${step}`, generation);
+    flight.write();
   }
 
   #leave(): void {
