@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { Coordinator } from '../coordinator/coordinator.js';
 import type { CoordinatorOptions } from '../coordinator/coordinator-options.js';
+import { FlightLog } from '../coordinator/flight-log.js';
 import type { Journal } from '../coordinator/journal.js';
 import { markOf } from '../coordinator/process-mark.js';
 import { checkpointFolder, type RunFolder } from '../coordinator/run-folder.js';
@@ -100,6 +101,7 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
     past: isBack ? { generation, roster } : null,
     before: isBack ? await readRecord(folder.path, left.journal) : null,
     journal,
+    flight: FlightLog.open(folder.path, { isTakenBack: isBack, log }),
     runDir: folder.path,
     loaded,
     overrides: options.overrides,

@@ -77,6 +77,8 @@ export class Coordinator {
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
         this.#reports.onRecovery(recovery);
+        const text = `${recovery.workerId ?? 'coordinator'} ${recovery.kind}: ${recovery.why}`;
+        options.flight?.note({ kind: 'recovery', text }, this.#state);
         const recoveries = this.#reports.record?.recoveries;
         if (recoveries) options.journal?.note({ recoveries });
       },
@@ -259,6 +261,7 @@ export class Coordinator {
   #take(event: MembershipEvent): void {
     if (!this.#isInCharge()) return;
     const { state, effects, reason } = membership(this.#config, this.#state, event, performance.now());
+    this.#options.flight?.onEvent(event, this.#state);
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
     if (reason === this.#reason) return;
@@ -267,6 +270,7 @@ export class Coordinator {
   }
 
   #perform(effect: MembershipEffect): void {
+    this.#options.flight?.onEffect(effect, this.#state);
     switch (effect.type) {
       case 'welcome':
         this.#connections.send([effect.workerId], {

@@ -125,7 +125,15 @@ function enterRun(
     steps: sharedSteps,
     stepAddonPath,
   });
-  return new Training({ ...parts, memory, initial: InitialState.place(prepared, memory), times, steps: new StepRing(sharedSteps), pages, log });
+  return new Training({
+    ...parts,
+    memory,
+    initial: InitialState.place(prepared, memory),
+    times,
+    steps: new StepRing(sharedSteps),
+    pages,
+    log,
+  });
 }
 
 function sayReady(prepared: Prepared, link: CommLink): void {

@@ -21,7 +21,8 @@ export interface FrameRecord {
   readonly atMs: number;
   /** Null: not all of it has gone, or come. */
   readonly doneMs: number | null;
-  readonly header: FrameHeader;
+  /** Null: it was damaged. */
+  readonly header: FrameHeader | null;
 }
 
 export class FrameRing {
@@ -66,7 +67,6 @@ export class FrameRing {
   }
 }
 
-/** @throws LockstepError ERR_PROTOCOL, ERR_FRAME_CORRUPT: these are no records */
 export function readFrameRecords(bytes: Uint8Array): FrameRecord[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: Math.floor(bytes.byteLength / recordBytes) }, (_, index) => {
@@ -77,7 +77,15 @@ export function readFrameRecords(bytes: Uint8Array): FrameRecord[] {
       peer: view.getUint32(offset + 16, true),
       atMs: view.getFloat64(offset, true),
       doneMs: doneMs === 0 ? null : doneMs,
-      header: decodeFrameHeader(bytes.subarray(offset + headerOffset, offset + recordBytes)),
+      header: readHeader(bytes.subarray(offset + headerOffset, offset + recordBytes)),
     };
   });
+}
+
+function readHeader(bytes: Uint8Array): FrameHeader | null {
+  try {
+    return decodeFrameHeader(bytes);
+  } catch {
+    return null;
+  }
 }

@@ -10,9 +10,12 @@ const record = (step: number): StepRecord => ({ step, loss: step / 10, metrics: 
 
 class Worker {
   readonly told: number[][] = [];
-  readonly report = new ProgressReport((message: FromWorker) => {
-    if (message.type === 'progress') this.told.push(message.records.map(({ step }) => step));
-  }, new StepTimes(makeCommTimes(), new StepRing(makeSharedSteps())));
+  readonly report = new ProgressReport(
+    (message: FromWorker) => {
+      if (message.type === 'progress') this.told.push(message.records.map(({ step }) => step));
+    },
+    new StepTimes(makeCommTimes(), new StepRing(makeSharedSteps())),
+  );
 
   take(...steps: readonly number[]): void {
     for (const step of steps) this.report.add(record(step));

@@ -12,7 +12,13 @@ it('tells nothing of the first five steps, and then the means, whose sum is the 
     comm[networkIndex] = (comm[networkIndex] ?? 0) + (network ?? 0);
     comm[optimizerIndex] = (comm[optimizerIndex] ?? 0) + (optimizer ?? 0);
     const read = startMs + (data ?? 0);
-    times.add({ step: 7, generation: 2 }, startMs, read, read + (compute ?? 0), startMs + spent.reduce((sum, ms) => sum + ms, 0));
+    times.add(
+      { step: 7, generation: 2 },
+      startMs,
+      read,
+      read + (compute ?? 0),
+      startMs + spent.reduce((sum, ms) => sum + ms, 0),
+    );
   };
   for (let i = 0; i < 5; i++) step(i * 1000, [100, 100, 100, 100, 100]);
   expect(times.means()).toBeNull();
