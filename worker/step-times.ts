@@ -9,6 +9,8 @@ import { networkIndex, optimizerIndex, type CommTimes } from './comm/comm-times.
 /** The compilation of what runs, and the first pages of memory, are not what a step takes. */
 const untimedSteps = 5;
 
+const originMs = performance.timeOrigin;
+
 interface StepKey {
   readonly step: number;
   readonly generation: number;
@@ -62,7 +64,7 @@ export class StepTimes {
     const optimizer = now[1] - this.#commLast[1];
     this.#commLast = now;
     const waiting = Math.max(0, committed - begun - data - compute - network - optimizer);
-    const begunMs = performance.timeOrigin + begun;
+    const begunMs = originMs + begun;
     this.#ring.add([step, generation, begunMs, data, compute, network, optimizer, waiting]);
   }
 

@@ -99,7 +99,9 @@ export class FlightRecorder {
   }
 }
 
+const originMs = performance.timeOrigin;
+
 /** Equal in both threads of this process, and finer than `Date.now()`. */
 export function clockMs(): number {
-  return performance.timeOrigin + performance.now();
+  return originMs + performance.now();
 }

@@ -20,9 +20,20 @@ export function paceOf(
   { generation, step: firstStep }: { readonly generation: number; readonly step: number },
   nowMs: number,
 ): Pace | null {
-  const rows = ring.last().filter(([step = 0, of]) => of === generation && step >= firstStep + numUncounted);
-  const recent = rows.filter(([, , begunMs = 0], index) => index >= rows.length - numSteps || begunMs > nowMs - spanMs);
-  if (recent.length === 0) return null;
-  const mean = (column: number): number => recent.reduce((sum, row) => sum + (row[column] ?? 0), 0) / recent.length;
-  return { data: mean(3), compute: mean(4), network: mean(5), optimizer: mean(6) };
+  const sums = { data: 0, compute: 0, network: 0, optimizer: 0 };
+  const { length } = ring;
+  let count = 0;
+  // On the comm thread, at each heartbeat: nothing is copied.
+  for (let back = 1; back <= length; back++) {
+    if (ring.value(back, 1) !== generation || ring.value(back, 0) < firstStep + numUncounted) break;
+    if (count >= numSteps && ring.value(back, 2) < nowMs - spanMs) break;
+    sums.data += ring.value(back, 3);
+    sums.compute += ring.value(back, 4);
+    sums.network += ring.value(back, 5);
+    sums.optimizer += ring.value(back, 6);
+    count++;
+  }
+  if (count === 0) return null;
+  const { data, compute, network, optimizer } = sums;
+  return { data: data / count, compute: compute / count, network: network / count, optimizer: optimizer / count };
 }
