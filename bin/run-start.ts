@@ -1,9 +1,11 @@
 /** How the coordinator of a run is started: anew, from a checkpoint, or in the place of one that is gone. */
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Coordinator } from '../coordinator/coordinator.js';
 import type { CoordinatorOptions } from '../coordinator/coordinator-options.js';
 import { FlightLog } from '../coordinator/flight-log.js';
 import type { Journal } from '../coordinator/journal.js';
+import type { CheckpointPlace } from '../coordinator/membership-state.js';
 import { markOf } from '../coordinator/process-mark.js';
 import { checkpointFolder, type RunFolder } from '../coordinator/run-folder.js';
 import { toLockstepError } from '../src/errors.js';
@@ -116,9 +118,11 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
     onEvicted: (_workerId: string, pid: number) => {
       launcher.end(pid);
     },
-    findCheckpoint: async () => {
+    findCheckpoint: async (told: CheckpointPlace | null) => {
       const newest = await latestCheckpoint(checkpointFolder(folder.path), log);
-      return newest ? { step: newest.checkpoint.step, path: newest.path } : null;
+      if (newest) return { step: newest.checkpoint.step, path: newest.path };
+      // One that lies here is damaged; the disk of another host is out of sight.
+      return told && existsSync(told.path) ? null : told;
     },
     onRunFound: (found: string) => {
       log.info(`takes back run ${found}, as its workers say`, { runId: found });

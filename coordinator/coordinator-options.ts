@@ -52,8 +52,12 @@ export interface CoordinatorOptions {
   readonly onEvicted?: (workerId: string, pid: number) => void;
   /** The files of the run were lost: its workers know which one it is. */
   readonly onRunFound?: (runId: string) => void;
-  /** The newest whole checkpoint of the run directory, where it can be read from here. */
-  readonly findCheckpoint?: () => Promise<CheckpointPlace | null>;
+  /**
+   * The newest whole checkpoint of the run directory, or the one that workers `told` of where that cannot be read from here.
+   *
+   * @default the one that they told of
+   */
+  readonly findCheckpoint?: (told: CheckpointPlace | null) => Promise<CheckpointPlace | null>;
   readonly observer: RunObserver;
   readonly log: Log;
 }

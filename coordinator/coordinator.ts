@@ -79,8 +79,6 @@ export class Coordinator {
         this.#reports.onRecovery(recovery);
         const text = `${recovery.workerId ?? 'coordinator'} ${recovery.kind}: ${recovery.why}`;
         options.flight?.note({ kind: 'recovery', text }, this.#state);
-        const recoveries = this.#reports.record?.recoveries;
-        if (recoveries) options.journal?.note({ recoveries });
       },
     });
     // After what has come in by now: a process that was stopped, or busy, must not take its own silence for the workers'.
@@ -123,9 +121,8 @@ export class Coordinator {
 
   /** Whether the run is about to end, or has. */
   get isEnding(): boolean {
-    const { phase, isStopping, members } = this.#state;
-    if (isStopping || phase === 'finished' || phase === 'failed') return true;
-    return [...members.values()].some((member) => member.state === 'finished');
+    const { phase, isStopping } = this.#state;
+    return isStopping || phase === 'finished' || phase === 'failed';
   }
 
   hasMember(workerId: string): boolean {
@@ -333,7 +330,8 @@ export class Coordinator {
 
   async #seekCheckpoint(): Promise<void> {
     try {
-      const checkpoint = (await this.#options.findCheckpoint?.()) ?? null;
+      const told = this.#state.checkpoint;
+      const checkpoint = this.#options.findCheckpoint ? await this.#options.findCheckpoint(told) : told;
       this.#take({ type: 'checkpoint-found', checkpoint });
     } catch (thrown) {
       this.#take({ type: 'abandon', error: toLockstepError(thrown) });

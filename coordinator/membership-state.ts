@@ -206,7 +206,7 @@ export type MembershipEvent =
   /** It has been slower than the others for too long. */
   | { readonly type: 'straggling'; readonly workerId: string; readonly why: string }
   | { readonly type: 'checkpointed'; readonly step: number; readonly path: string }
-  /** The answer to `seek-checkpoint`; null: there is none. */
+  /** The answer to `seek-checkpoint`; null: none is whole, so the run begins anew. */
   | { readonly type: 'checkpoint-found'; readonly checkpoint: CheckpointPlace | null }
   | { readonly type: 'no-more-workers'; readonly why: string }
   | { readonly type: 'abandon'; readonly error: LockstepError }

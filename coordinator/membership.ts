@@ -105,7 +105,7 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'checkpointed':
       return still({ ...state, checkpoint: { step: event.step, path: event.path } });
     case 'checkpoint-found': {
-      const found = { ...state, isSeeking: false, checkpoint: event.checkpoint ?? state.checkpoint };
+      const found = { ...state, isSeeking: false, checkpoint: event.checkpoint };
       return formWhenPossible(config, found, { isCheckpointSought: true });
     }
     case 'no-more-workers':
@@ -150,7 +150,8 @@ function onHello(
 
 function refuseNewcomer(config: MembershipConfig, state: MembershipState, workerId: string): LockstepError | null {
   const known = new Set([...state.members.keys(), ...(state.returning?.awaited ?? [])]);
-  if (known.has(workerId)) {
+  // One that is lost has its place in the last generation until the next one is formed.
+  if (known.has(workerId) || isInRoster(state, workerId)) {
     return new LockstepError(
       'ERR_PROTOCOL',
       `There is a worker ${workerId} already; each start needs an id of its own.`,
@@ -247,6 +248,9 @@ function letGo(config: MembershipConfig, state: MembershipState, member: Member,
 /** Not the job's fault, but of the way to another worker: without the one that says so the run goes on. */
 const codesOfLinks: readonly string[] = ['ERR_WORKER_LOST', 'ERR_FRAME_CORRUPT'];
 
+/** Before the first generation has started these tell of an address that is wrong; later of a way that was there. */
+const codesOfWays: readonly string[] = ['ERR_CONNECT', 'ERR_TIMEOUT'];
+
 /**
  * The worker's own account of why it cannot go on. An error of the job would come back with any worker, and ends the run. One
  * that comes beside a run that goes on is not missed.
@@ -259,7 +263,8 @@ function onFailed(
   const member = state.members.get(workerId);
   if (!member) return still(state);
   const isSpare = state.hasStarted && !isInRoster(state, workerId);
-  if (isSpare || codesOfLinks.includes(error.code)) {
+  const isOfWay = codesOfLinks.includes(error.code) || (state.hasStarted && codesOfWays.includes(error.code));
+  if (isSpare || isOfWay) {
     const loss = { kind: 'lost', why: `it failed: ${error.message}`, detectedMs: 0 } as const;
     return letGo(config, state, member, loss);
   }

@@ -45,10 +45,15 @@ export function withoutAwaited(returning: Return, workerId: string): Return {
 
 /** Members of the roster are lost, whose changes are noted. */
 export function goOnWithout(config: MembershipConfig, state: MembershipState, error: LockstepError): MembershipStep {
-  const left = liveRoster(state);
-  if (left.length > 0 && left.every(({ state: doing }) => doing === 'finished')) return finish(state);
-  if (config.isSharded && state.hasStarted && state.roster.length > 1) return fail(state, shardLostError(error));
+  if (config.isSharded && state.hasStarted && state.roster.length > 1) return onShardLost(state, error);
   return beginMoves(config, state);
+}
+
+/** Its moments are nowhere else: only where the others have done all that there was to do they are not missed. */
+function onShardLost(state: MembershipState, error: LockstepError): MembershipStep {
+  const left = liveRoster(state);
+  const isDone = left.length > 0 && left.every(({ state: doing }) => doing === 'finished');
+  return isDone ? finish(state) : fail(state, shardLostError(error));
 }
 
 /** First move: nothing of an older generation than this is committed any more. */
@@ -77,8 +82,7 @@ export function formWhenPossible(
   const isForming = state.phase === 'gathering' || state.phase === 'halting';
   if (!isForming || membersThat(state, 'halting').length > 0) return still(state);
   const workers = membersThat(state, 'halted', 'ready');
-  const numNeeded = state.hasStarted || forming.isImpatient === true ? config.minWorkers : config.numWorkers;
-  if (workers.length < numNeeded) return still({ ...state, phase: 'gathering' });
+  if (workers.length < numNeeded(config, state, forming)) return still({ ...state, phase: 'gathering' });
   const held = workers.flatMap(({ heldStep }) => heldStep ?? []);
   if (held.length > 0) return form(config, state, workers, { step: Math.max(...held), path: null });
   if (!state.hasStarted || forming.isCheckpointSought === true) {
@@ -86,6 +90,12 @@ export function formWhenPossible(
   }
   if (state.isSeeking) return still(state);
   return { state: { ...state, phase: 'gathering', isSeeking: true }, effects: [{ type: 'seek-checkpoint' }] };
+}
+
+/** Whoever is left takes a run that stops to its end. */
+function numNeeded(config: MembershipConfig, { hasStarted, isStopping }: MembershipState, forming: Forming): number {
+  if (isStopping) return 1;
+  return hasStarted || forming.isImpatient === true ? config.minWorkers : config.numWorkers;
 }
 
 function form(

@@ -2,6 +2,7 @@
 import { LockstepError } from '../src/errors.js';
 import { andThen, fail, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { formWhenPossible, lose, type Loss } from './moves.js';
+import { stoppedError } from './stopping.js';
 import type {
   Member,
   MembershipConfig,
@@ -140,11 +141,12 @@ export function endWaiting(config: MembershipConfig, state: MembershipState): Me
   const shortSinceMs = state.shortSinceMs ?? state.nowMs;
   const waiting = { ...state, shortSinceMs };
   const { workersTimeoutMs } = config.patience;
-  const isOver = state.noMoreWorkers !== null || state.nowMs - shortSinceMs > workersTimeoutMs;
+  // A run that stops starts no more workers.
+  const isOver = state.noMoreWorkers !== null || state.isStopping || state.nowMs - shortSinceMs > workersTimeoutMs;
   if (!isOver || state.isSeeking || membersThat(state, 'loading').length > 0) return still(waiting);
   const numReady = membersThat(state, 'ready', 'halted').length;
   if (numReady >= config.minWorkers) return formWhenPossible(config, waiting, { isImpatient: true });
-  return fail(waiting, tooFewError(config, waiting, numReady));
+  return fail(waiting, state.isStopping ? stoppedError(state) : tooFewError(config, waiting, numReady));
 }
 
 function tooFewError(config: MembershipConfig, state: MembershipState, numReady: number): LockstepError {

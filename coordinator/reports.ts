@@ -4,6 +4,7 @@ import type { LoadedJob } from '../src/job/loaded-job.js';
 import { Schedule } from '../src/job/schedule.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
+import type { RunJournal } from './coordinator-options.js';
 import type { Member, Recovery } from './membership-state.js';
 import { RunRecord, type RecordBefore, type RunObserver } from './run-record.js';
 
@@ -14,6 +15,7 @@ export interface ReportsOptions {
   readonly resume: { readonly path: string; readonly step: number } | null;
   /** Of a coordinator before this one; null: there was none, or nobody knows. */
   readonly before: RecordBefore | null;
+  readonly journal: RunJournal | null;
   readonly observer: RunObserver;
   readonly log: Log;
 }
@@ -59,9 +61,12 @@ export class Reports {
     }
   }
 
+  /** Whoever hears of it may count on the next coordinator to know of it too. */
   onRecovery(recovery: Recovery): void {
+    const { journal, observer } = this.#options;
     this.#record?.addRecovery(recovery);
-    this.#options.observer.onRecovery(recovery);
+    if (this.#record) journal?.note({ recoveries: this.#record.recoveries });
+    observer.onRecovery(recovery);
   }
 
   /** Where to go on from, for whoever reads the error. */

@@ -55,7 +55,7 @@ export class RunFolder {
   static async open(path: string, options: { readonly resume: boolean; readonly log: Log }): Promise<RunFolder> {
     try {
       await mkdir(checkpointFolder(path), { recursive: true });
-      await refuseForeign(path, options.resume);
+      if (!options.resume) await refuseForeign(path, options.log);
       const metrics = metricsFile(path);
       await dropTornLine(metrics);
       return new RunFolder(path, openSync(metrics, 'a'), options.log);
@@ -172,9 +172,14 @@ async function dropTornLine(path: string): Promise<void> {
 /** Far more than a line has. */
 const maxLineBytes = 1024 * 1024;
 
-async function refuseForeign(path: string, resume: boolean): Promise<void> {
+async function refuseForeign(path: string, log: Log): Promise<void> {
   const held = (await readdir(checkpointFolder(path))).filter((name) => name.endsWith('.safetensors'));
-  if (resume || held.length === 0) return;
+  if (held.length === 0) return;
+  if (!(await readdir(path)).includes('run.json')) {
+    // Its worker goes on to write them where all else was lost, and will say which run it is.
+    log.warn(`${path} has ${held.length} checkpoint(s), and nothing else of a run: its files are lost`);
+    return;
+  }
   throw new LockstepError(
     'ERR_RUN_DIR',
     `${path} holds a run with ${held.length} checkpoint(s). Add --resume to go on with it, or choose another --run-dir.`,

@@ -12,8 +12,13 @@ export function onStop(state: MembershipState): MembershipStep {
     return { state: stopping, effects: [{ type: 'drain', workerIds: idsOf(liveRoster(state)) }] };
   }
   if (state.hasStarted && state.phase !== 'gathering') return still(stopping); // once they go on
-  const when = state.hasStarted ? 'while it waited for workers' : 'before its first step';
-  return fail(stopping, new LockstepError('ERR_INTERRUPTED', `The run was stopped ${when}.`));
+  return fail(stopping, stoppedError(state));
+}
+
+/** There is no worker that could take it to a good end. */
+export function stoppedError({ hasStarted }: MembershipState): LockstepError {
+  const when = hasStarted ? 'while it waited for workers' : 'before its first step';
+  return new LockstepError('ERR_INTERRUPTED', `The run was stopped ${when}.`);
 }
 
 export function onDraining(

@@ -180,7 +180,7 @@ export class Connection {
         }, timeoutMs);
         void this.closed.then(({ code, reason }) => {
           const why = `${this.remote} closed the connection (${code} ${reason || 'no reason given'}) before its ${what}.`;
-          reject(new LockstepError('ERR_CONNECT', why));
+          reject(new LockstepError('ERR_CONNECT', why, { details: { closeCode: code } }));
         });
       });
     } finally {

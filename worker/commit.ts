@@ -2,7 +2,7 @@
 import { setImmediate as turnOfTheEventLoop, setTimeout as delay } from 'node:timers/promises';
 import type { LocalReduction } from './comm/local-reduction.js';
 import { namingMs, notFiniteError, skippedText, type NotFinite } from './comm/finiteness.js';
-import type { StepWords } from './comm/step-words.js';
+import { blockMs, type StepWords } from './comm/step-words.js';
 import type { Inbox } from './inbox.js';
 
 /**
@@ -12,9 +12,6 @@ import type { Inbox } from './inbox.js';
  * @throws LockstepError ERR_NOT_FINITE; what failed the run meanwhile
  */
 export type Commit = (step: number, isIdle: () => boolean) => Promise<boolean>;
-
-/** A drain or an abort is seen this late at most. */
-export const blockMs = 20;
 
 /**
  * Lets messages come in and rows be read, once a step at least. Then, with nothing else to do, this thread blocks for a

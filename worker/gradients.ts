@@ -67,6 +67,7 @@ export class Gradients {
   enter(slots: SlotRange): void {
     this.#slots = slots;
     this.#ahead = null;
+    this.#spare.clear();
   }
 
   /** Begins to read the rows of `step`. */

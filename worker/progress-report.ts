@@ -15,6 +15,7 @@ const numKept = 20_000;
 export class ProgressReport {
   readonly #send: (message: FromWorker) => void;
   readonly #times: StepTimes;
+  readonly #now: () => number;
   /** The last ones, between `numKept` and twice as many once there are so many. */
   #records: StepRecord[] = [];
   /** How many of them, from the last, have not been told. */
@@ -22,8 +23,10 @@ export class ProgressReport {
   #isTeller = false;
   #sentMs = 0;
 
-  constructor(send: (message: FromWorker) => void, times: StepTimes) {
+  /** @param now in milliseconds */
+  constructor(send: (message: FromWorker) => void, times: StepTimes, now = () => performance.now()) {
     this.#times = times;
+    this.#now = now;
     this.#send = send;
   }
 
@@ -48,7 +51,7 @@ export class ProgressReport {
     this.#records.push(record);
     this.#numUntold++;
     if (this.#records.length >= 2 * numKept) this.#records = this.#records.slice(-numKept);
-    if (performance.now() - this.#sentMs >= intervalMs || this.#numUntold >= maxRecords) this.flush();
+    if (this.#now() - this.#sentMs >= intervalMs || this.#numUntold >= maxRecords) this.flush();
   }
 
   flush(): void {
@@ -59,6 +62,6 @@ export class ProgressReport {
       const records = untold.slice(first, first + maxRecords);
       this.#send({ type: 'progress', records, stepTime: this.#times.means() });
     }
-    this.#sentMs = performance.now();
+    this.#sentMs = this.#now();
   }
 }

@@ -54,8 +54,6 @@ export class Training {
   #numSteps = 0;
   /** After which it has read the state: what is due there was done before. */
   #readStep = -1;
-  /** The state came from a peer, and with it the record of its last step. */
-  #isHealed = false;
 
   constructor(options: TrainingOptions) {
     const { prepared, memory, times, steps, send } = options;
@@ -109,7 +107,6 @@ export class Training {
     const { initial, inbox, link } = this.#options;
     // What rank 0 has not told yet nobody else may know: it goes out before its state does, which others can go on from.
     this.#progress.flush();
-    this.#isHealed = source.type === 'peers';
     const isRead = source.type === 'checkpoint';
     if (isRead) {
       await inbox.unlessFailed(initial.read(source.checkpoint, { generation, rank: self.rank }));
@@ -121,10 +118,10 @@ export class Training {
 
   /** To the end of the schedule, to where the coordinator stops the run, or to the end of the generation. */
   async #train(round: Round): Promise<void> {
-    const { schedule, firstStep } = this.#options.prepared;
+    const { schedule } = this.#options.prepared;
     this.#enter(round);
     // The generation before may have ended between a step and what is due after it.
-    if (this.#numSteps > firstStep && this.#numSteps !== this.#readStep) await this.#afterStep(round);
+    if (this.#hasTaken(this.#numSteps)) await this.#afterStep(round);
     while (this.#numSteps < schedule.totalSteps && (await round.brake.mayBegin(this.#numSteps))) {
       if (!(await this.#step(round))) return;
       await this.#afterStep(round);
@@ -141,10 +138,15 @@ export class Training {
     if (inbox.drop(['drain'])) brake.drain();
     this.#numSteps = generation.step;
     this.#gradients.enter(self);
+    // With a peer's state comes the record of its last step, maybe for a generation that was halted before it began.
+    if (this.#hasTaken(generation.step)) this.#progress.add(this.#record());
     const witness = generation.workers.find(({ step }) => step === generation.step);
     this.#progress.enter(generation.step, { isTeller: self.rank === 0, isWitness: witness?.rank === self.rank, told });
-    if (this.#isHealed && generation.step > 0) this.#progress.add(this.#record());
-    this.#isHealed = false;
+  }
+
+  /** Whether the state is that of so many steps by taking the last of them, here or in a peer, and not as it was read. */
+  #hasTaken(numSteps: number): boolean {
+    return numSteps > this.#options.prepared.firstStep && numSteps !== this.#readStep;
   }
 
   /** Whether the step was committed; not where the generation ends before. */

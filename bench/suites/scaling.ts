@@ -24,6 +24,9 @@ const networks: readonly Network[] = [
 const peerSteps = 40;
 const apart = 'lockstep, 2 apart';
 
+/** In the names of its rows. */
+export const runsApart = 'separate runs of one worker';
+
 export function scalingSuites(context: Context): Suite[] {
   return networks.map((network) => ({
     name: `scaling: ${network.name}`,
@@ -32,7 +35,7 @@ export function scalingSuites(context: Context): Suite[] {
       .concat(apartSide(network, context)),
     rows: [
       row(`1 → 2 workers, ${network.name}`, ['lockstep, 2', 'lockstep, 1'], network.target),
-      row(`1 → 2 runs of one worker that know nothing of each other, ${network.name}`, [apart, 'lockstep, 1'], null),
+      row(`1 → 2 ${runsApart}, ${network.name}`, [apart, 'lockstep, 1'], null),
       row(`1 → 2 workers of PyTorch DDP, ${network.name}`, ['pytorch-ddp, 2', 'pytorch-ddp, 1'], null),
     ],
   }));

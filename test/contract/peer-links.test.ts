@@ -7,20 +7,15 @@ import type { Connection } from '../../transport/connection.js';
 import { Listener } from '../../transport/listener.js';
 import { PeerLinks } from '../../worker/comm/peer-links.js';
 
-it('a generation that ends lets go of a peer that has not answered yet', async () => {
+const ignore = (): void => undefined;
+
+/** Rank 0 of two, and the socket on which it looks for rank 1. */
+async function beginLinks(onConnection: (peer: Connection) => void) {
   const folder = await mkdtemp(join(tmpdir(), 'lockstep-test-'));
   const unixPath = join(folder, 'p.sock');
-  const ignore = (): void => undefined;
   const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
-  let reached: (peer: Connection) => void = ignore;
-  const peer = new Promise<Connection>((resolve) => (reached = resolve));
   const shared = { token: 'a token of this test', limits: defaultLimits, maxMessageBytes: 1024 };
-  const listener = await Listener.listen({
-    ...shared,
-    endpoint: { kind: 'unix', path: unixPath },
-    log,
-    onConnection: reached,
-  });
+  const listener = await Listener.listen({ ...shared, endpoint: { kind: 'unix', path: unixPath }, log, onConnection });
   const worker = (rank: number) => ({
     workerId: `w${rank}`,
     rank,
@@ -43,10 +38,35 @@ it('a generation that ends lets go of a peer that has not answered yet', async (
     frames: () => ({ headerBytes: 1, begin: () => null, progress: ignore, end: ignore }),
   });
   const connecting = links.connect().catch((error: unknown) => error);
+  const end = async (): Promise<unknown> => {
+    ending.abort();
+    links.close();
+    const failure = await connecting;
+    await listener.close();
+    await rm(folder, { recursive: true });
+    return failure;
+  };
+  return { end };
+}
+
+it('a generation that ends lets go of a peer that has not answered yet', async () => {
+  let reached: () => void = ignore;
+  const peer = new Promise<void>((resolve) => (reached = resolve));
+  const { end } = await beginLinks(() => {
+    reached();
+  });
   await peer;
-  ending.abort();
-  links.close();
-  expect((await connecting) as Error).toMatchObject({ code: 'ERR_CONNECT' });
-  await listener.close();
-  await rm(folder, { recursive: true });
+  expect(await end()).toMatchObject({ code: 'ERR_CONNECT' });
+});
+
+it('a peer that is cut off before it answers is tried again, until the generation ends', async () => {
+  let numTries = 0;
+  let reached: () => void = ignore;
+  const again = new Promise<void>((resolve) => (reached = resolve));
+  const { end } = await beginLinks((peer) => {
+    if (++numTries === 1) peer.terminate();
+    else reached();
+  });
+  await again;
+  expect(await end()).toMatchObject({ code: 'ERR_CONNECT' });
 });

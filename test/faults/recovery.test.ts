@@ -55,12 +55,15 @@ async function runWith(
   const files = ['--run-dir', runDir, '--summary', folder.at(`${name}.json`)];
   const run = LockstepProcess.start(['train', ...settings(job, epochs), '--workers', String(numWorkers), ...files]);
   await run.line(/coordinator at ws:/);
+  // Who was killed has its rank until the coordinator has seen it.
+  const killed = new Set<number>();
   for (const { rank, atStep, signal = 'SIGKILL' } of kills) {
-    const { workers } = await runningStatus(
-      runDir,
-      (status) => status.step >= atStep && status.workers.some((worker) => worker.rank === rank),
-    );
-    process.kill(workers.find((worker) => worker.rank === rank)?.pid ?? NaN, signal);
+    const isNext = (worker: { readonly rank: number | null; readonly pid: number }): boolean =>
+      worker.rank === rank && !killed.has(worker.pid);
+    const { workers } = await runningStatus(runDir, (status) => status.step >= atStep && status.workers.some(isNext));
+    const pid = workers.find(isNext)?.pid ?? NaN;
+    killed.add(pid);
+    process.kill(pid, signal);
   }
   const ended = await run.ended;
   expect(ended.exitCode, ended.stderr.join('\n')).toBe(0);

@@ -129,3 +129,41 @@ describe('the partial of a slot', () => {
     step.dispose();
   });
 });
+
+test('the rows of a step whose gradient is computed are handed back with the next ones that are read', async () => {
+  const step = await build({ model });
+  const layout = planLayout(step.parameters, 1 + step.metricNames.length);
+  const memory = FlatMemory.create(layout, [
+    { name: 'slot:1', elements: layout.segments.map(({ elements }) => elements) },
+  ]);
+  const given: unknown[] = [];
+  const spared: unknown[] = [];
+  const watched: Dataset = {
+    length: numRows,
+    read: async (indices, spare) => {
+      spared.push(spare);
+      const batch = await data.read(indices);
+      given.push(batch);
+      return batch;
+    },
+  };
+  const buckets = planBuckets(layout.segments);
+  const readiness = new Readiness({
+    layout,
+    buckets,
+    words: new StepWords(makeStepWords(0, buckets.length)),
+    waker: 0,
+  });
+  const sampler = new Sampler(config);
+  const options = { step, memory, sampler, data: watched, seed: 7, microBatches: 1, onNotFinite: 'stop' } as const;
+  const gradients = new Gradients(options);
+  gradients.enter({ firstSlot: 1, endSlot: 2 });
+  gradients.compute(0, await gradients.read(0), readiness);
+  const next = await gradients.read(1);
+  expect(spared).toEqual([undefined, given[0]]);
+  gradients.compute(1, next, readiness);
+  gradients.enter({ firstSlot: 1, endSlot: 2 });
+  await gradients.read(2);
+  expect(spared[2]).toBeUndefined();
+  step.dispose();
+});

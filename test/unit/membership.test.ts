@@ -298,6 +298,12 @@ describe('a loss', () => {
     expect(play.roster).toEqual(['a 0-2 @none', 'c 2-4 @none']);
   });
 
+  it('is not made up for by one of the same id while the generation is the lost one’s still', () => {
+    const play = Play.training(2).lost('b').hello('b');
+    expect(play.types).toEqual(['refuse']);
+    expect(play.halted({ a: 1 }).connected('a').hello('b').types).toEqual(['welcome']);
+  });
+
   it('of one that loads concerns nobody', () => {
     const play = Play.training(2).lost('b').halted({ a: 1 }).connected('a').hello('c').lost('c');
     expect(play.types).toEqual([]);
@@ -309,8 +315,14 @@ describe('a loss', () => {
     expect(play.effects).toMatchObject([{ type: 'form-generation', generation: 3, step: 6, resumeFrom: null }]);
   });
 
-  it('after which all that are left have finished ends the run', () => {
-    const play = Play.training(2).take(done('a')).lost('b');
+  it('after which all that are left have finished has them see to what the lost one had not done', () => {
+    const play = Play.training(2).take(done('b')).lost('a');
+    expect(play.effects).toMatchObject([{ type: 'halt', workerIds: ['b'] }]);
+    expect(play.halted({ b: 9 }).connected('b').take(done('b')).types).toEqual(['finish']);
+  });
+
+  it('after which all that are left have finished ends a run that could not go on', () => {
+    const play = Play.training(2, { isSharded: true }).take(done('a')).lost('b');
     expect(play.effects).toEqual([{ type: 'finish', step: 9, weightsSha256: 'x' }]);
   });
 
@@ -347,14 +359,14 @@ describe('with all workers lost', () => {
     expect(play.roster).toEqual(['c 0-2 @none']);
   });
 
-  it('it goes on from the one that it was told of, where none can be looked for', () => {
+  it('it goes on from the first weights where no checkpoint is whole', () => {
     const play = Play.training(2)
       .take({ type: 'checkpointed', step: 4, path: '/c4' })
       .lost('a', 'b')
       .hello('c')
       .ready('c');
     play.take({ type: 'checkpoint-found', checkpoint: null });
-    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 4, resumeFrom: '/c4' }]);
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 0, resumeFrom: null }]);
   });
 
   it('it fails when nobody comes for long, and names the last one that was lost', () => {
@@ -593,6 +605,16 @@ describe('a stop', () => {
   it('with no worker left ends the run as an error', () => {
     const play = Play.training(1).lost('a').take({ type: 'stop' });
     expect(play.error).toContain('stopped while it waited for workers');
+  });
+
+  it('ends the run as an error when the last worker is lost after it', () => {
+    const play = Play.training(2).take({ type: 'stop' }).lost('a', 'b');
+    expect(play.error).toContain('stopped while it waited for workers');
+  });
+
+  it('is taken to its end by whoever is left, though more are wanted', () => {
+    const play = Play.training(2, { minWorkers: 2 }).take({ type: 'stop' }).lost('b').halted({ a: 3 });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 3 }]);
   });
 });
 

@@ -52,6 +52,15 @@ test('one that is rank 0 no more tells the rest, and nothing after it', () => {
   expect(worker.told.flat()).toEqual([1, 2, 3]);
 });
 
+test('rank 0 tells what it has left to another one, which has died since', () => {
+  const worker = new Worker();
+  worker.report.enter(0, { isTeller: true, isWitness: false, told: 0 });
+  worker.take(1, 2);
+  worker.report.enter(2, { isTeller: true, isWitness: false, told: 0 });
+  worker.report.enter(2, { isTeller: true, isWitness: true, told: 0 });
+  expect(worker.told).toEqual([[1], [1, 2]]);
+});
+
 test('steps that are taken again, as all state was lost, are told again', () => {
   const worker = new Worker();
   worker.report.enter(0, { isTeller: true, isWitness: false, told: 0 });

@@ -23,7 +23,7 @@ export interface AllReduceOptions {
   readonly numWorkers: number;
   /** A multiple of 4. */
   readonly bytes: number;
-  /** Through loopback TCP, as between hosts. @default Unix sockets, as between workers of one host */
+  /** Through loopback TCP and nothing else, as between hosts. @default as between workers of one host, in memory */
   readonly tcp?: boolean;
   readonly log: Log;
 }
@@ -109,7 +109,7 @@ class OneGeneration {
       this.#connections.map((connection) => connection.receive(fromWorkerSchema, options)),
     );
     const inMemory = said.every((message) => message.type === 'connected' && message.readsPeers);
-    for (const connection of this.#connections) connection.send({ type: 'start', generation, inMemory });
+    for (const connection of this.#connections) connection.send({ type: 'start', generation, inMemory, told: 0 });
   }
 }
 

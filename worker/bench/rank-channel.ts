@@ -9,6 +9,7 @@ export type ToRank =
       readonly workerId: string;
       readonly coordinator: Endpoint;
       readonly token: string;
+      /** A network address; then nobody reads another's memory, as between hosts. Null: as workers of one host. */
       readonly listen: Endpoint | null;
     }
   | { readonly type: 'measure'; readonly rank: number; readonly numRanks: number; readonly repeats: Repeats }

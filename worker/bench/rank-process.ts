@@ -15,9 +15,8 @@ import { makeCommTimes } from '../comm/comm-times.js';
 import { planGeneration } from '../comm/generation-plan.js';
 import { LocalReduction } from '../comm/local-reduction.js';
 import { makeRunMemory } from '../comm/run-memory.js';
-import { StepWords } from '../comm/step-words.js';
+import { blockMs, StepWords } from '../comm/step-words.js';
 import { findSharedPages } from '../compute/engine/native-build.js';
-import { blockMs } from '../commit.js';
 import { Inbox } from '../inbox.js';
 import { checkSums, clearPayload, fillPayload, payloadLayout } from './payload.js';
 import type { FromRank, Repeats, ToRank } from './rank-channel.js';
@@ -28,16 +27,20 @@ type Measure = Extract<ToRank, { type: 'measure' }>;
 class Rank {
   readonly #link: CommLink;
   readonly #inbox: Inbox;
+  /** Null: ranks do not read one another's memory. */
+  readonly #pagesPath: string | null;
 
-  private constructor(link: CommLink, inbox: Inbox) {
+  private constructor(link: CommLink, inbox: Inbox, pagesPath: string | null) {
+    this.#pagesPath = pagesPath;
     this.#link = link;
     this.#inbox = inbox;
   }
 
   static async start({ workerId, coordinator, token, listen }: Start): Promise<Rank> {
     const inbox = new Inbox();
+    const sharedPagesPath = listen === null ? findSharedPages() : null;
     const link = await CommLink.start(
-      { workerId, coordinator, token, limits: defaultLimits, listen, sharedPagesPath: findSharedPages() },
+      { workerId, coordinator, token, limits: defaultLimits, listen, sharedPagesPath },
       {
         onMessage: (message) => {
           inbox.add(message);
@@ -52,13 +55,13 @@ class Rank {
       { debug: ignore, info: ignore, warn: complain, error: complain },
     );
     send({ type: 'listening', addresses: link.addresses });
-    return new Rank(link, inbox);
+    return new Rank(link, inbox, sharedPagesPath);
   }
 
   async measure({ rank, numRanks, repeats }: Measure): Promise<void> {
     const common = { slots: numRanks, bucketBytes: defaultBucketBytes, wire: 'float32', optimizer } as const;
     const layout = payloadLayout(repeats.bytes, common);
-    const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
+    const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: this.#pagesPath });
     const times = makeCommTimes();
     const own = { ...common, runId: 'bench', memory: memory.share(), sharedMemory };
     this.#link.prepare({ ...own, times, onNotFinite: 'stop', stepAddonPath: null, steps: makeSharedSteps() });

@@ -3,7 +3,6 @@ import type { AllReducePlan } from '../../src/collective/plan.js';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Entry } from '../../src/membership/participant.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
-import { frameHeaderBytes, isStateFrame } from '../../src/protocol/frame.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
@@ -15,6 +14,7 @@ import type { RunSetup } from './channel.js';
 import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { planGeneration } from './generation-plan.js';
 import { PeerLinks } from './peer-links.js';
+import { peerFrames } from './peer-frames.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
 import { Reduction } from './reduction.js';
 import type { SharedPages } from './shared-pages.js';
@@ -226,8 +226,9 @@ export class GenerationRun implements PeerAcceptor {
     }
   }
 
-  /** Begins the reduction of each bucket that has become ready. */
+  /** Begins the reduction of each bucket that has become ready, unless this generation has ended: nothing commits after a halt. */
   #takeReady(): void {
+    if (this.#abort.signal.aborted) return;
     for (const [bucket, numTaken] of this.#taken.entries()) {
       const numReady = this.#stepWords.numReady(bucket);
       if (numReady === numTaken) continue;
@@ -251,43 +252,17 @@ export class GenerationRun implements PeerAcceptor {
     });
   }
 
-  /** Frames of steps go to where they belong; one with state, or that asks for it, is kept whole until all of it is here. */
   #framesOf(rank: number): BulkHandler {
-    const { flight } = this.#options;
-    let state: Uint8Array | null = null;
-    let number = 0;
-    return {
-      headerBytes: frameHeaderBytes,
-      begin: (header, numBytes) => {
-        number = flight?.frames.add('received', rank, header, clockMs()) ?? 0;
-        if (isStateFrame(header)) {
-          state = new Uint8Array(header.byteLength + numBytes);
-          state.set(header);
-          return state.subarray(header.byteLength);
-        }
-        let payload: Uint8Array | null = null;
-        this.#guard(() => {
-          payload = this.#reduction.begin(rank, header, numBytes);
-        });
-        return payload;
+    return peerFrames(rank, {
+      frames: this.#options.flight?.frames,
+      reduction: this.#reduction,
+      guard: (action) => {
+        this.#guard(action);
       },
-      progress: (numBytes) => {
-        if (state) return;
-        this.#guard(() => {
-          this.#reduction.progress(rank, numBytes);
-        });
+      onState: (bytes) => {
+        this.#transferFrame(rank, bytes);
       },
-      end: () => {
-        flight?.frames.done(number, clockMs());
-        if (state) this.#transferFrame(rank, state);
-        else {
-          this.#guard(() => {
-            this.#reduction.end(rank);
-          });
-        }
-        state = null;
-      },
-    };
+    });
   }
 
   #watch(rank: number, connection: Connection): void {
@@ -298,7 +273,9 @@ export class GenerationRun implements PeerAcceptor {
 
   #transferFrame(rank: number, bytes: Uint8Array): void {
     if (this.#abort.signal.aborted) return;
-    this.#transfer.onFrame(rank, bytes).catch((error: unknown) => {
+    // It may come together with the last word of its link's opening, when there is no link yet to answer on.
+    const taken = this.#links.complete.then(() => this.#transfer.onFrame(rank, bytes));
+    taken.catch((error: unknown) => {
       this.#fail(error);
     });
   }

@@ -16,7 +16,7 @@ import { Boards, type Told, type Waking } from './boards.js';
 import { networkIndex, optimizerIndex, type CommTimes } from './comm-times.js';
 import { Finiteness, type NotFinite } from './finiteness.js';
 import { Places } from './places.js';
-import type { StepWords } from './step-words.js';
+import { blockMs, type StepWords } from './step-words.js';
 import { Sums } from './sums.js';
 import { Update } from './update.js';
 
@@ -39,9 +39,6 @@ export type Outcome =
   | { readonly type: 'not-finite'; readonly found: NotFinite }
   /** The generation is over, and the step is not committed in it. */
   | { readonly type: 'ended' };
-
-/** A drain or an abort is seen this late at most, where a step waits for a peer. */
-const blockMs = 20;
 
 /** Messages come in once in so long at most: a turn of the event loop is as long as a small step's sum. */
 const turnMs = 2;

@@ -234,15 +234,21 @@ export class Participation {
     });
   }
 
-  /** Without a coordinator a generation that cannot be entered is no end: the next one to come begins the moves anew. */
+  /**
+   * Without a coordinator a generation that cannot be entered is no end: the next one to come begins the moves anew, for which it
+   * has some time.
+   */
   #reportUnlessHalted(run: GenerationRun, error: LockstepError): void {
     if (this.#run !== run) return;
-    const { isAlone, limits, report } = this.#options;
-    if (isAlone())
-      setTimeout(() => {
-        this.#reportUnlessHalted(run, error);
-      }, limits.connectTimeoutMs).unref();
-    else report(error);
+    const { isAlone, limits, post, report } = this.#options;
+    if (!isAlone()) {
+      report(error);
+      return;
+    }
+    post({ type: 'log', level: 'warn', message: `without a coordinator: ${error.message}`, fields: {} });
+    setTimeout(() => {
+      this.#reportUnlessHalted(run, error);
+    }, 2 * limits.returnTimeoutMs).unref();
   }
 
   /** TensorFlow is in this process already where steps run through the addon; 0: they do not. */

@@ -2,6 +2,7 @@
  * The connections between the workers of one generation, one for each pair: the lower rank dials. A worker that dials
  * early waits for the answer, so nobody sends before the other side can take it.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Limits } from '../../src/protocol/limits.js';
 import { peerHelloSchema, peerReadySchema, peerWelcomeSchema } from '../../src/protocol/messages.js';
@@ -36,15 +37,22 @@ export interface PeerLink {
   readonly readsTheirs: boolean;
 }
 
+/** Between two tries to meet a peer. */
+const retryMs = 200;
+
+/** With which peer-listener.ts closes the connection of a peer that does not fit. */
+const refusedCode = 1008;
+
 export class PeerLinks {
   readonly #options: PeerLinksOptions;
   readonly #links = new Map<number, PeerLink>();
-  readonly #complete: Promise<void>;
+  /** Resolves when every rank is connected. */
+  readonly complete: Promise<void>;
   #settle: () => void = () => undefined;
 
   constructor(options: PeerLinksOptions) {
     this.#options = options;
-    this.#complete = new Promise((resolve) => (this.#settle = resolve));
+    this.complete = new Promise((resolve) => (this.#settle = resolve));
     this.#settleIfComplete();
   }
 
@@ -57,7 +65,7 @@ export class PeerLinks {
   async connect(): Promise<void> {
     const { generation, rank } = this.#options;
     await Promise.all(generation.workers.filter((peer) => peer.rank > rank).map((peer) => this.#dial(peer)));
-    await this.#complete;
+    await this.complete;
   }
 
   /** A connection that a lower rank opened; it has said nothing yet. */
@@ -84,29 +92,39 @@ export class PeerLinks {
     for (const { connection } of this.#links.values()) connection.terminate();
   }
 
+  /** A peer that dies before it has answered is tried again: what that means the coordinator decides, and ends this generation. */
+  async #dial(peer: RosterEntry): Promise<void> {
+    const { limits, signal } = this.#options;
+    const deadlineMs = performance.now() + limits.connectTimeoutMs;
+    for (;;) {
+      const failures: LockstepError[] = [];
+      const link = await this.#reach(peer, deadlineMs - performance.now(), failures);
+      if (link) {
+        this.#add(peer.rank, link);
+        return;
+      }
+      const isHopeless = signal.aborted || !failures.some(isCutOff);
+      if (isHopeless || performance.now() + retryMs > deadlineMs) throw unreachable(peer, failures);
+      await delay(retryMs, undefined, { signal });
+    }
+  }
+
   /**
    * Tries the peer's addresses in turn: one of several network cards may be out of reach from here, and an address that
-   * each host has for itself leads to another worker.
+   * each host has for itself leads to another worker. Null, with the failures, where none leads there.
    */
-  async #dial(peer: RosterEntry): Promise<void> {
-    const { hostId, limits, signal } = this.#options;
+  async #reach(peer: RosterEntry, timeoutMs: number, failures: LockstepError[]): Promise<PeerLink | null> {
+    const { hostId, signal } = this.#options;
     const endpoints = endpointsOf(peer, hostId);
-    const connectTimeoutMs = Math.ceil(limits.connectTimeoutMs / endpoints.length);
-    const failures: LockstepError[] = [];
     for (const endpoint of endpoints) {
       try {
-        this.#add(peer.rank, await this.#meet(peer.rank, endpoint, connectTimeoutMs));
-        return;
+        return await this.#meet(peer.rank, endpoint, Math.ceil(timeoutMs / endpoints.length));
       } catch (thrown) {
         failures.push(toLockstepError(thrown, 'ERR_CONNECT'));
       }
       if (signal.aborted) break;
     }
-    const why = failures.map(({ message }) => message).join(' ');
-    const message = `Worker ${peer.workerId} on ${peer.host} cannot be reached from here: ${why}`;
-    throw new LockstepError(failures[0]?.code ?? 'ERR_CONNECT', message, {
-      details: { workerId: peer.workerId, addresses: peer.addresses.tcp },
-    });
+    return null;
   }
 
   /** Says hello to whoever listens there; resolves when welcome. */
@@ -142,6 +160,19 @@ export class PeerLinks {
   #settleIfComplete(): void {
     if (this.#links.size === this.#options.generation.workers.length - 1) this.#settle();
   }
+}
+
+/** It was there, and closed the connection without a word of why. */
+function isCutOff({ details }: LockstepError): boolean {
+  return typeof details['closeCode'] === 'number' && details['closeCode'] !== refusedCode;
+}
+
+function unreachable({ workerId, host, addresses }: RosterEntry, failures: readonly LockstepError[]): LockstepError {
+  const why = failures.map(({ message }) => message).join(' ');
+  const message = `Worker ${workerId} on ${host} cannot be reached from here: ${why}`;
+  return new LockstepError(failures[0]?.code ?? 'ERR_CONNECT', message, {
+    details: { workerId, addresses: addresses.tcp },
+  });
 }
 
 /** The Unix socket of a worker of this host; the TCP addresses of any other. */

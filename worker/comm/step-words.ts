@@ -16,6 +16,9 @@ const free = 0;
 const held = 1;
 const ended = 2;
 
+/** For how long the compute thread blocks at most: so late it sees a drain or an abort. */
+export const blockMs = 20;
+
 export type SharedStepWords = Int32Array<SharedArrayBuffer>;
 
 /** @param step the steps committed before the generation */

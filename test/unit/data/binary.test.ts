@@ -100,6 +100,18 @@ describe('npy', () => {
     },
   );
 
+  test('fills rows that are no longer needed from the file', async () => {
+    const folder = await dataFolder();
+    const numbers = Float32Array.from({ length: 3000 }, (_, i) => i);
+    await folder.write('x.npy', npyFile('<f4', '(1000, 3)', numbers));
+    await folder.write('y.npy', npyFile('<f4', '(1000,)', numbers.subarray(0, 1000)));
+    const data = await folder.open(npy({ x: 'x.npy', y: 'y.npy', memoryLimitBytes: 4999 }));
+    const first = await data.read([0, 1]);
+    const again = await data.read([998, 5], first);
+    expect(plain(again).x.data).toEqual([2994, 2995, 2996, 15, 16, 17]);
+    expect(again.x.data.buffer).toBe(first.x.data.buffer);
+  });
+
   test.each([[256 * 1024 * 1024], [1]])(
     'has the same fingerprint wherever its files lie, with a limit of %d',
     async (limit) => {

@@ -362,3 +362,22 @@ describe('a chain', () => {
     expect((await folder.open(data)).length).toBe(1);
   });
 });
+
+test('rows that are no longer needed are filled with the next ones, where they have just the room', async () => {
+  const numbers = Float32Array.from({ length: 12 }, (_, i) => i);
+  const rows = arrays({ x: { data: numbers, shape: [6, 2] }, y: { data: numbers.subarray(0, 6), shape: [6, 1] } });
+  const data = await rows
+    .reshape({ x: [1, 2] })
+    .split({ validation: 0 })
+    .train.open(context);
+  const first = await data.read([0, 1]);
+  const fresh = plain(await data.read([2, 3]));
+  const again = await data.read([2, 3], first);
+  expect(plain(again)).toEqual(fresh);
+  expect([again.x.data, again.y.data]).toEqual([first.x.data, first.y.data]);
+  expect(again.x.data.buffer).toBe(first.x.data.buffer);
+  const larger = await data.read([2, 3, 4], again);
+  expect(larger.x.data.buffer).not.toBe(again.x.data.buffer);
+  expect(plain(again)).toEqual(fresh);
+  expect([...numbers]).toEqual(Array.from(numbers, (_, i) => i));
+});

@@ -1,0 +1,254 @@
+/**
+ * The comm thread of a simulated worker: the participant machine on virtual links. What worker/comm/participation.ts and
+ * comm-thread.ts do.
+ */
+import { toLockstepError, type LockstepError } from '../../../src/errors.js';
+import {
+  outside,
+  type Entry,
+  type ParticipantEffect,
+  type ParticipantEvent,
+} from '../../../src/membership/participant.js';
+import {
+  toFailure,
+  type FromCoordinator,
+  type FromWorker,
+  type Generation,
+  type RosterEntry,
+} from '../../../src/protocol/messages.js';
+import { GenerationRun } from './generation-run.js';
+import type { Memory } from './memory.js';
+import { End } from './network.js';
+import type { PeerMessage } from './peer-links.js';
+import type { Process } from './process.js';
+import { Violation } from './violation.js';
+import type { Words } from './words.js';
+import type { ControlMessage, World } from './world.js';
+
+/** What the compute thread hears. */
+export type ToCompute =
+  | FromCoordinator
+  | { readonly type: 'halted'; readonly generation: number }
+  | { readonly type: 'enter'; readonly entry: Entry }
+  | { readonly type: 'begin'; readonly begun: Begun }
+  | { readonly type: 'failed'; readonly error: LockstepError };
+
+export interface Begun {
+  readonly generation: Generation;
+  readonly self: RosterEntry;
+  readonly words: Words;
+  /** Steps that the coordinator knew of. */
+  readonly told: number;
+}
+
+export interface CommThreadOptions {
+  readonly world: World;
+  readonly process: Process;
+  readonly workerId: string;
+  readonly memory: Memory;
+  readonly post: (message: ToCompute) => void;
+  /** What it waits for in shared memory may have come. */
+  readonly wake: () => void;
+}
+
+/** From one thread of a worker to the other. */
+export const threadMs = 0.05;
+
+export class CommThread {
+  readonly #options: CommThreadOptions;
+  #coordinator: End<ControlMessage> | null = null;
+  #state = outside;
+  #run: GenerationRun | null = null;
+  #reason: string | null = null;
+  #told = 0;
+  /** Peers that came while this worker was in no generation. */
+  #waiting: End<PeerMessage>[] = [];
+
+  constructor(options: CommThreadOptions) {
+    this.#options = options;
+    const { world, process } = options;
+    world.listeners.set(process.name, {
+      process,
+      onConnection: (end) => {
+        if (this.#run) this.#run.accept(end);
+        else this.#waiting.push(end);
+      },
+    });
+    End.dial(world.network, process, world.coordinatorListener, (end) => {
+      if (end) this.#join(end);
+      else this.#fail('ERR_CONNECT', 'the coordinator does not answer');
+    });
+  }
+
+  send(message: FromWorker): void {
+    this.#coordinator?.send(message);
+  }
+
+  onResting(generation: number, filled: boolean): void {
+    this.#take({ type: 'resting', generation, filled });
+  }
+
+  onReady(): void {
+    this.#run?.takeReady();
+  }
+
+  /** What is under way is lost, but not what was said. */
+  fail(error: LockstepError): void {
+    this.send({ type: 'failed', failure: toFailure(error, null) });
+  }
+
+  #join(end: End<ControlMessage>): void {
+    const { workerId, process } = this.#options;
+    this.#coordinator = end;
+    end.send({ type: 'hello', workerId, host: `host ${process.place}`, pid: 1, lockstepVersion: '', standing: null });
+    end.listen({
+      onMessage: (message) => {
+        this.#onSaid(message as FromCoordinator); // the other end is the coordinator
+      },
+      onClosed: () => {
+        this.#fail('ERR_COORDINATOR_LOST', 'the connection to the coordinator is gone');
+      },
+    });
+  }
+
+  #onSaid(message: FromCoordinator): void {
+    const { world, process, post, workerId } = this.#options;
+    world.trace(() => `${workerId} hears ${describe(message)}`);
+    switch (message.type) {
+      case 'halt':
+      case 'start':
+        if (message.type === 'halt') world.invariants.onHeard(process.name, message.generation);
+        else this.#told = message.told;
+        this.#take(message);
+        return;
+      case 'generation': {
+        const { type, ...generation } = message;
+        world.invariants.onHeard(process.name, generation.generation);
+        this.#take({ type, generation });
+        return;
+      }
+      case 'welcome':
+        this.#beat(message.plan.heartbeatMs);
+        break;
+      case 'goodbye':
+        this.#run?.close();
+        break;
+      default:
+    }
+    post(message);
+  }
+
+  #beat(intervalMs: number): void {
+    this.#options.process.after(intervalMs, () => {
+      const run = this.#run;
+      const isTraining = this.#state.phase === 'training';
+      this.send({
+        type: 'heartbeat',
+        step: run?.step ?? this.#state.step ?? 0,
+        waiting: isTraining && run ? run.waiting : this.#reason,
+        computing: isTraining && run?.words.isComputing === true,
+        pace: null,
+      });
+      this.#beat(intervalMs);
+    });
+  }
+
+  #take(event: ParticipantEvent): void {
+    const { world, workerId } = this.#options;
+    const { state, effects, reason } = world.parts.participant({ workerId, holdsAll: true }, this.#state, event);
+    this.#state = state;
+    this.#reason = reason;
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  #perform(effect: ParticipantEffect): void {
+    const { post } = this.#options;
+    switch (effect.type) {
+      case 'leave':
+        this.#run?.close();
+        this.#run = null;
+        this.#options.wake();
+        break;
+      case 'halted':
+        post({ type: 'halted', generation: effect.generation });
+        this.send(effect);
+        break;
+      case 'enter':
+        this.#enter(effect.entry);
+        break;
+      case 'fetch':
+        this.#run?.fetch(effect.ranks);
+        break;
+      case 'connected':
+        this.send({ ...effect, readsPeers: false });
+        break;
+      case 'begin':
+        this.#begin();
+    }
+  }
+
+  #enter(entry: Entry): void {
+    const { world, process, memory, post, wake } = this.#options;
+    const { generation } = entry.generation;
+    const run = new GenerationRun({
+      world,
+      process,
+      memory,
+      entry,
+      onLinked: () => {
+        this.#take({ type: 'linked', generation });
+      },
+      onFetched: () => {
+        this.#take({ type: 'fetched', generation });
+      },
+      onCommit: (step) => {
+        this.#take({ type: 'committed', step });
+        world.invariants.onCommit(process.name, generation, step, memory.state);
+        wake();
+      },
+      onFailure: (error) => {
+        if (this.#run === run) post({ type: 'failed', error });
+        wake();
+      },
+    });
+    this.#run = run;
+    post({ type: 'enter', entry });
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const end of waiting) if (end.isOpen) run.accept(end);
+    this.#guard(() => {
+      run.connect();
+    });
+  }
+
+  #begin(): void {
+    const { entry } = this.#state;
+    if (!entry || !this.#run) throw new Error('Steps begin in a generation that was entered.');
+    const { generation, self } = entry;
+    const { world, process, memory, post } = this.#options;
+    world.invariants.onBegin(process.name, generation.generation, generation.step, memory.state);
+    post({ type: 'begin', begun: { generation, self, words: this.#run.words, told: this.#told } });
+  }
+
+  #guard(action: () => void): void {
+    try {
+      action();
+    } catch (thrown) {
+      if (thrown instanceof Violation) throw thrown;
+      this.#options.post({ type: 'failed', error: toLockstepError(thrown) });
+    }
+  }
+
+  #fail(code: 'ERR_CONNECT' | 'ERR_COORDINATOR_LOST', why: string): void {
+    this.#options.post({ type: 'failed', error: toLockstepError(new Error(why), code) });
+  }
+}
+
+function describe(message: FromCoordinator): string {
+  if (message.type !== 'generation')
+    return JSON.stringify(message, (key, value: unknown) => (key === 'plan' ? '' : value));
+  const roster = message.workers.map(({ workerId, firstSlot, endSlot, step }) => {
+    return `${workerId} [${firstSlot}, ${endSlot}) has ${step ?? 'nothing'}`;
+  });
+  return `generation ${message.generation} from step ${message.step}, ${message.resumeFrom ?? 'no checkpoint'}: ${roster.join('; ')}`;
+}

@@ -1,0 +1,105 @@
+/** What must hold after each event of a simulated run; a Violation where it does not. */
+import type { StepLine, Validation } from '../../../coordinator/run-record.js';
+import { hashOf, isSameState, lossOf, type Job, type State } from './job.js';
+import { Violation } from './violation.js';
+
+export class Invariants {
+  readonly #job: Job;
+  /** By worker, the newest generation that it has heard of. */
+  readonly #heard = new Map<string, number>();
+  /** By worker, steps committed. */
+  readonly #taken = new Map<string, number>();
+  /** By generation, then worker that trains in it: steps committed. */
+  readonly #committed = new Map<number, Map<string, number>>();
+  #numTold = 0;
+  /** After which steps the validation has come in. */
+  readonly #validated = new Set<number>();
+  /** The last checkpoint that the run went on from: what led to it may be known to nobody that lives. */
+  #resumedStep = 0;
+  /** Steps that were told have been lost since, with all that had them, and a run that is stopped does not take them again. */
+  #isSetBack = false;
+
+  constructor(job: Job) {
+    this.#job = job;
+  }
+
+  onHeard(workerId: string, generation: number): void {
+    this.#heard.set(workerId, Math.max(generation, this.#heard.get(workerId) ?? 0));
+  }
+
+  /** A worker begins to train. */
+  onBegin(workerId: string, generation: number, step: number, state: State): void {
+    const what = `${workerId} begins generation ${generation}`;
+    this.#expectState(what, step, state);
+    const taken = this.#taken.get(workerId) ?? 0;
+    if (step < taken) throw new Violation('no step taken back', `${what} at step ${step}, and has committed ${taken}`);
+    this.#advance(workerId, generation, step);
+  }
+
+  /** @param numSteps committed by now */
+  onCommit(workerId: string, generation: number, numSteps: number, state: State): void {
+    const what = `${workerId} has committed step ${numSteps - 1} in generation ${generation}`;
+    const heard = this.#heard.get(workerId) ?? 0;
+    if (generation < heard) throw new Violation('one generation', `${what}, having heard of ${heard}`);
+    this.#expectState(what, numSteps, state);
+    this.#advance(workerId, generation, numSteps);
+  }
+
+  /** The coordinator has heard of steps. */
+  onTold(lines: readonly StepLine[]): void {
+    for (const { step, loss } of lines) {
+      if (step <= this.#numTold || step > Math.max(this.#numTold, this.#resumedStep) + 1) {
+        throw new Violation('each step told once', `step ${step} is told after step ${this.#numTold}`);
+      }
+      this.#numTold = step;
+      const expected = lossOf(this.#job.stateAfter(step).parameters);
+      if (!Object.is(loss, expected)) throw new Violation('the same bits', `step ${step} is told with loss ${loss}`);
+    }
+  }
+
+  /** Nobody has the state any more: the run goes on from a checkpoint, or from its beginning. */
+  onResume(step: number): void {
+    this.#resumedStep = step;
+    this.#isSetBack ||= step < this.#numTold;
+  }
+
+  onValidation({ step, metrics }: Validation): void {
+    this.#validated.add(step);
+    const { parameters } = this.#job.stateAfter(step);
+    const slots = Array.from({ length: this.#job.shape.slots }, (_, slot) => this.#job.evaluation(slot, parameters));
+    const expected = slots.reduce((sum, { loss }) => sum + loss, 0) / slots.length;
+    if (Object.is(metrics['val_loss'], expected)) return;
+    throw new Violation('the same bits', `after step ${step} the validation has loss ${metrics['val_loss'] ?? NaN}`);
+  }
+
+  /** The run has ended well, after so many steps. */
+  onFinish(numSteps: number, weightsSha256: string): void {
+    const expected = hashOf(this.#job.stateAfter(numSteps).parameters);
+    if (weightsSha256 !== expected) throw new Violation('the same bits', `the run ends with weights ${weightsSha256}`);
+    const numKnown = Math.max(this.#numTold, this.#resumedStep);
+    if (numKnown < numSteps || (numKnown > numSteps && !this.#isSetBack)) {
+      throw new Violation('each step told once', `the run ends after ${numSteps} steps, and ${numKnown} were told`);
+    }
+    // After any other step the weights of a validation that was lost with its worker are gone.
+    const isMissing = this.#job.schedule.endsEpoch(numSteps) && !this.#validated.has(numSteps);
+    if (isMissing && numSteps !== this.#resumedStep) {
+      throw new Violation('each step told once', `the run ends without the validation after step ${numSteps}`);
+    }
+  }
+
+  #expectState(what: string, numSteps: number, state: State): void {
+    if (isSameState(state, this.#job.stateAfter(numSteps))) return;
+    throw new Violation('the same bits', `${what}, and its state is not that after ${numSteps} steps`);
+  }
+
+  #advance(workerId: string, generation: number, numSteps: number): void {
+    const committed = this.#committed.get(generation) ?? new Map<string, number>();
+    this.#committed.set(generation, committed.set(workerId, numSteps));
+    this.#taken.set(workerId, numSteps);
+    for (const [other, theirs] of committed) {
+      if (Math.abs(theirs - numSteps) <= 1) continue;
+      const found = `${workerId} has committed ${numSteps} steps in generation ${generation}, and ${other} ${theirs}`;
+      throw new Violation('within one step', found);
+    }
+  }
+}

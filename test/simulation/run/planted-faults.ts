@@ -1,0 +1,142 @@
+/** Faults of the protocol, each planted by another machine in the place of a real one: the simulator has to find them. */
+import { AllReduce, type AllReduceEffect, type AllReduceEvent } from '../../../src/collective/all-reduce.js';
+import { slotsToCompute } from '../../../src/collective/kept-partials.js';
+import {
+  participant,
+  type ParticipantEffect,
+  type ParticipantTransition,
+} from '../../../src/membership/participant.js';
+import type { RosterEntry } from '../../../src/protocol/messages.js';
+import { membership } from '../../../coordinator/membership.js';
+import type { MembershipEffect, MembershipTransition } from '../../../coordinator/membership-state.js';
+import { realParts, type Parts } from './parts.js';
+
+/** The participant, with its effects altered. */
+function participantThat(change: (effect: ParticipantEffect) => readonly ParticipantEffect[]): Partial<Parts> {
+  return {
+    participant: (config, state, event) => {
+      const taken = participant(config, state, event);
+      return { ...taken, effects: taken.effects.flatMap(change) };
+    },
+  };
+}
+
+/** The coordinator, with its effects altered. */
+function membershipThat(change: (effect: MembershipEffect) => MembershipEffect): Partial<Parts> {
+  return {
+    membership: (config, state, event, nowMs) => {
+      const taken = membership(config, state, event, nowMs);
+      return { ...taken, effects: taken.effects.map(change) };
+    },
+  };
+}
+
+function withRoster(change: (roster: readonly RosterEntry[]) => readonly RosterEntry[]): Partial<Parts> {
+  return membershipThat((effect) =>
+    effect.type === 'form-generation' ? { ...effect, roster: change(effect.roster) } : effect,
+  );
+}
+
+/** Says to itself that all has left, which has not. */
+class HastyAllReduce extends AllReduce {
+  override take(event: AllReduceEvent): AllReduceEffect[] {
+    const effects = super.take(event);
+    const { step } = this;
+    const sent = effects.flatMap((effect) => ('to' in effect ? effect.to : []));
+    return [...effects, ...sent.flatMap((to) => super.take({ type: 'sent', to, step }))];
+  }
+}
+
+function both(first: ParticipantTransition, second: ParticipantTransition): ParticipantTransition {
+  return { ...second, effects: [...first.effects, ...second.effects] };
+}
+
+const planted: Readonly<Record<string, Partial<Parts>>> = {
+  'a halt that does not end the generation': {
+    participant: (config, state, event) => {
+      if (event.type !== 'halt' || state.phase !== 'training') return participant(config, state, event);
+      const { generation } = event;
+      return {
+        state: { ...state, generation },
+        effects: [{ type: 'halted', generation, step: state.step }],
+        reason: '',
+      };
+    },
+  },
+  'a state that is not fetched': {
+    participant: (config, state, event) => {
+      const taken = participant(config, state, event);
+      const fetch = taken.effects.find((effect) => effect.type === 'fetch');
+      if (!fetch) return taken;
+      const { generation } = fetch;
+      return both({ ...taken, effects: [] }, participant(config, taken.state, { type: 'fetched', generation }));
+    },
+  },
+  'a halt answered with a step too many': participantThat((effect) => {
+    if (effect.type !== 'halted' || effect.step === null) return [effect];
+    return [{ ...effect, step: effect.step + 1 }];
+  }),
+  'a commit that the participant does not hear of': {
+    participant: (config, state, event) => {
+      if (event.type === 'committed') return { state, effects: [], reason: null };
+      return participant(config, state, event);
+    },
+  },
+  'a worker that stands ready before it has read the checkpoint': {
+    participant: (config, state, event) => {
+      const taken = participant(config, state, event);
+      if (event.type !== 'linked') return taken;
+      const { generation } = event;
+      return both(taken, participant(config, taken.state, { type: 'resting', generation, filled: true }));
+    },
+  },
+  'a step that is committed before its frames have left': {
+    makeAllReduce: (plan, step) => new HastyAllReduce(plan, step),
+  },
+  'partials of an older step that are used': {
+    slotsToCompute: (kept, step, range) => slotsToCompute(kept, kept.step < 0 ? step : kept.step, range),
+  },
+  'a slot that two workers have': withRoster((roster) =>
+    roster.map((entry) => ({ ...entry, firstSlot: Math.max(0, entry.firstSlot - 1) })),
+  ),
+  'a slot that nobody has': withRoster((roster) =>
+    roster.map((entry, rank) =>
+      rank > 0 && rank === roster.length - 1 ? { ...entry, endSlot: entry.endSlot - 1 } : entry,
+    ),
+  ),
+  'a generation that begins at the least step that one holds': membershipThat((effect) => {
+    if (effect.type !== 'form-generation') return effect;
+    const held = effect.roster.flatMap(({ step }) => step ?? []);
+    return held.length === 0 ? effect : { ...effect, step: Math.min(...held) };
+  }),
+  'a start before all are connected': {
+    membership: (config, state, event, nowMs) => {
+      if (event.type !== 'connected') return membership(config, state, event, nowMs);
+      const first: MembershipTransition = { state, effects: [], reason: null };
+      return state.roster.reduce((before, { workerId }) => {
+        if (!before.state.members.has(workerId)) return before;
+        const next = membership(config, before.state, { ...event, workerId }, nowMs);
+        return { ...next, effects: [...before.effects, ...next.effects] };
+      }, first);
+    },
+  },
+  'a worker that is silent, and is not evicted': {
+    membership: (config, state, event, nowMs) => {
+      return event.type === 'tick' ? { state, effects: [], reason: null } : membership(config, state, event, nowMs);
+    },
+  },
+  'a stop that asks for a step less': membershipThat((effect) => {
+    return effect.type === 'stop-after' ? { ...effect, step: Math.max(0, effect.step - 1) } : effect;
+  }),
+  'a finish that the coordinator does not hear of': {
+    hear: (message) => (message.type === 'finished' ? null : message),
+  },
+  'a validation that is lost with its worker': {
+    hear: (message) => (message.type === 'evaluated' && message.slots[0]?.slot === 0 ? null : message),
+  },
+  'a torn checkpoint that is read': { verifiesCheckpoints: false },
+};
+
+export const plantedFaults: readonly (readonly [name: string, parts: Parts])[] = Object.entries(planted).map(
+  ([name, parts]) => [name, { ...realParts, ...parts }],
+);
