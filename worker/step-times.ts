@@ -4,7 +4,14 @@
  * update of the weights; `waiting` is the rest: threads that wake one another, and messages.
  */
 import type { StepRing } from '../src/flight/step-ring.js';
-import { networkIndex, optimizerIndex, type CommTimes } from './comm/comm-times.js';
+import {
+  awaitedIndex,
+  awaitedRankIndex,
+  networkIndex,
+  nobody,
+  optimizerIndex,
+  type CommTimes,
+} from './comm/comm-times.js';
 
 /** The compilation of what runs, and the first pages of memory, are not what a step takes. */
 const untimedSteps = 5;
@@ -20,7 +27,7 @@ export class StepTimes {
   readonly #comm: CommTimes;
   readonly #ring: StepRing;
   /** Of the comm thread, after the last step. */
-  #commLast: readonly [number, number] = [0, 0];
+  readonly #commLast: Float64Array;
   #commBefore: readonly [number, number] = [0, 0];
   #numSteps = 0;
   #data = 0;
@@ -31,6 +38,7 @@ export class StepTimes {
   constructor(comm: CommTimes, ring: StepRing) {
     this.#comm = comm;
     this.#ring = ring;
+    this.#commLast = new Float64Array(comm.length);
   }
 
   /** A step that was begun, had its rows, had its gradients, and was committed at these times, in milliseconds. */
@@ -59,13 +67,18 @@ export class StepTimes {
 
   #record({ step, generation }: StepKey, begun: number, read: number, computed: number, committed: number): void {
     const [data, compute] = [read - begun, computed - read];
-    const now = this.#commNow();
-    const network = now[0] - this.#commLast[0];
-    const optimizer = now[1] - this.#commLast[1];
-    this.#commLast = now;
+    const network = this.#sinceLast(networkIndex);
+    const optimizer = this.#sinceLast(optimizerIndex);
+    const awaited = this.#sinceLast(awaitedIndex);
+    const awaitedRank = this.#comm[awaitedRankIndex] ?? nobody;
+    this.#commLast.set(this.#comm);
     const waiting = Math.max(0, committed - begun - data - compute - network - optimizer);
     const begunMs = originMs + begun;
-    this.#ring.add([step, generation, begunMs, data, compute, network, optimizer, waiting]);
+    this.#ring.add([step, generation, begunMs, data, compute, network, optimizer, waiting, awaited, awaitedRank]);
+  }
+
+  #sinceLast(index: number): number {
+    return (this.#comm[index] ?? 0) - (this.#commLast[index] ?? 0);
   }
 
   #commNow(): readonly [number, number] {

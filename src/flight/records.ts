@@ -25,7 +25,10 @@ export const flightEventSchema = z.strictObject({
 });
 export type FlightEvent = z.output<typeof flightEventSchema>;
 
-/** One step of one worker: when it was begun, and what its time went into, in milliseconds. */
+/**
+ * One step of one worker: when it was begun, and what its time went into, in milliseconds. `awaited` is the part of `network` in
+ * which others had not sent what they had to, and `awaitedRank` the one that was waited for longest; -1: nobody was.
+ */
 export const stepColumns = [
   'step',
   'generation',
@@ -35,6 +38,8 @@ export const stepColumns = [
   'network',
   'optimizer',
   'waiting',
+  'awaited',
+  'awaitedRank',
 ] as const;
 
 export const workerFlightSchema = z.strictObject({

@@ -32,6 +32,8 @@ export type StepRow = readonly [
   network: number,
   optimizer: number,
   waiting: number,
+  awaited: number,
+  awaitedRank: number,
 ];
 
 export class StepRing {

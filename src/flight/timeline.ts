@@ -120,11 +120,19 @@ function stepEvents({ workerId, steps }: JoinedFlight): TimelineEvent[] {
     const mean = (column: number): string =>
       (rows.reduce((sum, row) => sum + (row[column] ?? 0), 0) / rows.length).toFixed(3);
     const last = rows.at(-1) ?? [];
-    const ms = last.slice(2).reduce((sum, value) => sum + value, 0);
+    const ms = last.slice(2, 8).reduce((sum, value) => sum + value, 0);
     const times = `data ${mean(3)}, compute ${mean(4)}, network ${mean(5)}, optimizer ${mean(6)}, waiting ${mean(7)} ms each`;
-    const text = `${(rows[0]?.[0] ?? 0) + 1} to ${(last[0] ?? 0) + 1} committed: ${times}`;
+    const awaited = `${mean(8)} of network awaiting ${awaitedWords(rows)}`;
+    const text = `${(rows[0]?.[0] ?? 0) + 1} to ${(last[0] ?? 0) + 1} committed: ${times}; ${awaited}`;
     return { ms, who: workerId, kind: 'steps', generation, text };
   });
+}
+
+/** Who was waited for longest in how many of these steps. */
+function awaitedWords(rows: readonly number[][]): string {
+  const byRank = [...groupBy(rows, (row) => row[9] ?? -1)].filter(([rank]) => rank >= 0);
+  const [most] = byRank.toSorted(([, a], [, b]) => b.length - a.length);
+  return most ? `others, rank ${most[0]} in ${most[1].length} of ${rows.length}` : 'nobody';
 }
 
 /** One for each generation's frames, at the time of the last. */

@@ -91,7 +91,7 @@ describe('the coordinator', () => {
     stopThisProcess(2 * limits.heartbeatTimeoutMs);
     await vi.waitUntil(() => coordinator.status().workers[0]?.state === 'loading');
     for (let i = 0; i < 4; i++) {
-      worker.send({ type: 'heartbeat', step: 0, waiting: `beat ${i}`, computing: false });
+      worker.send({ type: 'heartbeat', step: 0, waiting: `beat ${i}`, computing: false, pace: null });
       await vi.waitUntil(() => coordinator.status().workers[0]?.waiting === `beat ${i}`);
     }
     worker.close();

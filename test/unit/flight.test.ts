@@ -51,20 +51,20 @@ describe('the ring of steps', () => {
   it('gives the other thread the last 200', () => {
     const shared = makeSharedSteps();
     const [writer, reader] = [new StepRing(shared), new StepRing(shared)];
-    for (let step = 0; step < 1000; step++) writer.add([step, 1, step * 10, 1, 2, 3, 4, 5]);
+    for (let step = 0; step < 1000; step++) writer.add([step, 1, step * 10, 1, 2, 3, 4, 5, 6, 7]);
     const rows = reader.last();
     expect(rows.map(([step]) => step)).toEqual(Array.from({ length: 200 }, (_, i) => 800 + i));
-    expect(reader.last(1)).toEqual([[999, 1, 9990, 1, 2, 3, 4, 5]]);
+    expect(reader.last(1)).toEqual([[999, 1, 9990, 1, 2, 3, 4, 5, 6, 7]]);
   });
 
   it('tells the pace of a generation without its first five steps', () => {
     const ring = new StepRing(makeSharedSteps());
     const generation = { generation: 2, step: 10 };
-    ring.add([9, 1, 0, 500, 500, 500, 500, 0]);
-    for (let step = 10; step < 15; step++) ring.add([step, 2, 5000, 500, 500, 500, 500, 0]);
+    ring.add([9, 1, 0, 500, 500, 500, 500, 0, 0, -1]);
+    for (let step = 10; step < 15; step++) ring.add([step, 2, 5000, 500, 500, 500, 500, 0, 0, -1]);
     expect(paceOf(ring, generation, 9000)).toBeNull();
-    ring.add([15, 2, 5000, 1, 2, 3, 4, 0]);
-    ring.add([16, 2, 5000, 3, 4, 5, 6, 0]);
+    ring.add([15, 2, 5000, 1, 2, 3, 4, 0, 0, -1]);
+    ring.add([16, 2, 5000, 3, 4, 5, 6, 0, 0, -1]);
     expect(paceOf(ring, generation, 9000)).toEqual({ data: 2, compute: 3, network: 4, optimizer: 5 });
   });
 });
@@ -92,7 +92,10 @@ describe('the timeline', () => {
 
   it('merges files that overlap, in order, from the start of the last generation', () => {
     const events = [event(0, 1000.2, 'start', 1), event(1, 2001.5, 'halted', 2)];
-    const steps = [[7, 1, 1989, 1, 2, 3, 4, 0]];
+    const steps = [
+      [6, 1, 1979, 1, 2, 3, 4, 0, 1, 2],
+      [7, 1, 1989, 1, 2, 3, 4, 0, 2, 2],
+    ];
     const flights = [
       flight('w0', 'a', { events: events.slice(0, 1), steps, writtenMs: 1 }),
       flight('w0', 'a', { events, steps, writtenMs: 2 }),
@@ -109,7 +112,8 @@ describe('the timeline', () => {
       '0 coordinator start',
     ]);
     expect(merged[2]?.text).toBe(
-      '8 to 8 committed: data 1.000, compute 2.000, network 3.000, optimizer 4.000, waiting 0.000 ms each',
+      '7 to 8 committed: data 1.000, compute 2.000, network 3.000, optimizer 4.000, waiting 0.000 ms each; ' +
+        '1.500 of network awaiting others, rank 2 in 2 of 2',
     );
   });
 

@@ -9,7 +9,7 @@ import type { FlatMemory } from '../../src/state/memory.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
 import { Boards } from './boards.js';
-import { networkIndex, optimizerIndex } from './comm-times.js';
+import { awaitedIndex, awaitedRankIndex, networkIndex, nobody, optimizerIndex, spend } from './comm-times.js';
 import type { RunSetup } from './channel.js';
 import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { planGeneration } from './generation-plan.js';
@@ -63,6 +63,9 @@ export class GenerationRun implements PeerAcceptor {
   /** When the last bucket became ready, and when the last result came. */
   #readyMs = 0;
   #completeMs = 0;
+  /** When all of a peer's frame was here last, and of which rank; `nobody` since the last bucket became ready. */
+  #heardMs = 0;
+  #heardRank = nobody;
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
 
@@ -115,11 +118,11 @@ export class GenerationRun implements PeerAcceptor {
       },
       onComplete: () => {
         this.#completeMs = performance.now();
-        this.#spend(networkIndex, this.#completeMs - this.#readyMs);
+        this.#recordReduction();
       },
       onNotFinite: (step, found) => this.#onNotFinite(step, found),
       onCommit: (committed) => {
-        this.#spend(optimizerIndex, performance.now() - this.#completeMs);
+        spend(setup.times, optimizerIndex, performance.now() - this.#completeMs);
         onCommit(committed + 1);
         this.#stepWords.markCommitted(committed);
       },
@@ -234,13 +237,16 @@ export class GenerationRun implements PeerAcceptor {
       if (numReady === numTaken) continue;
       this.#taken[bucket] = numReady;
       this.#readyMs = performance.now();
+      this.#heardRank = nobody;
       this.#reduction.onReady(numReady - 1, bucket);
     }
   }
 
-  #spend(index: number, ms: number): void {
+  #recordReduction(): void {
     const { times } = this.#options.setup;
-    times[index] = (times[index] ?? 0) + ms;
+    spend(times, networkIndex, this.#completeMs - this.#readyMs);
+    if (this.#heardRank !== nobody) spend(times, awaitedIndex, this.#heardMs - this.#readyMs);
+    times[awaitedRankIndex] = this.#heardRank;
   }
 
   #sendFrame(to: number, header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
@@ -256,6 +262,10 @@ export class GenerationRun implements PeerAcceptor {
     return peerFrames(rank, {
       frames: this.#options.flight?.frames,
       reduction: this.#reduction,
+      onWhole: () => {
+        this.#heardMs = performance.now();
+        this.#heardRank = rank;
+      },
       guard: (action) => {
         this.#guard(action);
       },

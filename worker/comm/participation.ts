@@ -74,8 +74,8 @@ export class Participation {
   }
 
   onMessage(message: OfGenerations): void {
-    const { flight } = this.#options;
-    flight.note(message.type, 'the coordinator says so', message.generation);
+    const text = message.type === 'halt' ? (this.#waiting ?? 'nothing is waited for') : 'the coordinator says so';
+    this.#options.flight.note(message.type, text, message.generation);
     if (message.type === 'start') this.#told = message.told;
     else this.#stop(message.generation);
     if (message.type !== 'generation') this.#take(message);
@@ -96,10 +96,14 @@ export class Participation {
     const isTraining = this.#state.phase === 'training';
     return {
       step: run?.step ?? this.#state.step ?? 0,
-      waiting: isTraining && run ? run.waiting : this.#reason,
+      waiting: this.#waiting,
       computing: isTraining && run?.isComputing === true,
       pace: isTraining && this.#entered && this.#steps ? paceOf(this.#steps, this.#entered, clockMs()) : null,
     };
+  }
+
+  get #waiting(): string | null {
+    return this.#state.phase === 'training' && this.#run ? this.#run.waiting : this.#reason;
   }
 
   /** Of the generation that it is in; the next one is told anew. */

@@ -11,11 +11,13 @@ export interface FrameTakers {
   readonly frames: FrameRing | undefined;
   /** Runs what a frame makes happen, unless the generation has ended. */
   readonly guard: (action: () => void) => void;
+  /** All of a step's frame is here, and nothing has been made of it yet. */
+  readonly onWhole: () => void;
   /** A whole frame with state, or that asks for it: header and payload. */
   readonly onState: (bytes: Uint8Array) => void;
 }
 
-export function peerFrames(rank: number, { reduction, frames, guard, onState }: FrameTakers): BulkHandler {
+export function peerFrames(rank: number, { reduction, frames, onWhole, guard, onState }: FrameTakers): BulkHandler {
   let state: Uint8Array | null = null;
   let number = 0;
   return {
@@ -43,6 +45,7 @@ export function peerFrames(rank: number, { reduction, frames, guard, onState }: 
       frames?.done(number, clockMs());
       if (state) onState(state);
       else {
+        onWhole();
         guard(() => {
           reduction.end(rank);
         });
