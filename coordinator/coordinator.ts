@@ -19,7 +19,7 @@ import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
 import { membershipConfig, runPlan } from './run-plan.js';
 import { StateHashes } from './state-hashes.js';
-import { describeStraggler, Stragglers } from './stragglers.js';
+import { StragglerWatch } from './straggler-watch.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
 
@@ -36,7 +36,7 @@ export class Coordinator {
   readonly #rows: RowServer | null;
   readonly #connections: WorkerConnections;
   readonly #hashes = new StateHashes();
-  readonly #stragglers = new Stragglers();
+  readonly #stragglers: StragglerWatch;
   readonly #reports: Reports;
   readonly #endings: Endings;
   readonly #charge: Charge;
@@ -70,6 +70,14 @@ export class Coordinator {
       onClosed: (hello, why) => {
         this.#take({ type: 'lost', workerId: hello.workerId, why });
       },
+    });
+    this.#stragglers = new StragglerWatch({
+      evictAfterSeconds: options.loaded.job.stragglers?.evictAfterSeconds ?? Infinity,
+      onChange: (straggler) => this.#reports.record?.addStraggler(straggler),
+      onOverdue: (workerId, why) => {
+        this.#take({ type: 'straggling', workerId, why });
+      },
+      log: options.log,
     });
     this.#charge = new Charge(options.journal, limits);
     this.#reports = new Reports(options);
@@ -178,7 +186,7 @@ export class Coordinator {
         break;
       case 'heartbeat':
         this.#take({ ...message, workerId });
-        this.#watchPace(workerId, message);
+        this.#stragglers.add(workerId, message, this.#state);
         break;
       case 'halted':
       case 'connected':
@@ -203,23 +211,6 @@ export class Coordinator {
         if (message.type === 'checkpointed') this.#onCheckpointed(message);
         this.#reports.onReport(message);
     }
-  }
-
-  /** Names a worker that is slower than the others, and evicts it where the job says so. */
-  #watchPace(workerId: string, heartbeat: Extract<FromWorker, { type: 'heartbeat' }>): void {
-    const { generation, roster } = this.#state;
-    const nowMs = performance.now();
-    const workers = roster.map((one) => ({ workerId: one.workerId, numSlots: one.endSlot - one.firstSlot }));
-    const change = this.#stragglers.add(workerId, heartbeat, { generation, workers, nowMs });
-    if (change) {
-      this.#reports.record?.addStraggler(change);
-      this.#options.log[change.untilStep === null ? 'warn' : 'info'](describeStraggler(change));
-    }
-    const { evictAfterSeconds = Infinity } = this.#options.loaded.job.stragglers ?? {};
-    const straggler = this.#stragglers.of(workerId);
-    if (!straggler || this.#stragglers.slowForMs(workerId, nowMs) < evictAfterSeconds * 1000) return;
-    const why = `it was ${straggler.factor.toFixed(1)} times as slow as the others for ${evictAfterSeconds} s`;
-    this.#take({ type: 'straggling', workerId, why });
   }
 
   #onCheckpointed({ step, path }: Extract<FromWorker, { type: 'checkpointed' }>): void {

@@ -9,13 +9,13 @@ import type { FlatMemory } from '../../src/state/memory.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
 import { Boards } from './boards.js';
-import { awaitedIndex, awaitedRankIndex, networkIndex, nobody, optimizerIndex, spend } from './comm-times.js';
 import type { RunSetup } from './channel.js';
 import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { planGeneration } from './generation-plan.js';
 import { PeerLinks } from './peer-links.js';
 import { peerFrames } from './peer-frames.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
+import { ReductionClock } from './reduction-clock.js';
 import { Reduction } from './reduction.js';
 import type { SharedPages } from './shared-pages.js';
 import { StateTransfer } from './state-transfer.js';
@@ -60,12 +60,7 @@ export class GenerationRun implements PeerAcceptor {
   readonly #taken: number[];
   /** Local: the compute thread reduces, and commits. */
   #isLocal = false;
-  /** When the last bucket became ready, and when the last result came. */
-  #readyMs = 0;
-  #completeMs = 0;
-  /** When all of a peer's frame was here last, and of which rank; `nobody` since the last bucket became ready. */
-  #heardMs = 0;
-  #heardRank = nobody;
+  readonly #clock: ReductionClock;
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
 
@@ -86,6 +81,7 @@ export class GenerationRun implements PeerAcceptor {
     const frames = (peer: number): BulkHandler => this.#framesOf(peer);
     const own = { runId, generation, rank, hostId, memory: sharedMemory, mount, frames };
     this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, signal });
+    this.#clock = new ReductionClock(setup.times);
     this.#reduction = this.#makeReduction();
     this.#boards = new Boards(this.#plan, memory, options.pages);
     this.#boards.clear();
@@ -117,12 +113,11 @@ export class GenerationRun implements PeerAcceptor {
         });
       },
       onComplete: () => {
-        this.#completeMs = performance.now();
-        this.#recordReduction();
+        this.#clock.complete();
       },
       onNotFinite: (step, found) => this.#onNotFinite(step, found),
       onCommit: (committed) => {
-        spend(setup.times, optimizerIndex, performance.now() - this.#completeMs);
+        this.#clock.committed();
         onCommit(committed + 1);
         this.#stepWords.markCommitted(committed);
       },
@@ -236,17 +231,9 @@ export class GenerationRun implements PeerAcceptor {
       const numReady = this.#stepWords.numReady(bucket);
       if (numReady === numTaken) continue;
       this.#taken[bucket] = numReady;
-      this.#readyMs = performance.now();
-      this.#heardRank = nobody;
+      this.#clock.ready();
       this.#reduction.onReady(numReady - 1, bucket);
     }
-  }
-
-  #recordReduction(): void {
-    const { times } = this.#options.setup;
-    spend(times, networkIndex, this.#completeMs - this.#readyMs);
-    if (this.#heardRank !== nobody) spend(times, awaitedIndex, this.#heardMs - this.#readyMs);
-    times[awaitedRankIndex] = this.#heardRank;
   }
 
   #sendFrame(to: number, header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
@@ -263,8 +250,7 @@ export class GenerationRun implements PeerAcceptor {
       frames: this.#options.flight?.frames,
       reduction: this.#reduction,
       onWhole: () => {
-        this.#heardMs = performance.now();
-        this.#heardRank = rank;
+        this.#clock.heard(rank);
       },
       guard: (action) => {
         this.#guard(action);
