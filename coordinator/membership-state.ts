@@ -72,8 +72,8 @@ export interface Member {
   readonly waiting: string | null;
   /** The gradients of its step are not all there yet, as last heard. */
   readonly isComputing: boolean;
-  /** It and every peer of its generation read one another's memory. */
-  readonly readsPeers: boolean;
+  /** It would have the steps of its generation reduced in memory. */
+  readonly prefersMemory: boolean;
   readonly lastSeenMs: number;
   /** Since when it has told of nothing new. */
   readonly sinceMs: number;
@@ -187,7 +187,7 @@ export type MembershipEvent =
       readonly type: 'connected';
       readonly workerId: string;
       readonly generation: number;
-      readonly readsPeers: boolean;
+      readonly prefersMemory: boolean;
     }
   | {
       readonly type: 'heartbeat';

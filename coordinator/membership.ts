@@ -198,13 +198,16 @@ function onReady(
 function onConnected(
   config: MembershipConfig,
   before: MembershipState,
-  { workerId, generation, readsPeers }: Extract<MembershipEvent, { type: 'connected' }>,
+  { workerId, generation, prefersMemory }: Extract<MembershipEvent, { type: 'connected' }>,
 ): MembershipStep {
   const { nowMs } = before;
   const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
   const isAwaited = before.phase === 'connecting' && generation === before.generation && isInRoster(before, workerId);
   if (!isAwaited) return still(seen);
-  return startWhenConnected(config, updateMember(seen, workerId, { state: 'connected', readsPeers, sinceMs: nowMs }));
+  return startWhenConnected(
+    config,
+    updateMember(seen, workerId, { state: 'connected', prefersMemory, sinceMs: nowMs }),
+  );
 }
 
 function onHeartbeat(

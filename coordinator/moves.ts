@@ -133,7 +133,7 @@ function start(before: MembershipState): MembershipStep {
   const workerIds = idsOf(liveRoster(before));
   const fresh = { state: 'training', isComputing: false, waiting: null, weightsSha256: null } as const;
   const state = updateRoster(before, { ...fresh, sinceMs: nowMs, steppedMs: nowMs });
-  const inMemory = liveRoster(before).every(({ readsPeers }) => readsPeers);
+  const inMemory = liveRoster(before).every(({ prefersMemory }) => prefersMemory);
   const recoveries = recoveriesOf(before);
   const settled = { changes: [], movedSlots: 0, stopAfter: null, hasStarted: true } as const;
   return {

@@ -45,9 +45,9 @@ interface RoundOptions {
 export function enterRound(options: RoundOptions, begun: Begun): Round {
   const { prepared, link, inbox, send, log } = options;
   const { plan, layout, loaded } = prepared;
-  const { generation, self, words: shared, isLocal } = begun;
+  const { generation, self, words: shared, inMemory } = begun;
   // Who reduces looks by itself.
-  const waker = isLocal ? 0 : begun.waker;
+  const waker = inMemory ? 0 : begun.waker;
   const setup = { ...loaded.job, slots: plan.slots, layout, bucketBytes: defaultBucketBytes };
   const allReduce = planGeneration({ ...setup, generation, rank: self.rank });
   const { hosts, buckets, isSharded } = allReduce;
@@ -58,7 +58,7 @@ export function enterRound(options: RoundOptions, begun: Begun): Round {
     words,
     readiness: new Readiness({ layout, buckets, words, waker }),
     brake: new Brake({ inbox, send, step: generation.step }),
-    commit: isLocal ? localCommit(options, { plan: allReduce, words }) : commitByCommThread(words, inbox),
+    commit: inMemory ? commitInMemory(options, { plan: allReduce, words }) : commitByCommThread(words, inbox),
     sharding: isSharded
       ? {
           ranges: ownedRanges(allReduce),
@@ -73,7 +73,7 @@ export function enterRound(options: RoundOptions, begun: Begun): Round {
   };
 }
 
-function localCommit(
+function commitInMemory(
   { prepared, memory, times, pages, inbox, log }: RoundOptions,
   { plan, words }: { readonly plan: AllReducePlan; readonly words: StepWords },
 ): Commit {

@@ -116,8 +116,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   /** Nothing of an older generation than this one is committed any more. `step`: committed, and held whole. */
   z.strictObject({ type: z.literal('halted'), generation: z.int().positive(), step: count.nullable() }),
-  /** `readsPeers`: it reads the memory of every peer, and every peer its. */
-  z.strictObject({ type: z.literal('connected'), generation: count, readsPeers: z.boolean() }),
+  /** `prefersMemory`: it reads the memory of every peer, and every peer its, and frames would gain nothing. */
+  z.strictObject({ type: z.literal('connected'), generation: count, prefersMemory: z.boolean() }),
   z.strictObject({
     type: z.literal('heartbeat'),
     step: count,
@@ -194,8 +194,8 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   /** The next generation is being made, under this number: nothing older is committed any more. */
   z.strictObject({ type: z.literal('halt'), generation: z.int().positive() }),
   /**
-   * `inMemory`: all read one another's memory, so that what is small enough needs no frames. `told`: steps whose records the
-   * coordinator has.
+   * `inMemory`: all prefer to reduce in one another's memory, so no frames are sent. `told`: steps whose records the coordinator
+   * has.
    */
   z.strictObject({
     type: z.literal('start'),

@@ -29,6 +29,7 @@ function runAlone(onCommit: (numSteps: number) => void): { run: GenerationRun; w
       steps: makeSharedSteps(),
       stepAddonPath: null,
       sharedMemory: null,
+      computeThreads: 1,
       onNotFinite: 'stop',
     },
     memory,

@@ -104,7 +104,7 @@ describe('a coordinator that is back', () => {
     expect(back.effects).toEqual([{ type: 'halt', generation: 4, workerIds: ['a'] }]);
     back.take({ type: 'halted', workerId: 'a', generation: 4, step: 7 });
     expect(back.effects).toMatchObject([{ type: 'form-generation', generation: 4, step: 7, roster: [{ endSlot: 2 }] }]);
-    back.take({ type: 'connected', workerId: 'a', generation: 4, readsPeers: true });
+    back.take({ type: 'connected', workerId: 'a', generation: 4, prefersMemory: true });
     const [start] = back.effects;
     expect(start).toMatchObject({ recoveries: [{ kind: 'coordinator' }, { kind: 'lost', workerId: 'b' }] });
   });

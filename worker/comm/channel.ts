@@ -50,6 +50,8 @@ export interface RunSetup {
   readonly onNotFinite: 'stop' | 'skip';
   readonly bucketBytes: number;
   readonly wire: WireFormat;
+  /** Threads of this host's processor that compute; 0: a GPU does. */
+  readonly computeThreads: number;
 }
 
 /** What the compute thread has to know of a generation whose steps may begin. */
@@ -60,7 +62,7 @@ export interface Begun {
   /** Of the addon, for the comm thread; 0 where there is none. */
   readonly waker: number;
   /** The compute thread reduces and commits by itself (local-reduction.ts). */
-  readonly isLocal: boolean;
+  readonly inMemory: boolean;
   /** Steps whose records the coordinator has. */
   readonly told: number;
 }

@@ -12,6 +12,7 @@ import { Boards } from './boards.js';
 import type { RunSetup } from './channel.js';
 import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { planGeneration } from './generation-plan.js';
+import { hasIdleCores } from './idle-cores.js';
 import { PeerLinks } from './peer-links.js';
 import { peerFrames } from './peer-frames.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
@@ -58,8 +59,8 @@ export class GenerationRun implements PeerAcceptor {
   readonly #boards: Boards;
   /** Of each bucket, the steps whose reduction was begun. */
   readonly #taken: number[];
-  /** Local: the compute thread reduces, and commits. */
-  #isLocal = false;
+  /** The compute thread reduces, and commits. */
+  #inMemory = false;
   readonly #clock: ReductionClock;
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -126,20 +127,23 @@ export class GenerationRun implements PeerAcceptor {
 
   /** Steps committed so far in the run. */
   get step(): number {
-    return this.#isLocal ? this.#stepWords.numCommitted : this.#reduction.step;
+    return this.#inMemory ? this.#stepWords.numCommitted : this.#reduction.step;
   }
 
   get waiting(): string | null {
-    return this.#isLocal ? this.#boards.waiting(this.step) : this.#reduction.waiting;
+    return this.#inMemory ? this.#boards.waiting(this.step) : this.#reduction.waiting;
   }
 
   get generation(): number {
     return this.#plan.generation;
   }
 
-  /** Whether every peer reads this worker's memory, and it theirs. */
-  get readsPeers(): boolean {
-    return [...this.#links.links.values()].every(({ readsOurs, readsTheirs }) => readsOurs && readsTheirs);
+  /** Whether steps are best reduced in memory: each peer reads ours, and we theirs, and nothing would go on beside it. */
+  get prefersMemory(): boolean {
+    const { isLocal, buckets, worldSize } = this.#plan;
+    const overlaps = buckets.length > 1 && hasIdleCores(worldSize, this.#options.setup.computeThreads);
+    const links = [...this.#links.links.values()];
+    return isLocal && !overlaps && links.every(({ readsOurs, readsTheirs }) => readsOurs && readsTheirs);
   }
 
   /** Whether the compute thread is in the gradients of a step. */
@@ -161,11 +165,10 @@ export class GenerationRun implements PeerAcceptor {
     await this.#transfer.fetch(ranks);
   }
 
-  /** From now on steps are taken as the compute thread makes them ready. Whether it takes them all by itself. */
-  begin(inMemory: boolean): boolean {
-    this.#isLocal = inMemory && this.#plan.isLocal;
-    if (!this.#isLocal) void this.#keepPace();
-    return this.#isLocal;
+  /** From now on steps are taken as the compute thread makes them ready; `inMemory`: it takes them all by itself. */
+  begin(inMemory: boolean): void {
+    this.#inMemory = inMemory;
+    if (!inMemory) void this.#keepPace();
   }
 
   /** Buckets may have become ready. */
@@ -199,7 +202,7 @@ export class GenerationRun implements PeerAcceptor {
     if (this.#abort.signal.aborted) return;
     this.#abort.abort();
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#stepWords.close();
+    this.#stepWords.close(this.#options.pulse);
     this.#links.close();
     const { memory, pages, setup } = this.#options;
     if (pages && setup.sharedMemory) this.#windows.close({ memory, pages, own: setup.sharedMemory });

@@ -166,7 +166,7 @@ export class Participation {
         });
         break;
       case 'connected':
-        send({ ...effect, readsPeers: this.#run?.readsPeers === true });
+        send({ ...effect, prefersMemory: this.#run?.prefersMemory === true });
         this.#options.flight.note('connected', 'to all peers, with the state', effect.generation);
         break;
       case 'begin':
@@ -210,9 +210,9 @@ export class Participation {
     assert(entry && this.#run && this.#setup, 'steps begin in a generation that was entered');
     const { generation, self } = entry;
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
-    const isLocal = this.#run.begin(inMemory);
+    this.#run.begin(inMemory);
     const { words } = this.#run;
-    const begun = { generation, self, words, waker: this.#waker, isLocal, told: this.#told };
+    const begun = { generation, self, words, waker: this.#waker, inMemory, told: this.#told };
     this.#options.post({ type: 'begin', begun });
   }
 
