@@ -12,12 +12,14 @@ import { Listener } from '../transport/listener.js';
 import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
+import { Injections } from './injections.js';
 import { idsOf, liveRoster } from './members.js';
 import { beginMembership, membership } from './membership.js';
 import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
 import { membershipConfig, runPlan } from './run-plan.js';
+import { refuseScale } from './scaling.js';
 import { StateHashes } from './state-hashes.js';
 import { StragglerWatch } from './straggler-watch.js';
 import { describeStatus } from './status.js';
@@ -39,6 +41,7 @@ export class Coordinator {
   readonly #stragglers: StragglerWatch;
   readonly #reports: Reports;
   readonly #endings: Endings;
+  readonly #injections: Injections;
   readonly #charge: Charge;
   readonly #clock: NodeJS.Timeout;
   #state: MembershipState;
@@ -61,6 +64,7 @@ export class Coordinator {
       openingTimeoutMs: limits.authenticationTimeoutMs,
       log: options.log,
       status: () => this.status(),
+      onScale: (numWorkers) => this.scale(numWorkers),
       onHello: (hello) => {
         this.#meet(hello);
       },
@@ -81,6 +85,15 @@ export class Coordinator {
     });
     this.#charge = new Charge(options.journal, limits);
     this.#reports = new Reports(options);
+    this.#injections = new Injections({
+      faults: options.faults ?? [],
+      log: options.log,
+      onInjected: (injection) => {
+        this.#reports.onInjected(injection);
+      },
+      join: () => this.scale(this.#state.numWanted + 1),
+      die: () => options.onCoordinatorFault?.(),
+    });
     this.#endings = new Endings({
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
@@ -120,6 +133,23 @@ export class Coordinator {
   /** Ctrl-C: all workers finish the same step, a checkpoint is written, and the run ends well. */
   stop(): void {
     this.#take({ type: 'stop' });
+  }
+
+  /**
+   * The run wants so many workers from now on. Returns how many it wanted before.
+   *
+   * @throws LockstepError ERR_USAGE where it cannot have them
+   */
+  scale(numWorkers: number): number {
+    const maxWorkers = this.#options.maxWorkers ?? this.#config.slots;
+    const refusal = refuseScale({ ...this.#config, maxWorkers }, this.#state, numWorkers);
+    if (refusal) throw refusal;
+    const numBefore = this.#state.numWanted;
+    this.#options.log.info(`the run wants ${numWorkers} worker(s), and wanted ${numBefore} before`);
+    this.#take({ type: 'scale', numWorkers });
+    this.#options.journal?.note({ numWanted: numWorkers });
+    this.#options.onScaled?.(numWorkers);
+    return numBefore;
   }
 
   /** Whether a generation has begun to train: what ends a worker from then on ends no run. */
@@ -204,12 +234,16 @@ export class Coordinator {
         this.#take({ type: 'failed', workerId, error });
         break;
       }
+      case 'injected':
+        this.#injections.onInjected(workerId, message);
+        break;
       case 'read-rows':
         void this.#serveRows(workerId, message);
         break;
       default:
         if (message.type === 'checkpointed') this.#onCheckpointed(message);
         this.#reports.onReport(message);
+        this.#injections.onStep(this.#reports.record?.numSteps ?? 0);
     }
   }
 
@@ -291,7 +325,10 @@ export class Coordinator {
       case 'start': {
         const { workerIds, recoveries, ...start } = effect;
         this.#reports.record?.start(performance.now(), this.#told);
-        this.#connections.send(workerIds, { ...start, told: this.#told });
+        this.#announceFaults(workerIds);
+        // What goes through no link can be neither delayed nor cut.
+        const inMemory = start.inMemory && !this.#injections.concernLinks;
+        this.#connections.send(workerIds, { ...start, inMemory, told: this.#told });
         for (const recovery of recoveries) this.#endings.tell(recovery);
         break;
       }
@@ -317,6 +354,12 @@ export class Coordinator {
         void this.#finish(effect.error, null);
         break;
     }
+  }
+
+  #announceFaults(workerIds: readonly string[]): void {
+    const faults = this.#injections.ofWorkers;
+    if ((this.#options.faults ?? []).length > 0)
+      this.#connections.send(workerIds, { type: 'faults', faults: [...faults] });
   }
 
   async #seekCheckpoint(): Promise<void> {

@@ -1,8 +1,8 @@
 /** What a run has come to so far: its steps, validations and checkpoints, as workers report them. */
 import type { SlotEvaluation, StepRecord } from '../src/protocol/messages.js';
 import type { Schedule } from '../src/job/schedule.js';
+import type { Injection, Straggler } from '../src/run-summary.js';
 import type { Recovery } from './membership-state.js';
-import type { Straggler } from './stragglers.js';
 
 /** What the first worker that is ready tells about all. */
 export interface RunShape {
@@ -26,6 +26,7 @@ export interface RecordBefore {
   readonly validation: Validation | null;
   readonly numSkipped: number;
   readonly recoveries: readonly Recovery[];
+  readonly injections: readonly Injection[];
   readonly checkpoint: { readonly step: number; readonly path: string } | null;
 }
 
@@ -55,6 +56,7 @@ export class RunRecord {
   readonly #evaluations = new Map<number, Map<number, SlotEvaluation>>();
   readonly #recoveries: Recovery[] = [];
   #stragglers: readonly Straggler[] = [];
+  readonly #injections: Injection[] = [];
   #last: StepLine | null = null;
   #validation: Validation | null = null;
   #stepTime: StepTime | null = null;
@@ -72,6 +74,7 @@ export class RunRecord {
     this.#validation = before.validation;
     this.#numSkipped = before.numSkipped;
     this.#recoveries.push(...before.recoveries);
+    this.#injections.push(...before.injections);
     this.#checkpoint = before.checkpoint ?? this.#checkpoint;
   }
 
@@ -167,6 +170,14 @@ export class RunRecord {
       ({ workerId, sinceStep }) => workerId !== straggler.workerId || sinceStep !== straggler.sinceStep,
     );
     this.#stragglers = [...others, straggler];
+  }
+
+  get injections(): readonly Injection[] {
+    return this.#injections;
+  }
+
+  addInjection(injection: Injection): void {
+    this.#injections.push(injection);
   }
 
   addCheckpoint(step: number, path: string): void {

@@ -1,7 +1,8 @@
 /** Follows what heartbeats tell of the pace: says who is a straggler, and whom the job wants out for it. */
 import type { Log } from '../src/log.js';
 import type { FromWorker, RosterEntry } from '../src/protocol/messages.js';
-import { describeStraggler, Stragglers, type Straggler } from './stragglers.js';
+import type { Straggler } from '../src/run-summary.js';
+import { describeStraggler, Stragglers } from './stragglers.js';
 
 export interface StragglerWatchOptions {
   /** Infinity: none is evicted. */

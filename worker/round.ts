@@ -14,6 +14,7 @@ import { LocalReduction } from './comm/local-reduction.js';
 import type { SharedPages } from './comm/shared-pages.js';
 import { StepWords } from './comm/step-words.js';
 import { commitByCommThread, commitHere, type Commit } from './commit.js';
+import { DueFaults } from './due-faults.js';
 import type { Inbox } from './inbox.js';
 import type { Prepared } from './preparation.js';
 import { Readiness } from './readiness.js';
@@ -27,6 +28,7 @@ export interface Round {
   readonly readiness: Readiness;
   readonly brake: Brake;
   readonly commit: Commit;
+  readonly faults: DueFaults;
   /** How moments are shared out; null: each worker holds them all. */
   readonly sharding: Sharding | null;
 }
@@ -58,6 +60,7 @@ export function enterRound(options: RoundOptions, begun: Begun): Round {
     words,
     readiness: new Readiness({ layout, buckets, words, waker }),
     brake: new Brake({ inbox, send, step: generation.step }),
+    faults: new DueFaults(begun.faults, self.rank),
     commit: inMemory ? commitInMemory(options, { plan: allReduce, words }) : commitByCommThread(words, inbox),
     sharding: isSharded
       ? {

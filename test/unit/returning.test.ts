@@ -28,7 +28,7 @@ class Back {
   readonly #config: MembershipConfig;
 
   constructor(config: Partial<MembershipConfig> = {}) {
-    const past = { generation: 3, roster: rosterOf('a', 'b') };
+    const past = { numWanted: config.numWorkers ?? 2, generation: 3, roster: rosterOf('a', 'b') };
     const run = { runId: 'r', term: 2, past, checkpoint: null, facts: { 'job file': 'x' }, patience };
     this.#config = { ...run, numWorkers: 2, minWorkers: 1, slots: 2, isSharded: false, ...config };
     this.state = beginMembership(this.#config, 0);

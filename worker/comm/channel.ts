@@ -1,4 +1,5 @@
 /** What the compute thread (the process's main thread) and the comm thread say to one another outside of steps. */
+import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { WireFormat } from '../../src/collective/wire.js';
 import type { ErrorCode, LockstepError } from '../../src/errors.js';
 import { isErrorCode, LockstepError as LockstepErrorClass } from '../../src/errors.js';
@@ -65,6 +66,8 @@ export interface Begun {
   readonly inMemory: boolean;
   /** Steps whose records the coordinator has. */
   readonly told: number;
+  /** What is to befall it on purpose, or another one. */
+  readonly faults: readonly WorkerFault[];
 }
 
 export type ToComm =
@@ -76,6 +79,8 @@ export type ToComm =
   | { readonly type: 'resting'; readonly generation: number; readonly filled: boolean }
   /** Once at a time; answered by `gathered`. */
   | { readonly type: 'gather-moments'; readonly region: MomentRegion; readonly bucket: number }
+  /** Once at a time; answered by `injected`, where there is an after. `step`: committed. */
+  | { readonly type: 'inject'; readonly fault: WorkerFault; readonly step: number }
   | { readonly type: 'close' };
 
 /** What the comm thread makes of the coordinator's halts, generations and starts. */
@@ -93,6 +98,7 @@ export type FromComm =
   | OfGeneration
   /** `whole` false: the generation ended before. */
   | { readonly type: 'gathered'; readonly whole: boolean }
+  | { readonly type: 'injected' }
   | { readonly type: 'failed'; readonly error: PlainError }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: 'closed' };

@@ -5,11 +5,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert, type LockstepError, toLockstepError } from '../../src/errors.js';
 import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
+import { Impediment } from '../../transport/impediment.js';
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
 import { FlightRecorder } from '../flight/flight-recorder.js';
 import { CoordinatorLink } from './coordinator-link.js';
-import { Participation } from './participation.js';
+import { Injector } from './injector.js';
+import { ofGenerations, Participation, type OfGenerations } from './participation.js';
 import { PeerListener } from './peer-listener.js';
 import { SharedPages } from './shared-pages.js';
 
@@ -20,18 +22,21 @@ class CommThread {
   readonly #listener: PeerListener;
   readonly #participation: Participation;
   readonly #flight: FlightRecorder;
+  readonly #injector: Injector;
   #coordinator: CoordinatorLink | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
   #intervalMs = Infinity;
   #beatMs = 0;
 
-  private constructor(options: CommOptions, listener: PeerListener) {
+  private constructor(options: CommOptions, listener: PeerListener, impediment: Impediment) {
     const { workerId, token, limits, sharedPagesPath } = options;
     this.#listener = listener;
     const pages = sharedPagesPath === null ? null : SharedPages.load(sharedPagesPath);
-    const send = (message: FromWorker): void => {
-      this.#coordinator?.send(message);
+    const send = (message: FromWorker, onHeard?: () => void): void => {
+      this.#coordinator?.send(message, onHeard);
     };
+    const signal = (name: NodeJS.Signals): void => void process.kill(process.pid, name);
+    this.#injector = new Injector({ impediment, send, signal });
     const isAlone = (): boolean => this.#coordinator?.isAway ?? true;
     const pulse = (): void => {
       if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
@@ -47,17 +52,18 @@ class CommThread {
     const report = (error: LockstepError): void => {
       this.#recordError(error);
     };
-    const told = { send, isAlone, post, report, pulse };
-    this.#participation = new Participation({ workerId, token, limits, listener, pages, flight, ...told });
+    const own = { workerId, token, limits, listener, pages, impediment, flight };
+    this.#participation = new Participation({ ...own, send, isAlone, post, report, pulse });
   }
 
   static async start(options: CommOptions): Promise<CommThread> {
-    const listener = await PeerListener.listen(options, post);
+    const impediment = new Impediment();
+    const listener = await PeerListener.listen(options, impediment, post);
     const { coordinator: endpoint, token, limits } = options;
-    const thread = new CommThread(options, listener);
+    const thread = new CommThread(options, listener, impediment);
     try {
       thread.#coordinator = await CoordinatorLink.reach({
-        ...{ endpoint, token, limits },
+        ...{ endpoint, token, limits, impediment },
         standing: () => thread.#participation.standing,
         onMessage: (message) => {
           guard(() => {
@@ -104,6 +110,11 @@ class CommThread {
       case 'gather-moments':
         void guardAsync(() => this.#participation.gatherMoments(message.region, message.bucket));
         break;
+      case 'inject':
+        this.#injector.inject(message.fault, message.step, () => {
+          post({ type: 'injected' });
+        });
+        break;
       case 'close':
         void guardAsync(() => this.#close());
         break;
@@ -124,7 +135,7 @@ class CommThread {
   }
 
   #onSaid(message: FromCoordinator): void {
-    if (message.type === 'halt' || message.type === 'generation' || message.type === 'start') {
+    if (isOfGenerations(message)) {
       this.#participation.onMessage(message);
       return;
     }
@@ -163,6 +174,10 @@ class CommThread {
     post({ type: 'closed' });
     port?.close();
   }
+}
+
+function isOfGenerations(message: FromCoordinator): message is OfGenerations {
+  return ofGenerations.some((type) => type === message.type);
 }
 
 function post(message: FromComm): void {

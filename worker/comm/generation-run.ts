@@ -8,6 +8,7 @@ import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
+import type { Impediment } from '../../transport/impediment.js';
 import { Boards } from './boards.js';
 import type { RunSetup } from './channel.js';
 import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
@@ -35,6 +36,7 @@ export interface GenerationRunOptions {
   readonly pages: SharedPages | null;
   /** Told of frames and lost links. @default nobody is */
   readonly flight?: FlightRecorder;
+  readonly impediment: Impediment;
   /** There is no coordinator at present to decide what a lost peer means. */
   readonly isAlone: () => boolean;
   /** Told of each commit, with the number of steps committed by then. */
@@ -66,7 +68,7 @@ export class GenerationRun implements PeerAcceptor {
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(options: GenerationRunOptions) {
-    const { setup, memory, entry, token, limits, hostId } = options;
+    const { setup, memory, entry, token, limits, hostId, impediment } = options;
     const { generation, self } = entry;
     const { step } = generation;
     const { runId, optimizer, sharedMemory } = setup;
@@ -81,7 +83,7 @@ export class GenerationRun implements PeerAcceptor {
     const mount = (peer: number, theirs: SharedMemory): boolean => this.#mount(peer, theirs);
     const frames = (peer: number): BulkHandler => this.#framesOf(peer);
     const own = { runId, generation, rank, hostId, memory: sharedMemory, mount, frames };
-    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, signal });
+    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, impediment, signal });
     this.#clock = new ReductionClock(setup.times);
     this.#reduction = this.#makeReduction();
     this.#boards = new Boards(this.#plan, memory, options.pages);
@@ -272,9 +274,7 @@ export class GenerationRun implements PeerAcceptor {
 
   #transferFrame(rank: number, bytes: Uint8Array): void {
     if (this.#abort.signal.aborted) return;
-    // It may come together with the last word of its link's opening, when there is no link yet to answer on.
-    const taken = this.#links.complete.then(() => this.#transfer.onFrame(rank, bytes));
-    taken.catch((error: unknown) => {
+    this.#transfer.onFrame(rank, bytes).catch((error: unknown) => {
       this.#fail(error);
     });
   }

@@ -2,6 +2,7 @@
  * This worker's part in the run's generations, in the comm thread: carries out what the participant machine decides, on the
  * links of the one that it is in. A halt is answered here, whatever the compute thread does.
  */
+import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { LockstepError } from '../../src/errors.js';
 import { assert, toLockstepError } from '../../src/errors.js';
 import {
@@ -19,6 +20,7 @@ import { requireNative } from '../compute/engine/native-build.js';
 import { StepRing } from '../../src/flight/step-ring.js';
 import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { paceOf } from '../flight/pace.js';
+import type { Impediment } from '../../transport/impediment.js';
 import type { FromComm, RunSetup } from './channel.js';
 import { GenerationRun } from './generation-run.js';
 import type { PeerListener } from './peer-listener.js';
@@ -31,6 +33,7 @@ export interface ParticipationOptions {
   readonly listener: PeerListener;
   readonly pages: SharedPages | null;
   readonly flight: FlightRecorder;
+  readonly impediment: Impediment;
   /** To the coordinator. */
   readonly send: (message: FromWorker) => void;
   /** There is no coordinator at present: whatever fails in a generation waits for one to decide. */
@@ -42,7 +45,8 @@ export interface ParticipationOptions {
   readonly pulse: () => void;
 }
 
-type OfGenerations = Extract<FromCoordinator, { type: 'halt' | 'generation' | 'start' }>;
+export const ofGenerations = ['halt', 'generation', 'faults', 'start'] as const;
+export type OfGenerations = Extract<FromCoordinator, { type: (typeof ofGenerations)[number] }>;
 
 export class Participation {
   readonly #options: ParticipationOptions;
@@ -51,6 +55,8 @@ export class Participation {
   #steps: StepRing | null = null;
   #state = outside;
   #run: GenerationRun | null = null;
+  /** Those that are to come in this generation, where the run has --chaos. */
+  #faults: readonly WorkerFault[] = [];
   /** The last one that was entered. */
   #entered: Generation | null = null;
   #isDraining = false;
@@ -74,10 +80,17 @@ export class Participation {
   }
 
   onMessage(message: OfGenerations): void {
+    if (message.type === 'faults') {
+      this.#faults = message.faults;
+      return;
+    }
     const text = message.type === 'halt' ? (this.#waiting ?? 'nothing is waited for') : 'the coordinator says so';
     this.#options.flight.note(message.type, text, message.generation);
     if (message.type === 'start') this.#told = message.told;
-    else this.#stop(message.generation);
+    else {
+      this.#faults = [];
+      this.#stop(message.generation);
+    }
     if (message.type !== 'generation') this.#take(message);
     else {
       const { type, ...generation } = message;
@@ -176,7 +189,7 @@ export class Participation {
   }
 
   #enter(entry: Entry): void {
-    const { token, limits, listener, pages, flight, isAlone, post, report, pulse } = this.#options;
+    const { token, limits, listener, pages, impediment, flight, isAlone, post, report, pulse } = this.#options;
     assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
     const { generation } = entry.generation;
     const { hostId } = listener.addresses;
@@ -188,7 +201,8 @@ export class Participation {
     };
     const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
     this.#entered = entry.generation;
-    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, flight, isAlone, onCommit, report, pulse });
+    const links = { token, limits, hostId, pages, impediment, flight };
+    this.#run = new GenerationRun({ ...own, ...links, isAlone, onCommit, report, pulse });
     flight.enter(generation);
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);
@@ -212,7 +226,8 @@ export class Participation {
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
     this.#run.begin(inMemory);
     const { words } = this.#run;
-    const begun = { generation, self, words, waker: this.#waker, inMemory, told: this.#told };
+    const told = { told: this.#told, faults: this.#faults };
+    const begun = { generation, self, words, waker: this.#waker, inMemory, ...told };
     this.#options.post({ type: 'begin', begun });
   }
 
