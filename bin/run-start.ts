@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Coordinator } from '../coordinator/coordinator.js';
 import type { CoordinatorOptions } from '../coordinator/coordinator-options.js';
+import { FlightLog } from '../coordinator/flight-log.js';
 import type { Journal } from '../coordinator/journal.js';
 import type { CheckpointPlace } from '../coordinator/membership-state.js';
 import { markOf } from '../coordinator/process-mark.js';
@@ -110,6 +111,7 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
     past: isBack ? { numWanted, generation, roster } : null,
     before: isBack ? { ...(await readRecord(folder.path, left.journal)), injections } : null,
     journal,
+    flight: FlightLog.open(folder.path, { isTakenBack: isBack, log }),
     runDir: folder.path,
     loaded,
     overrides: options.overrides,

@@ -49,6 +49,7 @@ export function summarize(run: Outcome & { readonly numWorkers: number; readonly
     weightsSha256: run.result?.weightsSha256 ?? null,
     checkpoint: record?.checkpoint?.path ?? null,
     recoveries: record?.recoveries.map(summarizeRecovery) ?? [],
+    stragglers: record?.stragglers ?? [],
     injected: record?.injections ?? [],
   };
 }

@@ -227,7 +227,14 @@ function describeChange({ kind, workerId, step, why, numWorkers, detectedMs }: T
   if (kind === 'coordinator') {
     return `the coordinator is back after ${formatSeconds(detectedMs / 1000)}, at step ${step}: ${goOn}`;
   }
-  const what = { lost: 'is lost', silent: 'is lost', hung: 'is out', diverged: 'is out', left: 'has left' }[kind];
+  const what = {
+    lost: 'is lost',
+    silent: 'is lost',
+    hung: 'is out',
+    diverged: 'is out',
+    slow: 'is out',
+    left: 'has left',
+  }[kind];
   return `worker ${workerId} ${what} at step ${step} (${why}): ${goOn} with its slots`;
 }
 

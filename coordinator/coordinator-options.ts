@@ -5,6 +5,7 @@ import type { LoadedJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Endpoint } from '../transport/endpoint.js';
+import type { FlightLog } from './flight-log.js';
 import type { Injection } from '../src/run-summary.js';
 import type { CheckpointPlace, Past } from './membership-state.js';
 import type { RecordBefore, RunObserver, RunRecord, ToldRecovery } from './run-record.js';
@@ -31,6 +32,8 @@ export interface CoordinatorOptions {
   readonly past: Past | null;
   readonly before: RecordBefore | null;
   readonly journal: RunJournal | null;
+  /** @default nothing is recorded */
+  readonly flight?: FlightLog;
   readonly runDir: string;
   readonly loaded: LoadedJob;
   readonly overrides: readonly string[];

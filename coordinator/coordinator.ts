@@ -30,6 +30,7 @@ import { Reports } from './reports.js';
 import { membershipConfig, runPlan } from './run-plan.js';
 import { refuseScale } from './scaling.js';
 import { StateHashes } from './state-hashes.js';
+import { StragglerWatch } from './straggler-watch.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
 
@@ -47,6 +48,7 @@ export class Coordinator {
   readonly #store: CheckpointStore;
   readonly #connections: WorkerConnections;
   readonly #hashes = new StateHashes();
+  readonly #stragglers: StragglerWatch;
   readonly #reports: Reports;
   readonly #endings: Endings;
   readonly #injections: Injections;
@@ -85,6 +87,14 @@ export class Coordinator {
         this.#take({ type: 'lost', workerId: hello.workerId, why });
       },
     });
+    this.#stragglers = new StragglerWatch({
+      evictAfterSeconds: options.loaded.job.stragglers?.evictAfterSeconds ?? Infinity,
+      onChange: (straggler) => this.#reports.record?.addStraggler(straggler),
+      onOverdue: (workerId, why) => {
+        this.#take({ type: 'straggling', workerId, why });
+      },
+      log: options.log,
+    });
     this.#charge = new Charge(options.journal, limits);
     this.#reports = new Reports(options);
     this.#injections = new Injections({
@@ -100,6 +110,8 @@ export class Coordinator {
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
         this.#reports.onRecovery(recovery);
+        const text = `${recovery.workerId ?? 'coordinator'} ${recovery.kind}: ${recovery.why}`;
+        options.flight?.note({ kind: 'recovery', text }, this.#state);
       },
     });
     // After what has come in by now: a process that was stopped, or busy, must not take its own silence for the workers'.
@@ -183,7 +195,7 @@ export class Coordinator {
   }
 
   status(): Status {
-    return describeStatus(this.#options, this.#state, this.#reports.record, this.#reason);
+    return describeStatus(this.#options, this.#state, this.#reports.record, this.#reason, this.#stragglers);
   }
 
   /** What the run has come to, for one who does not wait for its end. */
@@ -214,9 +226,12 @@ export class Coordinator {
         // A worker that was refused tells nothing.
         if (this.hasMember(workerId)) this.#reports.onReady(workerId, message, this.#state.members.values());
         break;
+      case 'heartbeat':
+        this.#take({ ...message, workerId });
+        this.#stragglers.add(workerId, message, this.#state);
+        break;
       case 'halted':
       case 'connected':
-      case 'heartbeat':
       case 'draining':
       case 'leaving':
       case 'finished':
@@ -287,6 +302,7 @@ export class Coordinator {
   #take(event: MembershipEvent): void {
     if (!this.#isInCharge()) return;
     const { state, effects, reason } = membership(this.#config, this.#state, event, performance.now());
+    this.#options.flight?.onEvent(event, this.#state);
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
     if (reason === this.#reason) return;
@@ -295,6 +311,7 @@ export class Coordinator {
   }
 
   #perform(effect: MembershipEffect): void {
+    this.#options.flight?.onEffect(effect, this.#state);
     switch (effect.type) {
       case 'welcome':
         this.#connections.send([effect.workerId], {

@@ -12,7 +12,7 @@ import { rosterEntrySchema } from '../src/protocol/messages.js';
 import type { RunJournal } from './coordinator-options.js';
 
 const count = z.int().min(0);
-const kinds = ['lost', 'silent', 'hung', 'diverged', 'left', 'joined', 'coordinator'] as const;
+const kinds = ['lost', 'silent', 'hung', 'diverged', 'slow', 'left', 'joined', 'coordinator'] as const;
 
 const processSchema = z.strictObject({ pid: z.int(), startTicks: z.string() }).readonly();
 

@@ -93,7 +93,7 @@ export interface Member {
  */
 export type Phase = 'returning' | 'gathering' | 'halting' | 'connecting' | 'training' | 'finished' | 'failed';
 
-export type ChangeKind = 'lost' | 'silent' | 'hung' | 'diverged' | 'left' | 'joined' | 'coordinator';
+export type ChangeKind = 'lost' | 'silent' | 'hung' | 'diverged' | 'slow' | 'left' | 'joined' | 'coordinator';
 
 /** What the run goes on after: a worker that is no longer in it, a new one, or the coordinator's return. */
 export interface Change {
@@ -208,6 +208,8 @@ export type MembershipEvent =
   | { readonly type: 'lost'; readonly workerId: string; readonly why: string }
   /** These have another state than most. */
   | { readonly type: 'diverged'; readonly workerIds: readonly string[]; readonly why: string }
+  /** It has been slower than the others for too long. */
+  | { readonly type: 'straggling'; readonly workerId: string; readonly why: string }
   | { readonly type: 'checkpointed'; readonly step: number; readonly path: string }
   /** The answer to `seek-checkpoint`; null: none is whole, so the run begins anew. */
   | { readonly type: 'checkpoint-found'; readonly checkpoint: CheckpointPlace | null }

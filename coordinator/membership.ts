@@ -20,7 +20,7 @@ import type {
 import { beginMoves, formWhenPossible, isWanted, letGo, lose, onHalted, startWhenConnected } from './moves.js';
 import { onScale } from './scaling.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
-import { endWaiting, evictDiverged, evictOverdue, forgiveAbsence } from './patience.js';
+import { endWaiting, evictDiverged, evictOverdue, evictStraggler, forgiveAbsence } from './patience.js';
 import {
   beginReturn,
   endReturn,
@@ -102,6 +102,8 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     }
     case 'diverged':
       return evictDiverged(config, state, event);
+    case 'straggling':
+      return evictStraggler(config, state, event);
     case 'checkpointed':
       return onCheckpointed(config, { ...state, checkpoint: { step: event.step, path: event.path } });
     case 'checkpoint-found': {

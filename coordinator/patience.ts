@@ -55,6 +55,22 @@ export function evictDiverged(
   );
 }
 
+/** Only where enough are left: a slow worker is better than a run that stands still. */
+export function evictStraggler(
+  config: MembershipConfig,
+  state: MembershipState,
+  { workerId, why }: Extract<MembershipEvent, { type: 'straggling' }>,
+): MembershipStep {
+  const isEnough = liveRoster(state).length > Math.max(1, config.minWorkers);
+  if (!isEnough || config.isSharded || state.isStopping) return still(state);
+  const slow = membersThat(state, 'training').filter((member) => member.workerId === workerId);
+  return evict(
+    config,
+    state,
+    slow.map((member) => [member, { kind: 'slow', why, detectedMs: 0 }]),
+  );
+}
+
 function evict(config: MembershipConfig, state: MembershipState, losses: readonly Eviction[]): MembershipStep {
   return losses.reduce<MembershipStep>(
     (before, [member, loss]) =>

@@ -1,7 +1,7 @@
 /** What a run has come to so far: its steps, validations and checkpoints, as workers report them. */
 import type { SlotEvaluation, StepRecord } from '../src/protocol/messages.js';
 import type { Schedule } from '../src/job/schedule.js';
-import type { Injection } from '../src/run-summary.js';
+import type { Injection, Straggler } from '../src/run-summary.js';
 import type { Recovery } from './membership-state.js';
 
 /** What the first worker that is ready tells about all. */
@@ -61,6 +61,7 @@ export class RunRecord {
   readonly #slots: number;
   readonly #evaluations = new Map<number, Map<number, SlotEvaluation>>();
   readonly #recoveries: ToldRecovery[] = [];
+  #stragglers: readonly Straggler[] = [];
   readonly #injections: Injection[] = [];
   #last: StepLine | null = null;
   #validation: Validation | null = null;
@@ -162,6 +163,19 @@ export class RunRecord {
 
   addRecovery(recovery: ToldRecovery): void {
     this.#recoveries.push(recovery);
+  }
+
+  /** Those that were and those that are, in the order in which they were named. */
+  get stragglers(): readonly Straggler[] {
+    return this.#stragglers;
+  }
+
+  /** It is named, or no straggler any more. */
+  addStraggler(straggler: Straggler): void {
+    const others = this.#stragglers.filter(
+      ({ workerId, sinceStep }) => workerId !== straggler.workerId || sinceStep !== straggler.sinceStep,
+    );
+    this.#stragglers = [...others, straggler];
   }
 
   get injections(): readonly Injection[] {

@@ -28,12 +28,15 @@ import type { Prepared } from './preparation.js';
 import { ProgressReport } from './progress-report.js';
 import { enterRound, type Round } from './round.js';
 import { StepTimes } from './step-times.js';
+import type { StepRing } from '../src/flight/step-ring.js';
 
 export interface TrainingOptions {
   readonly prepared: Prepared;
   readonly memory: FlatMemory;
   readonly initial: InitialState;
   readonly times: CommTimes;
+  /** Gets each step, for the flight recorder. */
+  readonly steps: StepRing;
   /** Null: peers' memory cannot be read. */
   readonly pages: SharedPages | null;
   readonly link: CommLink;
@@ -57,11 +60,11 @@ export class Training {
   #readStep = -1;
 
   constructor(options: TrainingOptions) {
-    const { prepared, memory, times, send } = options;
+    const { prepared, memory, times, steps, send } = options;
     const { step, schedule, data, loaded, plan } = prepared;
     const { seed, microBatches, batchSize, onNotFinite } = loaded.job;
     this.#options = options;
-    this.#times = new StepTimes(times);
+    this.#times = new StepTimes(times, steps);
     this.#checkpoints = this.#makeCheckpoints();
     this.#progress = new ProgressReport(send, this.#times);
     const { sampler } = schedule;
@@ -182,7 +185,7 @@ export class Training {
   }
 
   /** Whether the step was committed; not where the generation ends before. */
-  async #step({ commit, readiness, faults }: Round): Promise<boolean> {
+  async #step({ begun: { generation }, commit, readiness, faults }: Round): Promise<boolean> {
     const { inbox, link, prepared } = this.#options;
     const step = this.#numSteps;
     const begun = performance.now();
@@ -193,7 +196,7 @@ export class Training {
     const computed = performance.now();
     if (step + 1 < prepared.schedule.totalSteps && !readiness.isOver) this.#gradients.prefetch(step + 1);
     if (!(await commit(step, () => this.#gradients.inHand(step + 1) !== null))) return false;
-    this.#times.add(begun, read, computed, performance.now());
+    this.#times.add({ step, generation: generation.generation }, begun, read, computed, performance.now());
     this.#numSteps = step + 1;
     this.#progress.add(this.#record());
     for (const fault of faults.after(this.#numSteps)) await inbox.unlessFailed(link.inject(fault, this.#numSteps));

@@ -14,6 +14,7 @@ import { toFailure, type FromWorker } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { CommLink } from './comm/comm-link.js';
+import { makeSharedSteps, StepRing } from '../src/flight/step-ring.js';
 import { makeCommTimes } from './comm/comm-times.js';
 import { makeRunMemory } from './comm/run-memory.js';
 import { findSharedPages } from './compute/engine/native-build.js';
@@ -116,6 +117,7 @@ function enterRun(
   const common = { slots: plan.slots, bucketBytes: defaultBucketBytes, wire, optimizer };
   const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
   const times = makeCommTimes();
+  const sharedSteps = makeSharedSteps();
   const stepAddonPath = engine.native?.path ?? null;
   link.prepare({
     ...common,
@@ -125,9 +127,18 @@ function enterRun(
     memory: memory.share(),
     sharedMemory,
     times,
+    steps: sharedSteps,
     stepAddonPath,
   });
-  return new Training({ ...parts, memory, initial: InitialState.place(prepared, memory), times, pages, log });
+  return new Training({
+    ...parts,
+    memory,
+    initial: InitialState.place(prepared, memory),
+    times,
+    steps: new StepRing(sharedSteps),
+    pages,
+    log,
+  });
 }
 
 function sayReady(prepared: Prepared, link: CommLink): void {

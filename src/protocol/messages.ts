@@ -38,6 +38,14 @@ export const stepRecordSchema = z.strictObject({
 });
 export type StepRecord = z.output<typeof stepRecordSchema>;
 
+/** Milliseconds per step, by what they go into: the means of a worker's last steps. */
+const paceSchema = z.strictObject({
+  data: z.number().min(0),
+  compute: z.number().min(0),
+  network: z.number().min(0),
+  optimizer: z.number().min(0),
+});
+
 export const slotEvaluationSchema = z.strictObject({
   slot: count,
   rows: count,
@@ -144,6 +152,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
      * writes a checkpoint, fetches state, or waits for others: only what should end soon is held to the step's time.
      */
     computing: z.boolean(),
+    /** Null before it has taken some in this generation. */
+    pace: paceSchema.nullable(),
   }),
   z.strictObject({
     type: z.literal('progress'),
@@ -268,6 +278,8 @@ export const workerStatusSchema = z.strictObject({
   step: count,
   state: text,
   waiting: text.nullable(),
+  /** It is slower than the others, so many times, most of all in this phase; null: it is not. */
+  straggler: z.strictObject({ factor: z.number(), phase: z.enum(['data', 'compute']) }).nullable(),
 });
 
 /** What `lockstep status` shows. */

@@ -19,6 +19,7 @@ import type {
 } from '../../src/protocol/messages.js';
 import type { SharedFlatMemory } from '../../src/state/memory.js';
 import type { Endpoint } from '../../transport/endpoint.js';
+import type { SharedSteps } from '../../src/flight/step-ring.js';
 import type { CommTimes } from './comm-times.js';
 import type { SharedStepWords } from './step-words.js';
 
@@ -41,6 +42,8 @@ export interface RunSetup {
   readonly slots: number;
   readonly memory: SharedFlatMemory;
   readonly times: CommTimes;
+  /** What the compute thread tells of its last steps. */
+  readonly steps: SharedSteps;
   /** The addon that tells of buckets from inside of a step; null: none. */
   readonly stepAddonPath: string | null;
   /** The memory as peers of this host can mount it; null where they cannot. */
