@@ -14,6 +14,8 @@ function spawn(args: readonly string[]) {
     reject: false,
     buffer: false,
     stdio: ['ignore', 'ignore', 'pipe'],
+    // With this process they all end: a worker that was asked to would wait for its coordinator.
+    killSignal: 'SIGKILL',
     env: oneThread,
   });
 }
