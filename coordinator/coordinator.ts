@@ -337,8 +337,9 @@ export class Coordinator {
         break;
       case 'form-generation': {
         const { type: _type, roster, ...generation } = effect;
-        this.#options.journal?.note({ generation: effect.generation, roster });
         this.#connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
+        // Workers that have heard of it say so to the next coordinator, should this one die before it is written.
+        this.#options.journal?.note({ generation: effect.generation, roster });
         break;
       }
       case 'start': {

@@ -116,6 +116,8 @@ function enterRun(
   const { wire, optimizer, onNotFinite } = loaded.job;
   const common = { slots: plan.slots, bucketBytes: defaultBucketBytes, wire, optimizer };
   const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
+  // Untried with the driver of a GPU, which has ways of its own with a process that ends.
+  if (engine.device === 'cpu') pages?.keepMemory();
   const times = makeCommTimes();
   const sharedSteps = makeSharedSteps();
   const stepAddonPath = engine.native?.path ?? null;

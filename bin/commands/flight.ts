@@ -1,11 +1,7 @@
 /** `lockstep flight`: what happened in a run, in order, across its workers. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command } from 'commander';
-import { LockstepError } from '../../src/errors.js';
-import { coordinatorEventSchema, workerFlightSchema } from '../../src/flight/records.js';
-import type { CoordinatorEvent, WorkerFlight } from '../../src/flight/records.js';
 import { timelineOf, type Timeline, type TimelineEvent } from '../../src/flight/timeline.js';
+import { readFlight } from '../flight-files.js';
 
 interface FlightOptions {
   readonly runDir: string;
@@ -24,40 +20,6 @@ export function flightCommand(): Command {
       const timeline = timelineOf(workers, coordinator);
       process.stdout.write(json ? `${JSON.stringify(timeline)}\n` : `${describe(timeline, frames).join('\n')}\n`);
     });
-}
-
-interface Flight {
-  readonly workers: readonly WorkerFlight[];
-  readonly coordinator: readonly CoordinatorEvent[];
-}
-
-function readFlight(runDir: string): Flight {
-  const folder = join(runDir, 'flight');
-  let names: string[];
-  try {
-    names = readdirSync(folder).toSorted();
-  } catch (cause) {
-    throw new LockstepError('ERR_RUN_DIR', `${folder} cannot be read: no flight recorder has written there.`, {
-      cause,
-    });
-  }
-  const textsOf = (ending: string): string[] =>
-    names.filter((name) => name.endsWith(ending)).map((name) => readFileSync(join(folder, name), 'utf8'));
-  return {
-    workers: textsOf('.json').map((text) => workerFlightSchema.parse(JSON.parse(text))),
-    coordinator: textsOf('.jsonl')
-      .flatMap(readLines)
-      .toSorted((a, b) => a.atMs - b.atMs),
-  };
-}
-
-/** A line whose writer died in the midst of it is left out. */
-function readLines(text: string): CoordinatorEvent[] {
-  const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-  return whole
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => coordinatorEventSchema.parse(JSON.parse(line)));
 }
 
 function describe({ runId, zeroGeneration, clocks, events, frames }: Timeline, withFrames: boolean): string[] {
