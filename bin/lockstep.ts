@@ -7,6 +7,7 @@ import { benchCommand } from './commands/bench.js';
 import { coordinatorCommand } from './commands/coordinator.js';
 import { doctorCommand } from './commands/doctor.js';
 import { engineCommand } from './commands/engine.js';
+import { scaleCommand } from './commands/scale.js';
 import { statusCommand } from './commands/status.js';
 import { trainCommand } from './commands/train.js';
 import { workerCommand } from './commands/worker.js';
@@ -21,6 +22,7 @@ const commands = [
   coordinatorCommand,
   workerCommand,
   statusCommand,
+  scaleCommand,
   benchCommand,
   engineCommand,
   doctorCommand,

@@ -2,6 +2,7 @@
 import type { ToldRecovery } from '../coordinator/run-record.js';
 import type { RunResult } from '../coordinator/coordinator-options.js';
 import type { LockstepError } from '../src/errors.js';
+import type { RecoverySummary, RunSummary } from '../src/run-summary.js';
 
 /** What is fixed for the whole run. */
 export interface Settled {
@@ -17,35 +18,7 @@ export interface Outcome {
   readonly result: RunResult | null;
 }
 
-export interface Summary {
-  readonly runId: string;
-  readonly ok: boolean;
-  readonly error: { readonly code: string; readonly message: string } | null;
-  /** Steps committed, those before a resume included. */
-  readonly steps: number;
-  readonly epochs: number;
-  readonly samplesSeen: number;
-  /** Steps of this start that left the weights as they were: `onNotFinite: 'skip'`. */
-  readonly skippedSteps: number;
-  readonly workers: number;
-  readonly slots: number | null;
-  readonly generations: number;
-  readonly finalLoss: number | null;
-  /** Of the last step, and of the last validation (`val_…`). */
-  readonly metrics: Readonly<Record<string, number>>;
-  readonly wallSeconds: number;
-  readonly samplesPerSecond: number | null;
-  /** Where the time of a step goes on rank 0, in milliseconds: data, compute, network, optimizer, waiting. */
-  readonly stepTime: Readonly<Record<string, number>> | null;
-  readonly compiled: boolean;
-  readonly engine: string | null;
-  readonly weightsSha256: string | null;
-  readonly checkpoint: string | null;
-  /** In the order in which the run went on after them. */
-  readonly recoveries: readonly RecoverySummary[];
-}
-
-export type RecoverySummary = Omit<ToldRecovery, 'pid' | 'numWorkers'>;
+export type Summary = RunSummary;
 
 function summarizeRecovery({ pid: _pid, numWorkers: _numWorkers, ...recovery }: ToldRecovery): RecoverySummary {
   return recovery;
@@ -76,5 +49,6 @@ export function summarize(run: Outcome & { readonly numWorkers: number; readonly
     weightsSha256: run.result?.weightsSha256 ?? null,
     checkpoint: record?.checkpoint?.path ?? null,
     recoveries: record?.recoveries.map(summarizeRecovery) ?? [],
+    injected: record?.injections ?? [],
   };
 }

@@ -14,6 +14,7 @@ import { CheckpointStore } from './checkpoint-store.js';
 import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
+import { Injections } from './injections.js';
 import { idsOf, liveRoster } from './members.js';
 import { beginMembership, membership } from './membership.js';
 import type {
@@ -27,6 +28,7 @@ import { checkpointFolder } from './run-folder.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
 import { membershipConfig, runPlan } from './run-plan.js';
+import { refuseScale } from './scaling.js';
 import { StateHashes } from './state-hashes.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
@@ -47,6 +49,7 @@ export class Coordinator {
   readonly #hashes = new StateHashes();
   readonly #reports: Reports;
   readonly #endings: Endings;
+  readonly #injections: Injections;
   readonly #charge: Charge;
   readonly #clock: NodeJS.Timeout;
   #state: MembershipState;
@@ -71,6 +74,7 @@ export class Coordinator {
       openingTimeoutMs: limits.authenticationTimeoutMs,
       log: options.log,
       status: () => this.status(),
+      onScale: (numWorkers) => this.scale(numWorkers),
       onHello: (hello) => {
         this.#meet(hello);
       },
@@ -83,6 +87,15 @@ export class Coordinator {
     });
     this.#charge = new Charge(options.journal, limits);
     this.#reports = new Reports(options);
+    this.#injections = new Injections({
+      faults: options.faults ?? [],
+      log: options.log,
+      onInjected: (injection) => {
+        this.#reports.onInjected(injection);
+      },
+      join: () => this.scale(this.#state.numWanted + 1),
+      die: () => options.onCoordinatorFault?.(),
+    });
     this.#endings = new Endings({
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
@@ -120,6 +133,23 @@ export class Coordinator {
   /** Ctrl-C: all workers finish the same step, a checkpoint is written, and the run ends well. */
   stop(): void {
     this.#take({ type: 'stop' });
+  }
+
+  /**
+   * The run wants so many workers from now on. Returns how many it wanted before.
+   *
+   * @throws LockstepError ERR_USAGE where it cannot have them
+   */
+  scale(numWorkers: number): number {
+    const maxWorkers = this.#options.maxWorkers ?? this.#config.slots;
+    const refusal = refuseScale({ ...this.#config, maxWorkers }, this.#state, numWorkers);
+    if (refusal) throw refusal;
+    const numBefore = this.#state.numWanted;
+    this.#options.log.info(`the run wants ${numWorkers} worker(s), and wanted ${numBefore} before`);
+    this.#take({ type: 'scale', numWorkers });
+    this.#options.journal?.note({ numWanted: numWorkers });
+    this.#options.onScaled?.(numWorkers);
+    return numBefore;
   }
 
   /** Whether a generation has begun to train: what ends a worker from then on ends no run. */
@@ -201,6 +231,9 @@ export class Coordinator {
         this.#take({ type: 'failed', workerId, error });
         break;
       }
+      case 'injected':
+        this.#injections.onInjected(workerId, message);
+        break;
       case 'read-rows':
         void this.#serveRows(workerId, message);
         break;
@@ -214,6 +247,7 @@ export class Coordinator {
       default:
         if (message.type === 'checkpointed') this.#onCheckpointed(message);
         this.#reports.onReport(message);
+        this.#injections.onStep(this.#reports.record?.numSteps ?? 0);
     }
   }
 
@@ -293,7 +327,10 @@ export class Coordinator {
       case 'start': {
         const { workerIds, recoveries, ...start } = effect;
         this.#reports.record?.start(performance.now(), this.#told);
-        this.#connections.send(workerIds, { ...start, told: this.#told });
+        this.#announceFaults(workerIds);
+        // What goes through no link can be neither delayed nor cut.
+        const inMemory = start.inMemory && !this.#injections.concernLinks;
+        this.#connections.send(workerIds, { ...start, inMemory, told: this.#told });
         this.#tell(recoveries);
         break;
       }
@@ -320,6 +357,12 @@ export class Coordinator {
         void this.#finish(effect.error, null);
         break;
     }
+  }
+
+  #announceFaults(workerIds: readonly string[]): void {
+    const faults = this.#injections.ofWorkers;
+    if ((this.#options.faults ?? []).length > 0)
+      this.#connections.send(workerIds, { type: 'faults', faults: [...faults] });
   }
 
   async #seekCheckpoint(): Promise<void> {

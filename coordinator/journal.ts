@@ -52,6 +52,8 @@ const contentSchema = z.strictObject({
   resume: z.strictObject({ step: count, path: z.string(), weightsSha256: z.string() }).nullable(),
   /** Size of metrics.jsonl when the run began: what lies before is of an earlier one. */
   metricsBytes: count,
+  /** Workers that the run wants, by now. */
+  numWanted: z.int().positive(),
   generation: count,
   roster: z.array(rosterEntrySchema).readonly(),
   checkpoint: z.strictObject({ step: count, path: z.string() }).nullable(),

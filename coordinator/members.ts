@@ -28,7 +28,7 @@ export function newMember(who: Pick<Member, 'workerId' | 'host' | 'pid'>, nowMs:
     heldStep: null,
     waiting: null,
     isComputing: false,
-    readsPeers: false,
+    prefersMemory: false,
     lastSeenMs: nowMs,
     sinceMs: nowMs,
     steppedMs: null,

@@ -26,9 +26,9 @@ export interface MembershipConfig {
   readonly term: number;
   /** What a coordinator before this one has written down; null: nothing is known of one. */
   readonly past: Past | null;
-  /** Workers that the run wants: it begins with them, and takes no more. */
+  /** Workers that the run wants at first: it begins with them, and takes no more. */
   readonly numWorkers: number;
-  /** With fewer it waits. */
+  /** With fewer it waits, and it is not scaled to fewer. */
   readonly minWorkers: number;
   readonly slots: number;
   /** Each worker has a share of the optimizer's moments that nobody else has. */
@@ -40,8 +40,9 @@ export interface MembershipConfig {
   readonly patience: Patience;
 }
 
-/** The last generation that was formed, as the journal has it. */
+/** The last generation that was formed, as the journal has it, and how many workers the run wanted last. */
 export interface Past {
+  readonly numWanted: number;
   readonly generation: number;
   /** By rank. */
   readonly roster: readonly RosterEntry[];
@@ -72,8 +73,8 @@ export interface Member {
   readonly waiting: string | null;
   /** The gradients of its step are not all there yet, as last heard. */
   readonly isComputing: boolean;
-  /** It and every peer of its generation read one another's memory. */
-  readonly readsPeers: boolean;
+  /** It would have the steps of its generation reduced in memory. */
+  readonly prefersMemory: boolean;
   readonly lastSeenMs: number;
   /** Since when it has told of nothing new. */
   readonly sinceMs: number;
@@ -136,6 +137,8 @@ export interface MembershipState {
   /** Null in any phase but `returning`. */
   readonly returning: Return | null;
   readonly members: ReadonlyMap<string, Member>;
+  /** Workers that the run wants, by now. */
+  readonly numWanted: number;
   /** Also of the one that is being made. */
   readonly generation: number;
   /** By rank, of the last generation that was formed; empty before. */
@@ -189,7 +192,7 @@ export type MembershipEvent =
       readonly type: 'connected';
       readonly workerId: string;
       readonly generation: number;
-      readonly readsPeers: boolean;
+      readonly prefersMemory: boolean;
     }
   | {
       readonly type: 'heartbeat';
@@ -210,6 +213,8 @@ export type MembershipEvent =
   | { readonly type: 'checkpoint-found'; readonly checkpoint: CheckpointPlace | null }
   | { readonly type: 'no-more-workers'; readonly why: string }
   | { readonly type: 'abandon'; readonly error: LockstepError }
+  /** The run wants another number of workers; refuseScale has let it pass. */
+  | { readonly type: 'scale'; readonly numWorkers: number }
   | { readonly type: 'stop' }
   | { readonly type: 'tick' };
 

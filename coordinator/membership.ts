@@ -11,14 +11,14 @@ import { compareFacts } from '../src/protocol/facts.js';
 import { andThen, fail, isInRoster, nameOf, newMember, still, updateMember, withoutMember } from './members.js';
 import type {
   Change,
-  Member,
   MembershipConfig,
   MembershipEvent,
   MembershipState,
   MembershipStep,
   MembershipTransition,
 } from './membership-state.js';
-import { beginMoves, formWhenPossible, isWanted, lose, onHalted, startWhenConnected, type Loss } from './moves.js';
+import { beginMoves, formWhenPossible, isWanted, letGo, lose, onHalted, startWhenConnected } from './moves.js';
+import { onScale } from './scaling.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
 import { endWaiting, evictDiverged, evictOverdue, forgiveAbsence } from './patience.js';
 import {
@@ -35,13 +35,14 @@ import {
 import { waitingFor } from './waiting-for.js';
 
 export function beginMembership(config: MembershipConfig, nowMs: number): MembershipState {
-  const { runId, term, past, facts, checkpoint } = config;
+  const { runId, term, past, facts, checkpoint, numWorkers } = config;
   const begun: MembershipState = {
     runId,
     term,
     phase: 'gathering',
     returning: null,
     members: new Map(),
+    numWanted: past?.numWanted ?? numWorkers,
     generation: 0,
     roster: [],
     hasStarted: false,
@@ -111,6 +112,8 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
       return still({ ...state, noMoreWorkers: event.why });
     case 'abandon':
       return fail(state, event.error);
+    case 'scale':
+      return onScale(config, state, event.numWorkers);
     case 'stop':
       return onStop(config, state);
     case 'tick':
@@ -132,23 +135,23 @@ function onAnyHello(
   const { standing, workerId } = event;
   if (standing && isOvertaken(config, state, standing)) return yieldTo(state, standing);
   if (standing && isBack(state, workerId, standing)) return onHelloAgain(config, state, { ...event, standing });
-  return onHello(config, state, event);
+  return onHello(state, event);
 }
 
 function onHello(
-  config: MembershipConfig,
   state: MembershipState,
   { workerId, host, pid, standing }: Extract<MembershipEvent, { type: 'hello' }>,
 ): MembershipStep {
   const isForeign = standing !== null && standing.runId !== state.runId;
-  const refusal = isForeign ? foreignError(state, workerId, standing) : refuseNewcomer(config, state, workerId);
+  const refusal = isForeign ? foreignError(state, workerId, standing) : refuseNewcomer(state, workerId);
   if (refusal) return { state, effects: [{ type: 'refuse', workerId, error: refusal }] };
   const members = new Map([...state.members, [workerId, newMember({ workerId, host, pid }, state.nowMs)]]);
   return { state: { ...state, members, noMoreWorkers: null }, effects: [{ type: 'welcome', workerId }] };
 }
 
-function refuseNewcomer(config: MembershipConfig, state: MembershipState, workerId: string): LockstepError | null {
-  const known = new Set([...state.members.keys(), ...(state.returning?.awaited ?? [])]);
+function refuseNewcomer(state: MembershipState, workerId: string): LockstepError | null {
+  const { members, returning, numWanted } = state;
+  const known = new Set([...members.keys(), ...(returning?.awaited ?? [])]);
   // One that is lost has its place in the last generation until the next one is formed.
   if (known.has(workerId) || isInRoster(state, workerId)) {
     return new LockstepError(
@@ -156,10 +159,10 @@ function refuseNewcomer(config: MembershipConfig, state: MembershipState, worker
       `There is a worker ${workerId} already; each start needs an id of its own.`,
     );
   }
-  if (known.size < config.numWorkers) return null;
+  if (known.size < numWanted) return null;
   return new LockstepError(
     'ERR_PROTOCOL',
-    `The run has its ${config.numWorkers} workers; one more cannot join. Start the coordinator with a larger --workers.`,
+    `The run has its ${numWanted} workers; one more cannot join. Say that it may have more: lockstep scale N.`,
   );
 }
 
@@ -197,13 +200,16 @@ function onReady(
 function onConnected(
   config: MembershipConfig,
   before: MembershipState,
-  { workerId, generation, readsPeers }: Extract<MembershipEvent, { type: 'connected' }>,
+  { workerId, generation, prefersMemory }: Extract<MembershipEvent, { type: 'connected' }>,
 ): MembershipStep {
   const { nowMs } = before;
   const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
   const isAwaited = before.phase === 'connecting' && generation === before.generation && isInRoster(before, workerId);
   if (!isAwaited) return still(seen);
-  return startWhenConnected(config, updateMember(seen, workerId, { state: 'connected', readsPeers, sinceMs: nowMs }));
+  return startWhenConnected(
+    config,
+    updateMember(seen, workerId, { state: 'connected', prefersMemory, sinceMs: nowMs }),
+  );
 }
 
 function onCheckpointed(config: MembershipConfig, state: MembershipState): MembershipStep {
@@ -241,12 +247,6 @@ function onLeaving(
 ): MembershipStep {
   const member = state.members.get(workerId);
   return member ? letGo(config, state, member, { kind: 'left', why: 'by wish', detectedMs: 0 }) : still(state);
-}
-
-/** It still has a connection, and ends by itself. */
-function letGo(config: MembershipConfig, state: MembershipState, member: Member, loss: Loss): MembershipStep {
-  const dismissed: MembershipStep = { state, effects: [{ type: 'dismiss', workerId: member.workerId }] };
-  return andThen(dismissed, (next) => lose(config, next, member, loss));
 }
 
 /** Not the job's fault, but of the way to another worker: without the one that says so the run goes on. */

@@ -3,7 +3,7 @@
  * comes between begins them anew with the next number. Docs: docs/decisions/0016-the-next-generation.md.
  */
 import { LockstepError } from '../src/errors.js';
-import { fail, idsOf, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
+import { andThen, fail, idsOf, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { updateMember, updateRoster, withoutMember } from './members.js';
 import type {
   Change,
@@ -57,6 +57,12 @@ function isDone(state: MembershipState): boolean {
   return left.length > 0 && left.every((one) => one.state === 'finished' && one.step === state.checkpoint?.step);
 }
 
+/** Still connected, and it ends by itself. */
+export function letGo(config: MembershipConfig, state: MembershipState, member: Member, loss: Loss): MembershipStep {
+  const dismissed: MembershipStep = { state, effects: [{ type: 'dismiss', workerId: member.workerId }] };
+  return andThen(dismissed, (next) => lose(config, next, member, loss));
+}
+
 /** First move: nothing of an older generation than this is committed any more. */
 export function beginMoves(config: MembershipConfig, before: MembershipState): MembershipStep {
   const generation = before.generation + 1;
@@ -94,9 +100,13 @@ export function formWhenPossible(
 }
 
 /** Whoever is left takes a run that stops to its end. */
-function numNeeded(config: MembershipConfig, { hasStarted, isStopping }: MembershipState, forming: Forming): number {
+function numNeeded(
+  config: MembershipConfig,
+  { hasStarted, isStopping, numWanted }: MembershipState,
+  forming: Forming,
+): number {
   if (isStopping) return 1;
-  return hasStarted || forming.isImpatient === true ? config.minWorkers : config.numWorkers;
+  return hasStarted || forming.isImpatient === true ? config.minWorkers : numWanted;
 }
 
 function form(
@@ -129,7 +139,7 @@ export function isWanted(config: MembershipConfig, state: MembershipState, { isS
   const roster = liveRoster(state);
   if (state.isStopping || membersThat(state, 'ready').length === 0) return false;
   if (config.isSharded && state.hasStarted && !isSaved) return false;
-  return roster.length < config.numWorkers && roster.every((member) => member.state !== 'finished');
+  return roster.length < state.numWanted && roster.every((member) => member.state !== 'finished');
 }
 
 function start(before: MembershipState): MembershipStep {
@@ -137,7 +147,7 @@ function start(before: MembershipState): MembershipStep {
   const workerIds = idsOf(liveRoster(before));
   const fresh = { state: 'training', isComputing: false, waiting: null, weightsSha256: null } as const;
   const state = updateRoster(before, { ...fresh, sinceMs: nowMs, steppedMs: nowMs });
-  const inMemory = liveRoster(before).every(({ readsPeers }) => readsPeers);
+  const inMemory = liveRoster(before).every(({ prefersMemory }) => prefersMemory);
   const recoveries = recoveriesOf(before);
   const settled = { changes: [], movedSlots: 0, stopAfter: null, hasStarted: true } as const;
   return {

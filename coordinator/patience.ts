@@ -96,7 +96,8 @@ function stuckOnes(config: MembershipConfig, state: MembershipState): Eviction[]
   return awaited.flatMap((member): Eviction[] => {
     const detectedMs = state.nowMs - member.sinceMs;
     if (detectedMs <= allowedMs) return [];
-    const why = `it beats, but ${what} for ${Math.round(detectedMs)} ms, longer than the limit of ${Math.round(allowedMs)} ms`;
+    const words = member.waiting === null ? '' : `; it says: ${member.waiting}`;
+    const why = `it beats, but ${what} for ${Math.round(detectedMs)} ms, longer than the limit of ${Math.round(allowedMs)} ms${words}`;
     return [[member, { kind: 'hung', why, detectedMs }]];
   });
 }
@@ -135,8 +136,8 @@ export function endWaiting(config: MembershipConfig, state: MembershipState): Me
 }
 
 function tooFewError(config: MembershipConfig, state: MembershipState, numReady: number): LockstepError {
-  const { minWorkers, numWorkers, patience } = config;
-  const numNeeded = state.hasStarted ? minWorkers : `${minWorkers} to ${numWorkers}`;
+  const { minWorkers, patience } = config;
+  const numNeeded = state.hasStarted ? minWorkers : `${minWorkers} to ${state.numWanted}`;
   const why = state.noMoreWorkers ?? `none came for ${patience.workersTimeoutMs} ms`;
   const last = state.lastLoss === null ? '' : ` ${state.lastLoss.message}`;
   const message = `The run needs ${numNeeded} worker(s) and has ${numReady}: ${why}.${last}`;

@@ -4,6 +4,7 @@ import type { LoadedJob } from '../src/job/loaded-job.js';
 import { Schedule } from '../src/job/schedule.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
+import type { Injection } from '../src/run-summary.js';
 import type { RunJournal } from './coordinator-options.js';
 import type { Member } from './membership-state.js';
 import { RunRecord, type RecordBefore, type RunObserver, type ToldRecovery } from './run-record.js';
@@ -17,6 +18,7 @@ export interface ReportsOptions {
   readonly before: RecordBefore | null;
   readonly journal: RunJournal | null;
   readonly observer: RunObserver;
+  readonly onInjected?: (injection: Injection) => void;
   readonly log: Log;
 }
 
@@ -67,6 +69,11 @@ export class Reports {
     this.#record?.addRecovery(recovery);
     if (this.#record) journal?.note({ recoveries: this.#record.recoveries });
     observer.onRecovery(recovery);
+  }
+
+  onInjected(injection: Injection): void {
+    this.#record?.addInjection(injection);
+    this.#options.onInjected?.(injection);
   }
 
   /** Where to go on from, for whoever reads the error. */

@@ -29,7 +29,10 @@ import type {
 } from './membership-state.js';
 import { beginMoves, finish, goOnWithout, isWanted, recoveriesOf, withoutAwaited } from './moves.js';
 
-export function beginReturn(state: MembershipState, { generation, roster }: Past): MembershipState {
+export function beginReturn(
+  state: MembershipState,
+  { generation, roster }: Pick<Past, 'generation' | 'roster'>,
+): MembershipState {
   if (roster.length === 0) return { ...state, generation };
   const returning = { sinceMs: state.nowMs, awayMs: 0, entered: generation, awaited: idsOf(roster) };
   return { ...state, phase: 'returning', generation, roster, hasStarted: true, returning, shortSinceMs: null };
@@ -43,7 +46,7 @@ export function onHelloAgain(config: MembershipConfig, before: MembershipState, 
   const refusal = refuseAgain(config, before, hello);
   if (refusal) return { state: before, effects: [{ type: 'refuse', workerId, error: refusal }] };
   if (before.members.has(workerId)) return onSecondConnection(config, before, hello);
-  return andThen(withoutSurplus(config, learn(begunBy(before, standing), standing)), (state) => {
+  return andThen(withoutSurplus(learn(begunBy(before, standing), standing)), (state) => {
     if (!isInRoster(state, workerId))
       return { state, effects: [{ type: 'refuse', workerId, error: goneOn(workerId) }] };
     return { state: comeBack(state, hello), effects: [{ type: 'welcome', workerId }] };
@@ -129,9 +132,9 @@ function begunBy(state: MembershipState, standing: Standing): MembershipState {
 }
 
 /** Workers that have come to a coordinator which knew nothing yet, and for which there is no place beside those of the run. */
-function withoutSurplus({ numWorkers }: MembershipConfig, before: MembershipState): MembershipStep {
+function withoutSurplus(before: MembershipState): MembershipStep {
   const newcomers = [...before.members.keys()].filter((workerId) => !isInRoster(before, workerId));
-  const numPlaces = Math.max(0, numWorkers - before.roster.length);
+  const numPlaces = Math.max(0, before.numWanted - before.roster.length);
   return newcomers.slice(numPlaces).reduce<MembershipStep>(({ state, effects }, workerId) => {
     return {
       state: withoutMember(state, workerId),

@@ -1,6 +1,7 @@
 /** What a run has come to so far: its steps, validations and checkpoints, as workers report them. */
 import type { SlotEvaluation, StepRecord } from '../src/protocol/messages.js';
 import type { Schedule } from '../src/job/schedule.js';
+import type { Injection } from '../src/run-summary.js';
 import type { Recovery } from './membership-state.js';
 
 /** What the first worker that is ready tells about all. */
@@ -25,6 +26,7 @@ export interface RecordBefore {
   readonly validation: Validation | null;
   readonly numSkipped: number;
   readonly recoveries: readonly ToldRecovery[];
+  readonly injections: readonly Injection[];
   readonly checkpoint: { readonly step: number; readonly path: string } | null;
 }
 
@@ -59,6 +61,7 @@ export class RunRecord {
   readonly #slots: number;
   readonly #evaluations = new Map<number, Map<number, SlotEvaluation>>();
   readonly #recoveries: ToldRecovery[] = [];
+  readonly #injections: Injection[] = [];
   #last: StepLine | null = null;
   #validation: Validation | null = null;
   #stepTime: StepTime | null = null;
@@ -76,6 +79,7 @@ export class RunRecord {
     this.#validation = before.validation;
     this.#numSkipped = before.numSkipped;
     this.#recoveries.push(...before.recoveries);
+    this.#injections.push(...before.injections);
     this.#checkpoint = before.checkpoint ?? this.#checkpoint;
   }
 
@@ -158,6 +162,14 @@ export class RunRecord {
 
   addRecovery(recovery: ToldRecovery): void {
     this.#recoveries.push(recovery);
+  }
+
+  get injections(): readonly Injection[] {
+    return this.#injections;
+  }
+
+  addInjection(injection: Injection): void {
+    this.#injections.push(injection);
   }
 
   addCheckpoint(step: number, path: string): void {

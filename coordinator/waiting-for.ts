@@ -11,7 +11,7 @@ export function waitingFor(config: MembershipConfig, state: MembershipState): st
     case 'gathering': {
       if (state.isSeeking) return 'No worker has the state any more: the newest whole checkpoint is looked for';
       const numReady = membersThat(state, 'ready', 'halted').length;
-      const numNeeded = state.hasStarted ? config.minWorkers : config.numWorkers;
+      const numNeeded = state.hasStarted ? config.minWorkers : state.numWanted;
       const loading = named('loading');
       const detail = loading ? `; ${loading} is still loading` : '';
       const what = state.hasStarted ? 'No worker trains' : 'No generation yet';

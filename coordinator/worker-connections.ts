@@ -18,6 +18,8 @@ export interface WorkerConnectionsOptions {
   readonly openingTimeoutMs: number;
   readonly log: Log;
   readonly status: () => Status;
+  /** Returns how many workers the run wanted before; throws where it cannot have so many. */
+  readonly onScale: (numWorkers: number) => number;
   readonly onHello: (hello: Hello) => void;
   readonly onMessage: (workerId: string, message: Exclude<FromWorker, Hello>) => void;
   readonly onClosed: (hello: Hello, why: string) => void;
@@ -36,7 +38,8 @@ export class WorkerConnections {
     try {
       const timeoutMs = this.#options.openingTimeoutMs;
       const opening = await connection.receive(openingSchema, { what: 'first message', timeoutMs });
-      if (opening.type === 'watch') this.#show(connection);
+      if (opening.type === 'watch') this.#answer(connection, this.#options.status());
+      else if (opening.type === 'scale') this.#scale(connection, opening.numWorkers);
       else this.#admit(connection, opening);
     } catch (thrown) {
       this.#drop(connection, `a connection from ${connection.remote}`, toLockstepError(thrown));
@@ -89,8 +92,16 @@ export class WorkerConnections {
     for (const connection of this.#byWorker.values()) connection.close();
   }
 
-  #show(connection: Connection): void {
-    connection.send(this.#options.status());
+  #scale(connection: Connection, numWorkers: number): void {
+    try {
+      this.#answer(connection, { type: 'scaled', numBefore: this.#options.onScale(numWorkers) });
+    } catch (thrown) {
+      this.#answer(connection, abortMessage(toLockstepError(thrown)));
+    }
+  }
+
+  #answer(connection: Connection, message: object): void {
+    connection.send(message);
     connection.close();
   }
 

@@ -9,6 +9,7 @@ import { LockstepError } from '../src/errors.js';
 import { decodeMessage, encodeMessage } from '../src/protocol/codec.js';
 import { encodeFrameHead, type BulkHandler } from './bulk.js';
 import type { BulkReader } from './bulk-reader.js';
+import type { Impeded, Impediment } from './impediment.js';
 
 /** The pieces of one message, in order; a bulk frame is not joined, to spare a copy. */
 export type Fragments = readonly Uint8Array[];
@@ -36,9 +37,11 @@ export interface Carrier {
   readonly dialled: boolean;
   /** Largest message, in bytes. */
   readonly maxMessageBytes: number;
+  /** What a test of recovery does to it. */
+  readonly impediment?: Impediment | undefined;
 }
 
-export class Connection {
+export class Connection implements Impeded {
   /** For logs: the address of the other side. */
   readonly remote: string;
   readonly closed: Promise<Closing>;
@@ -63,10 +66,12 @@ export class Connection {
         if (data.toString() === bulkPing) resolve();
       });
     });
+    const release = carrier.impediment?.add(this);
     let failure = '';
     socket.on('error', (error) => (failure = error.message));
     this.closed = new Promise((resolve) => {
       socket.on('close', (code, reason) => {
+        release?.();
         resolve({ code, reason: reason.toString() || failure });
       });
     });
@@ -96,7 +101,11 @@ export class Connection {
   }
 
   send(message: object): void {
-    if (this.isOpen) this.#socket.send(encodeMessage(message));
+    if (!this.isOpen) return;
+    const bytes = encodeMessage(message);
+    this.#unimpeded(() => {
+      if (this.isOpen) this.#socket.send(bytes);
+    });
   }
 
   /**
@@ -130,28 +139,37 @@ export class Connection {
    */
   sendBulk(header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
     if (!this.isOpen) return;
-    const { stream, dialled } = this.#carrier;
-    const head = encodeFrameHead(header.byteLength + payload.byteLength, dialled);
-    if (payload.byteLength <= maxJoinedBytes) {
-      stream.write(Buffer.concat([head, header, payload]));
-      onSent();
+    const { impediment } = this.#carrier;
+    if (impediment?.isActive === true) {
+      const kept = Uint8Array.from(header); // the caller's own is used again
+      impediment.hold(() => {
+        if (this.isOpen) writeBulk(this.#carrier, kept, payload, onSent);
+      });
       return;
     }
-    stream.cork();
-    stream.write(Buffer.concat([head, header]));
-    stream.write(payload, (error) => {
-      if (!error) onSent();
-    });
-    stream.uncork();
+    writeBulk(this.#carrier, header, payload, onSent);
   }
 
   /** Closes after what was sent before. */
   close(code = 1000, reason = ''): void {
-    this.#socket.close(code, reason.slice(0, 120));
+    if (this.#carrier.impediment?.isCut === true) this.terminate();
+    this.#unimpeded(() => {
+      this.#socket.close(code, reason.slice(0, 120));
+    });
+  }
+
+  deafen(): void {
+    this.#socket.pause();
   }
 
   terminate(): void {
     this.#socket.terminate();
+  }
+
+  #unimpeded(action: () => void): void {
+    const { impediment } = this.#carrier;
+    if (impediment) impediment.hold(action);
+    else action();
   }
 
   async #next({ what, timeoutMs }: { what: string; timeoutMs: number }): Promise<Fragments> {
@@ -187,6 +205,21 @@ export class Connection {
       clearTimeout(timer);
     }
   }
+}
+
+function writeBulk({ stream, dialled }: Carrier, header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
+  const head = encodeFrameHead(header.byteLength + payload.byteLength, dialled);
+  if (payload.byteLength <= maxJoinedBytes) {
+    stream.write(Buffer.concat([head, header, payload]));
+    onSent();
+    return;
+  }
+  stream.cork();
+  stream.write(Buffer.concat([head, header]));
+  stream.write(payload, (error) => {
+    if (!error) onSent();
+  });
+  stream.uncork();
 }
 
 /** A bulk message that has come as a whole. */

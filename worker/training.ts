@@ -182,8 +182,8 @@ export class Training {
   }
 
   /** Whether the step was committed; not where the generation ends before. */
-  async #step({ commit, readiness }: Round): Promise<boolean> {
-    const { inbox, prepared } = this.#options;
+  async #step({ commit, readiness, faults }: Round): Promise<boolean> {
+    const { inbox, link, prepared } = this.#options;
     const step = this.#numSteps;
     const begun = performance.now();
     readiness.begin(step);
@@ -196,6 +196,7 @@ export class Training {
     this.#times.add(begun, read, computed, performance.now());
     this.#numSteps = step + 1;
     this.#progress.add(this.#record());
+    for (const fault of faults.after(this.#numSteps)) await inbox.unlessFailed(link.inject(fault, this.#numSteps));
     return true;
   }
 

@@ -120,6 +120,7 @@ function enterRun(
   link.prepare({
     ...common,
     onNotFinite,
+    computeThreads: engine.device === 'gpu' ? 0 : plan.threads,
     runId: plan.runId,
     memory: memory.share(),
     sharedMemory,

@@ -18,6 +18,7 @@ const keptTypes: readonly FromWorker['type'][] = [
   'checkpointed',
   'leaving',
   'finished',
+  'injected',
 ];
 
 /** Whether a message has to arrive, and is counted by `heard`. */
@@ -27,6 +28,7 @@ export function isKept({ type }: FromWorker): boolean {
 
 interface Kept {
   readonly message: FromWorker;
+  readonly onHeard: () => void;
   isHeard: boolean;
 }
 
@@ -39,13 +41,17 @@ export class Outbox {
   readonly #asked = new Map<string, FromWorker>();
   #numGivenUp = 0;
 
-  /** A message goes out, or would if there were a connection. */
-  add(message: FromWorker, isConnected: boolean): void {
+  /**
+   * A message goes out, or would if there were a connection.
+   *
+   * @param onHeard called when the coordinator has it for good
+   */
+  add(message: FromWorker, isConnected: boolean, onHeard: () => void = () => undefined): void {
     if (isQuestion(message)) this.#asked.set(nameOf(message), message);
     // A worker that halts says again what it has finished.
     if (message.type === 'halted') this.#drop(({ message: { type } }) => type === 'finished');
     if (!isKept(message)) return;
-    const kept = { message, isHeard: false };
+    const kept = { message, onHeard, isHeard: false };
     this.#kept.push(kept);
     if (isConnected) this.#sent.push(kept);
     if (this.#kept.length > maxKeptMessages) {
@@ -61,11 +67,13 @@ export class Outbox {
 
   /** The coordinator has so many of those sent on this connection. */
   heard(count: number): void {
-    for (const kept of this.#sent.splice(0, count - this.#numHeard)) kept.isHeard = true;
+    const heard = this.#sent.splice(0, count - this.#numHeard);
+    for (const kept of heard) kept.isHeard = true;
     this.#numHeard = count;
     const evaluations = this.#kept.filter(({ message }) => message.type === 'evaluated').slice(-keptEvaluations);
     // That a worker has finished, or leaves, is so until it is answered.
     this.#drop((kept) => kept.isHeard && !isLasting(kept.message) && !evaluations.includes(kept));
+    for (const { onHeard } of heard) onHeard();
   }
 
   /** An answer came. */

@@ -1,5 +1,6 @@
 /** The control messages, a schema and a type for each. Docs: docs/protocol.md. */
 import { z } from 'zod';
+import { workerFaultSchema } from '../chaos/faults.js';
 import { bytesSchema, fileQuestionSchemas } from './file-questions.js';
 
 const count = z.int().min(0);
@@ -109,8 +110,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   /** Nothing of an older generation than this one is committed any more. `step`: committed, and held whole. */
   z.strictObject({ type: z.literal('halted'), generation: z.int().positive(), step: count.nullable() }),
-  /** `readsPeers`: it reads the memory of every peer, and every peer its. */
-  z.strictObject({ type: z.literal('connected'), generation: count, readsPeers: z.boolean() }),
+  /** `prefersMemory`: it reads the memory of every peer, and every peer its, and frames would gain nothing. */
+  z.strictObject({ type: z.literal('connected'), generation: count, prefersMemory: z.boolean() }),
   z.strictObject({
     type: z.literal('heartbeat'),
     step: count,
@@ -138,6 +139,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   /** Said again after the `start` of each generation that begins at the last step. */
   z.strictObject({ type: z.literal('finished'), step: count, weightsSha256: text }),
   z.strictObject({ type: z.literal('failed'), failure: failureSchema }),
+  /** Said just before it happens. `step`: committed. */
+  z.strictObject({ type: z.literal('injected'), fault: workerFaultSchema, step: count }),
   z.strictObject({
     type: z.literal('read-rows'),
     request: count,
@@ -187,9 +190,11 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   generationSchema,
   /** The next generation is being made, under this number: nothing older is committed any more. */
   z.strictObject({ type: z.literal('halt'), generation: z.int().positive() }),
+  /** Before a start, and of a run with --chaos only: faults that are still to come, each for who has its rank then. */
+  z.strictObject({ type: z.literal('faults'), faults: z.array(workerFaultSchema) }),
   /**
-   * `inMemory`: all read one another's memory, so that what is small enough needs no frames. `told`: steps whose records the
-   * coordinator has.
+   * `inMemory`: all prefer to reduce in one another's memory, so no frames are sent. `told`: steps whose records the coordinator
+   * has.
    */
   z.strictObject({
     type: z.literal('start'),
@@ -217,7 +222,18 @@ export type FromCoordinator = z.output<typeof fromCoordinatorSchema>;
 export type FileAnswer = Extract<FromCoordinator, { type: 'file' }>;
 
 /** What a connection may open with, once the token is proved. */
-export const openingSchema = z.discriminatedUnion('type', [helloSchema, z.strictObject({ type: z.literal('watch') })]);
+export const openingSchema = z.discriminatedUnion('type', [
+  helloSchema,
+  z.strictObject({ type: z.literal('watch') }),
+  /** The run is to have so many workers. */
+  z.strictObject({ type: z.literal('scale'), numWorkers: z.int().positive() }),
+]);
+
+/** What `lockstep scale` is told: what the run wanted before, or why not. */
+export const scaleAnswerSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('scaled'), numBefore: count }),
+  z.strictObject({ type: z.literal('abort'), failure: failureSchema }),
+]);
 
 export const workerStatusSchema = z.strictObject({
   workerId: text,

@@ -80,7 +80,7 @@ describe('the coordinator', () => {
     const workers: [Connection, Connection] = [first, second];
     for (const worker of workers) worker.send(ready({ 'job file': 'a' }, { trainRows: 8 }));
     for (const worker of workers) await expectMessage(worker, 'generation');
-    for (const worker of workers) worker.send({ type: 'connected', generation: 1, readsPeers: true });
+    for (const worker of workers) worker.send({ type: 'connected', generation: 1, prefersMemory: true });
     for (const worker of workers) await expectMessage(worker, 'start');
     return workers;
   };
@@ -112,7 +112,7 @@ describe('the coordinator', () => {
       step: 3,
       workers: [{ workerId: 'a', endSlot: 2 }],
     });
-    a.send({ type: 'connected', generation: 2, readsPeers: true });
+    a.send({ type: 'connected', generation: 2, prefersMemory: true });
     await next(a, 'start');
     await vi.waitUntil(() => recoveries.length === 1);
     expect(recoveries).toMatchObject([

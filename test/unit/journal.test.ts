@@ -41,7 +41,7 @@ vi.mock('node:fs', async (importOriginal) => {
 
 const begun: Omit<JournalContent, 'version' | 'owner'> = {
   ...{ runId: 'r', term: 1, host: hostname(), process: null, url: '', ended: false, facts: { 'job file': 'x' } },
-  ...{ steps: null, slots: 2, threads: 1, resume: null, metricsBytes: 0, generation: 0, roster: [] },
+  ...{ steps: null, numWanted: 2, slots: 2, threads: 1, resume: null, metricsBytes: 0, generation: 0, roster: [] },
   ...{ checkpoint: null, recoveries: [], launched: [] },
 };
 

@@ -72,7 +72,7 @@ class Play {
 
   connected(...ids: string[]): this {
     const { generation } = this.state;
-    for (const workerId of ids) this.take({ type: 'connected', workerId, generation, readsPeers: true });
+    for (const workerId of ids) this.take({ type: 'connected', workerId, generation, prefersMemory: true });
     return this;
   }
 
@@ -170,7 +170,7 @@ describe('a run', () => {
 
   it('does not take a connected of another generation for its own', () => {
     const play = new Play().hello('a', 'b').ready('a', 'b').connected('a');
-    play.take({ type: 'connected', workerId: 'b', generation: 2, readsPeers: true });
+    play.take({ type: 'connected', workerId: 'b', generation: 2, prefersMemory: true });
     expect(play.types).toEqual([]);
   });
 
@@ -282,7 +282,7 @@ describe('a loss', () => {
     meanwhile(play).lost('d');
     expect(play.effects).toEqual([{ type: 'halt', generation: 3, workerIds: ['a', 'c'] }]);
     play.take({ type: 'halted', workerId: 'a', generation: 2, step: 4 });
-    play.take({ type: 'connected', workerId: 'c', generation: 2, readsPeers: true });
+    play.take({ type: 'connected', workerId: 'c', generation: 2, prefersMemory: true });
     expect(play.state.phase).toBe('halting');
     play.halted({ a: 4, c: 4 });
     expect(play.roster).toEqual(['a 0-2 @4', 'c 2-4 @4']);

@@ -32,6 +32,18 @@ describe('the outbox', () => {
     expect(outbox.reconnect()).toEqual([progress(4)]);
   });
 
+  it('says when a message is heard, on whichever connection', () => {
+    const outbox = new Outbox();
+    const heard: string[] = [];
+    const injected: FromWorker = { type: 'injected', fault: { kind: 'kill', rank: 0, step: 1 }, step: 1 };
+    outbox.add(injected, true, () => heard.push('injected'));
+    expect(outbox.reconnect()).toEqual([injected]);
+    expect(heard).toEqual([]);
+    outbox.heard(1);
+    expect(heard).toEqual(['injected']);
+    expect(outbox.reconnect()).toEqual([]);
+  });
+
   it('keeps no signs of life', () => {
     const outbox = outboxOf({ type: 'heartbeat', step: 1, waiting: null, computing: false });
     expect(outbox.reconnect()).toEqual([]);

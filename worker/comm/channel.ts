@@ -1,5 +1,6 @@
 /** What the compute thread (the process's main thread) and the comm thread say to one another outside of steps. */
 import type { MessagePort } from 'node:worker_threads';
+import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { WireFormat } from '../../src/collective/wire.js';
 import type { ErrorCode, LockstepError } from '../../src/errors.js';
 import { isErrorCode, LockstepError as LockstepErrorClass } from '../../src/errors.js';
@@ -48,6 +49,8 @@ export interface RunSetup {
   readonly onNotFinite: 'stop' | 'skip';
   readonly bucketBytes: number;
   readonly wire: WireFormat;
+  /** Threads of this host's processor that compute; 0: a GPU does. */
+  readonly computeThreads: number;
 }
 
 /** What the compute thread has to know of a generation whose steps may begin. */
@@ -58,9 +61,11 @@ export interface Begun {
   /** Of the addon, for the comm thread; 0 where there is none. */
   readonly waker: number;
   /** The compute thread reduces and commits by itself (local-reduction.ts). */
-  readonly isLocal: boolean;
+  readonly inMemory: boolean;
   /** Steps whose records the coordinator has. */
   readonly told: number;
+  /** What is to befall it on purpose, or another one. */
+  readonly faults: readonly WorkerFault[];
 }
 
 export type ToComm =
@@ -72,6 +77,8 @@ export type ToComm =
   | { readonly type: 'resting'; readonly generation: number; readonly filled: boolean }
   /** Once at a time; answered by `gathered`. */
   | { readonly type: 'gather-moments'; readonly region: MomentRegion; readonly bucket: number }
+  /** Once at a time; answered by `injected`, where there is an after. `step`: committed. */
+  | { readonly type: 'inject'; readonly fault: WorkerFault; readonly step: number }
   /** Of who asks about files of the run directory; it is handed over. */
   | { readonly type: 'files'; readonly port: MessagePort }
   | { readonly type: 'close' };
@@ -99,6 +106,7 @@ export type FromComm =
   | OfGeneration
   /** `whole` false: the generation ended before. */
   | { readonly type: 'gathered'; readonly whole: boolean }
+  | { readonly type: 'injected' }
   | { readonly type: 'failed'; readonly error: PlainError }
   /** As `failed`: no coordinator comes any more. */
   | { readonly type: 'orphaned'; readonly error: PlainError; readonly left: Left }

@@ -5,11 +5,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert, type LockstepError, toLockstepError } from '../../src/errors.js';
 import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
+import { Impediment } from '../../transport/impediment.js';
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
 import { CoordinatorLink } from './coordinator-link.js';
 import { FileRelay } from './file-relay.js';
-import { Participation } from './participation.js';
+import { Injector } from './injector.js';
+import { ofGenerations, Participation, type OfGenerations } from './participation.js';
 import { PeerListener } from './peer-listener.js';
 import { SharedPages } from './shared-pages.js';
 
@@ -19,35 +21,39 @@ assert(port, 'comm-thread runs in a worker thread');
 class CommThread {
   readonly #listener: PeerListener;
   readonly #participation: Participation;
+  readonly #injector: Injector;
   readonly #files: FileRelay;
   #coordinator: CoordinatorLink | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
   #intervalMs = Infinity;
   #beatMs = 0;
 
-  private constructor(options: CommOptions, listener: PeerListener) {
+  private constructor(options: CommOptions, listener: PeerListener, impediment: Impediment) {
     const { workerId, token, limits, sharedPagesPath } = options;
     this.#listener = listener;
     const pages = sharedPagesPath === null ? null : SharedPages.load(sharedPagesPath);
-    const send = (message: FromWorker): void => {
-      this.#coordinator?.send(message);
+    const send = (message: FromWorker, onHeard?: () => void): void => {
+      this.#coordinator?.send(message, onHeard);
     };
+    const signal = (name: NodeJS.Signals): void => void process.kill(process.pid, name);
+    this.#injector = new Injector({ impediment, send, signal });
     const isAlone = (): boolean => this.#coordinator?.isAway ?? true;
     const pulse = (): void => {
       if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
     };
-    const told = { send, isAlone, post, report, pulse };
+    const own = { workerId, token, limits, listener, pages, impediment };
     this.#files = new FileRelay(send);
-    this.#participation = new Participation({ workerId, token, limits, listener, pages, ...told });
+    this.#participation = new Participation({ ...own, send, isAlone, post, report, pulse });
   }
 
   static async start(options: CommOptions): Promise<CommThread> {
-    const listener = await PeerListener.listen(options, post);
+    const impediment = new Impediment();
+    const listener = await PeerListener.listen(options, impediment, post);
     const { coordinator: endpoint, token, limits } = options;
-    const thread = new CommThread(options, listener);
+    const thread = new CommThread(options, listener, impediment);
     try {
       thread.#coordinator = await CoordinatorLink.reach({
-        ...{ endpoint, token, limits },
+        ...{ endpoint, token, limits, impediment },
         standing: () => thread.#participation.standing,
         onMessage: (message) => {
           guard(() => {
@@ -93,6 +99,11 @@ class CommThread {
       case 'gather-moments':
         void guardAsync(() => this.#participation.gatherMoments(message.region, message.bucket));
         break;
+      case 'inject':
+        this.#injector.inject(message.fault, message.step, () => {
+          post({ type: 'injected' });
+        });
+        break;
       case 'files':
         this.#files.serve(message.port);
         break;
@@ -109,7 +120,7 @@ class CommThread {
   }
 
   #onSaid(message: FromCoordinator): void {
-    if (message.type === 'halt' || message.type === 'generation' || message.type === 'start') {
+    if (isOfGenerations(message)) {
       this.#participation.onMessage(message);
       return;
     }
@@ -146,6 +157,10 @@ class CommThread {
     post({ type: 'closed' });
     port?.close();
   }
+}
+
+function isOfGenerations(message: FromCoordinator): message is OfGenerations {
+  return ofGenerations.some((type) => type === message.type);
 }
 
 function post(message: FromComm): void {

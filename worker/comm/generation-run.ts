@@ -8,10 +8,12 @@ import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
+import type { Impediment } from '../../transport/impediment.js';
 import { Boards } from './boards.js';
 import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { RunSetup } from './channel.js';
 import { planGeneration } from './generation-plan.js';
+import { hasIdleCores } from './idle-cores.js';
 import { PeerLinks } from './peer-links.js';
 import { peerFrames } from './peer-frames.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
@@ -31,6 +33,7 @@ export interface GenerationRunOptions {
   readonly hostId: string;
   /** To read the memory of peers of this host; null where that cannot be done. */
   readonly pages: SharedPages | null;
+  readonly impediment: Impediment;
   /** There is no coordinator at present to decide what a lost peer means. */
   readonly isAlone: () => boolean;
   /** Told of each commit, with the number of steps committed by then. */
@@ -55,8 +58,8 @@ export class GenerationRun implements PeerAcceptor {
   readonly #boards: Boards;
   /** Of each bucket, the steps whose reduction was begun. */
   readonly #taken: number[];
-  /** Local: the compute thread reduces, and commits. */
-  #isLocal = false;
+  /** The compute thread reduces, and commits. */
+  #inMemory = false;
   /** When the last bucket became ready, and when the last result came. */
   #readyMs = 0;
   #completeMs = 0;
@@ -65,7 +68,7 @@ export class GenerationRun implements PeerAcceptor {
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(options: GenerationRunOptions) {
-    const { setup, memory, entry, token, limits, hostId } = options;
+    const { setup, memory, entry, token, limits, hostId, impediment } = options;
     const { generation, self } = entry;
     const { step } = generation;
     const { runId, optimizer, sharedMemory } = setup;
@@ -80,7 +83,7 @@ export class GenerationRun implements PeerAcceptor {
     const mount = (peer: number, theirs: SharedMemory): boolean => this.#mount(peer, theirs);
     const frames = (peer: number): BulkHandler => this.#framesOf(peer);
     const own = { runId, generation, rank, hostId, memory: sharedMemory, mount, frames };
-    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, signal });
+    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, impediment, signal });
     this.#reduction = this.#makeReduction();
     this.#boards = new Boards(this.#plan, memory, options.pages);
     this.#boards.clear();
@@ -127,20 +130,23 @@ export class GenerationRun implements PeerAcceptor {
 
   /** Steps committed so far in the run. */
   get step(): number {
-    return this.#isLocal ? this.#stepWords.numCommitted : this.#reduction.step;
+    return this.#inMemory ? this.#stepWords.numCommitted : this.#reduction.step;
   }
 
   get waiting(): string | null {
-    return this.#isLocal ? this.#boards.waiting(this.step) : this.#reduction.waiting;
+    return this.#inMemory ? this.#boards.waiting(this.step) : this.#reduction.waiting;
   }
 
   get generation(): number {
     return this.#plan.generation;
   }
 
-  /** Whether every peer reads this worker's memory, and it theirs. */
-  get readsPeers(): boolean {
-    return [...this.#links.links.values()].every(({ readsOurs, readsTheirs }) => readsOurs && readsTheirs);
+  /** Whether steps are best reduced in memory: each peer reads ours, and we theirs, and nothing would go on beside it. */
+  get prefersMemory(): boolean {
+    const { isLocal, buckets, worldSize } = this.#plan;
+    const overlaps = buckets.length > 1 && hasIdleCores(worldSize, this.#options.setup.computeThreads);
+    const links = [...this.#links.links.values()];
+    return isLocal && !overlaps && links.every(({ readsOurs, readsTheirs }) => readsOurs && readsTheirs);
   }
 
   /** Whether no worker of a lower rank is linked with this one. */
@@ -167,11 +173,10 @@ export class GenerationRun implements PeerAcceptor {
     await this.#transfer.fetch(ranks);
   }
 
-  /** From now on steps are taken as the compute thread makes them ready. Whether it takes them all by itself. */
-  begin(inMemory: boolean): boolean {
-    this.#isLocal = inMemory && this.#plan.isLocal;
-    if (!this.#isLocal) void this.#keepPace();
-    return this.#isLocal;
+  /** From now on steps are taken as the compute thread makes them ready; `inMemory`: it takes them all by itself. */
+  begin(inMemory: boolean): void {
+    this.#inMemory = inMemory;
+    if (!inMemory) void this.#keepPace();
   }
 
   /** Buckets may have become ready. */
@@ -206,7 +211,7 @@ export class GenerationRun implements PeerAcceptor {
     if (this.#abort.signal.aborted) return;
     this.#abort.abort();
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#stepWords.close();
+    this.#stepWords.close(this.#options.pulse);
   }
 
   close(): void {
@@ -274,9 +279,7 @@ export class GenerationRun implements PeerAcceptor {
 
   #transferFrame(rank: number, bytes: Uint8Array): void {
     if (this.#abort.signal.aborted) return;
-    // It may come together with the last word of its link's opening, when there is no link yet to answer on.
-    const taken = this.#links.complete.then(() => this.#transfer.onFrame(rank, bytes));
-    taken.catch((error: unknown) => {
+    this.#transfer.onFrame(rank, bytes).catch((error: unknown) => {
       this.#fail(error);
     });
   }

@@ -2,6 +2,7 @@
  * This worker's part in the run's generations, in the comm thread: carries out what the participant machine decides, on the
  * links of the one that it is in. A halt is answered here, whatever the compute thread does.
  */
+import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { LockstepError } from '../../src/errors.js';
 import { assert, toLockstepError } from '../../src/errors.js';
 import {
@@ -16,6 +17,7 @@ import type { Limits } from '../../src/protocol/limits.js';
 import type { FromCoordinator, FromWorker, Generation, Standing } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { requireNative } from '../compute/engine/native-build.js';
+import type { Impediment } from '../../transport/impediment.js';
 import type { FromComm, Left, RunSetup } from './channel.js';
 import { GenerationRun } from './generation-run.js';
 import type { PeerListener } from './peer-listener.js';
@@ -27,6 +29,7 @@ export interface ParticipationOptions {
   readonly limits: Limits;
   readonly listener: PeerListener;
   readonly pages: SharedPages | null;
+  readonly impediment: Impediment;
   /** To the coordinator. */
   readonly send: (message: FromWorker) => void;
   /** There is no coordinator at present: whatever fails in a generation waits for one to decide. */
@@ -38,7 +41,8 @@ export interface ParticipationOptions {
   readonly pulse: () => void;
 }
 
-type OfGenerations = Extract<FromCoordinator, { type: 'halt' | 'generation' | 'start' }>;
+export const ofGenerations = ['halt', 'generation', 'faults', 'start'] as const;
+export type OfGenerations = Extract<FromCoordinator, { type: (typeof ofGenerations)[number] }>;
 
 export class Participation {
   readonly #options: ParticipationOptions;
@@ -46,6 +50,8 @@ export class Participation {
   #memory: FlatMemory | null = null;
   #state = outside;
   #run: GenerationRun | null = null;
+  /** Those that are to come in this generation, where the run has --chaos. */
+  #faults: readonly WorkerFault[] = [];
   /** The last one that was entered. */
   #entered: Generation | null = null;
   #isDraining = false;
@@ -69,8 +75,15 @@ export class Participation {
   }
 
   onMessage(message: OfGenerations): void {
+    if (message.type === 'faults') {
+      this.#faults = message.faults;
+      return;
+    }
     if (message.type === 'start') this.#told = message.told;
-    else this.#stop(message.generation);
+    else {
+      this.#faults = [];
+      this.#stop(message.generation);
+    }
     if (message.type !== 'generation') this.#take(message);
     else {
       const { type, ...generation } = message;
@@ -162,7 +175,7 @@ export class Participation {
         });
         break;
       case 'connected':
-        send({ ...effect, readsPeers: this.#run?.readsPeers === true });
+        send({ ...effect, prefersMemory: this.#run?.prefersMemory === true });
         break;
       case 'begin':
         this.#begin(effect.inMemory);
@@ -171,7 +184,7 @@ export class Participation {
   }
 
   #enter(entry: Entry): void {
-    const { token, limits, listener, pages, isAlone, post, report, pulse } = this.#options;
+    const { token, limits, listener, pages, impediment, isAlone, post, report, pulse } = this.#options;
     assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
     const { generation } = entry.generation;
     const { hostId } = listener.addresses;
@@ -183,7 +196,8 @@ export class Participation {
     };
     const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
     this.#entered = entry.generation;
-    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, isAlone, onCommit, report, pulse });
+    const links = { token, limits, hostId, pages, impediment };
+    this.#run = new GenerationRun({ ...own, ...links, isAlone, onCommit, report, pulse });
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);
     this.#guard(generation, async (run) => {
@@ -204,9 +218,10 @@ export class Participation {
     assert(entry && this.#run && this.#setup, 'steps begin in a generation that was entered');
     const { generation, self } = entry;
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
-    const isLocal = this.#run.begin(inMemory);
+    this.#run.begin(inMemory);
     const { words } = this.#run;
-    const begun = { generation, self, words, waker: this.#waker, isLocal, told: this.#told };
+    const told = { told: this.#told, faults: this.#faults };
+    const begun = { generation, self, words, waker: this.#waker, inMemory, ...told };
     this.#options.post({ type: 'begin', begun });
   }
 
