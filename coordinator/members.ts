@@ -32,7 +32,7 @@ export function newMember(
     heldStep: null,
     waiting: null,
     isComputing: false,
-    readsPeers: false,
+    prefersMemory: false,
     lastSeenMs: nowMs,
     sinceMs: nowMs,
     steppedMs: null,

@@ -75,8 +75,8 @@ export interface Member {
   readonly waiting: string | null;
   /** The gradients of its step are not all there yet, as last heard. */
   readonly isComputing: boolean;
-  /** It and every peer of its generation read one another's memory. */
-  readonly readsPeers: boolean;
+  /** It would have the steps of its generation reduced in memory. */
+  readonly prefersMemory: boolean;
   readonly lastSeenMs: number;
   /** Since when it has told of nothing new. */
   readonly sinceMs: number;
@@ -95,7 +95,7 @@ export interface Member {
  */
 export type Phase = 'returning' | 'gathering' | 'halting' | 'connecting' | 'training' | 'finished' | 'failed';
 
-export type ChangeKind = 'lost' | 'silent' | 'hung' | 'diverged' | 'left' | 'joined' | 'coordinator';
+export type ChangeKind = 'lost' | 'silent' | 'hung' | 'diverged' | 'slow' | 'left' | 'joined' | 'coordinator';
 
 /** What the run goes on after: a worker that is no longer in it, a new one, or the coordinator's return. */
 export interface Change {
@@ -163,6 +163,8 @@ export interface MembershipState {
   readonly movedSlots: number;
   /** Ctrl-C: the run is to end after the step that is under way. */
   readonly isStopping: boolean;
+  /** Why the run ends once its state is in a checkpoint; null: it goes on, or ends well. */
+  readonly ending: LockstepError | null;
   /** Where a drained run ends, in steps; null until that is agreed. */
   readonly stopAfter: number | null;
   /** Why no worker will come any more; null: one may. */
@@ -198,7 +200,7 @@ export type MembershipEvent =
       readonly type: 'connected';
       readonly workerId: string;
       readonly generation: number;
-      readonly readsPeers: boolean;
+      readonly prefersMemory: boolean;
     }
   | {
       readonly type: 'heartbeat';
@@ -214,6 +216,8 @@ export type MembershipEvent =
   | { readonly type: 'lost'; readonly workerId: string; readonly why: string }
   /** These have another state than most. */
   | { readonly type: 'diverged'; readonly workerIds: readonly string[]; readonly why: string }
+  /** It has been slower than the others for too long. */
+  | { readonly type: 'straggling'; readonly workerId: string; readonly why: string }
   | { readonly type: 'checkpointed'; readonly step: number; readonly path: string }
   /** The answer to `seek-checkpoint`; null: none is whole, so the run begins anew. */
   | { readonly type: 'checkpoint-found'; readonly checkpoint: CheckpointPlace | null }

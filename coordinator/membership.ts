@@ -21,7 +21,7 @@ import { noLongerCutOff, noticeCutOff } from './cut-off.js';
 import { beginMoves, formWhenPossible, isWanted, letGo, lose, onHalted, startWhenConnected } from './moves.js';
 import { onScale } from './scaling.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
-import { endWaiting, evictDiverged, evictOverdue, forgiveAbsence } from './patience.js';
+import { endWaiting, evictDiverged, evictOverdue, evictStraggler, forgiveAbsence } from './patience.js';
 import {
   beginReturn,
   endReturn,
@@ -53,6 +53,7 @@ export function beginMembership(config: MembershipConfig, nowMs: number): Member
     changes: [],
     movedSlots: 0,
     isStopping: false,
+    ending: null,
     stopAfter: null,
     noMoreWorkers: null,
     nowMs,
@@ -103,8 +104,10 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     }
     case 'diverged':
       return evictDiverged(config, state, event);
+    case 'straggling':
+      return evictStraggler(config, state, event);
     case 'checkpointed':
-      return still({ ...state, checkpoint: { step: event.step, path: event.path } });
+      return onCheckpointed(config, { ...state, checkpoint: { step: event.step, path: event.path } });
     case 'checkpoint-found': {
       const found = { ...state, isSeeking: false, checkpoint: event.checkpoint };
       return formWhenPossible(config, found, { isCheckpointSought: true });
@@ -116,7 +119,7 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'scale':
       return onScale(config, state, event.numWorkers);
     case 'stop':
-      return onStop(state);
+      return onStop(config, state);
     case 'tick':
       return andThen(evictOverdue(config, state), (next) => noticeCutOff(config, next));
   }
@@ -201,13 +204,21 @@ function onReady(
 function onConnected(
   config: MembershipConfig,
   before: MembershipState,
-  { workerId, generation, readsPeers }: Extract<MembershipEvent, { type: 'connected' }>,
+  { workerId, generation, prefersMemory }: Extract<MembershipEvent, { type: 'connected' }>,
 ): MembershipStep {
   const { nowMs } = before;
   const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
   const isAwaited = before.phase === 'connecting' && generation === before.generation && isInRoster(before, workerId);
   if (!isAwaited) return still(seen);
-  return startWhenConnected(config, updateMember(seen, workerId, { state: 'connected', readsPeers, sinceMs: nowMs }));
+  return startWhenConnected(
+    config,
+    updateMember(seen, workerId, { state: 'connected', prefersMemory, sinceMs: nowMs }),
+  );
+}
+
+function onCheckpointed(config: MembershipConfig, state: MembershipState): MembershipStep {
+  const isAwaited = config.isSharded && state.phase === 'training' && isWanted(config, state, { isSaved: true });
+  return isAwaited ? beginMoves(config, state) : still(state);
 }
 
 function onHeartbeat(

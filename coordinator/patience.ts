@@ -1,9 +1,9 @@
 /** Whom the run has waited for too long: workers that are silent, that hang, or that do not come. */
 import { LockstepError } from '../src/errors.js';
 import { isSomebodyHeard } from './cut-off.js';
-import { andThen, fail, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
+import { andThen, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { formWhenPossible, lose, type Loss } from './moves.js';
-import { stoppedError } from './stopping.js';
+import { stoppedError, stopWithError } from './stopping.js';
 import type {
   Member,
   MembershipConfig,
@@ -53,6 +53,22 @@ export function evictDiverged(
     config,
     state,
     diverged.map((member) => [member, { kind: 'diverged', why, detectedMs: 0 }]),
+  );
+}
+
+/** Only where enough are left: a slow worker is better than a run that stands still. */
+export function evictStraggler(
+  config: MembershipConfig,
+  state: MembershipState,
+  { workerId, why }: Extract<MembershipEvent, { type: 'straggling' }>,
+): MembershipStep {
+  const isEnough = liveRoster(state).length > Math.max(1, config.minWorkers);
+  if (!isEnough || config.isSharded || state.isStopping) return still(state);
+  const slow = membersThat(state, 'training').filter((member) => member.workerId === workerId);
+  return evict(
+    config,
+    state,
+    slow.map((member) => [member, { kind: 'slow', why, detectedMs: 0 }]),
   );
 }
 
@@ -136,7 +152,8 @@ export function endWaiting(config: MembershipConfig, state: MembershipState): Me
   if (!isOver || state.isSeeking || membersThat(state, 'loading').length > 0) return still(waiting);
   const numReady = membersThat(state, 'ready', 'halted').length;
   if (numReady >= config.minWorkers) return formWhenPossible(config, waiting, { isImpatient: true });
-  return fail(waiting, state.isStopping ? stoppedError(state) : tooFewError(config, waiting, numReady));
+  const error = state.isStopping ? stoppedError(state) : tooFewError(config, waiting, numReady);
+  return stopWithError(config, waiting, error);
 }
 
 function tooFewError(config: MembershipConfig, state: MembershipState, numReady: number): LockstepError {

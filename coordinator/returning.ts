@@ -227,7 +227,7 @@ export function endReturn(config: MembershipConfig, before: MembershipState): Me
 function goOn(config: MembershipConfig, state: MembershipState, entered: number): MembershipStep {
   const roster = liveRoster(state);
   if (roster.length === 0) return beginMoves(config, state); // from a checkpoint, with new ones
-  if (roster.length < state.roster.length) return goOnWithout(config, state, lostMeanwhile(state));
+  if (roster.length < state.roster.length) return goOnWithout(config, state);
   const isAsItWas = state.generation === entered && roster.every(goesOn);
   return isAsItWas && !isWanted(config, state) ? adopt(state) : beginMoves(config, state);
 }
@@ -250,11 +250,4 @@ function adopt(before: MembershipState): MembershipStep {
   };
   const isDone = liveRoster(state).every((member) => member.state === 'finished');
   return isDone ? andThen(adopted, finish) : adopted;
-}
-
-function lostMeanwhile(state: MembershipState): LockstepError {
-  const lost = state.roster.filter(({ workerId }) => !state.members.has(workerId));
-  const why = state.changes.find(({ kind }) => kind !== 'coordinator' && kind !== 'joined')?.why ?? 'nobody knows how';
-  const message = `Worker ${idsOf(lost).join(', ')} is lost since the coordinator was away: ${why}.`;
-  return new LockstepError('ERR_WORKER_LOST', message, { details: { workerIds: idsOf(lost) } });
 }

@@ -47,9 +47,9 @@ interface RoundOptions {
 export function enterRound(options: RoundOptions, begun: Begun): Round {
   const { prepared, link, inbox, send, log } = options;
   const { plan, layout, loaded } = prepared;
-  const { generation, self, words: shared, isLocal } = begun;
+  const { generation, self, words: shared, inMemory } = begun;
   // Who reduces looks by itself.
-  const waker = isLocal ? 0 : begun.waker;
+  const waker = inMemory ? 0 : begun.waker;
   const setup = { ...loaded.job, slots: plan.slots, layout, bucketBytes: defaultBucketBytes };
   const allReduce = planGeneration({ ...setup, generation, rank: self.rank });
   const { hosts, buckets, isSharded } = allReduce;
@@ -61,7 +61,7 @@ export function enterRound(options: RoundOptions, begun: Begun): Round {
     readiness: new Readiness({ layout, buckets, words, waker }),
     brake: new Brake({ inbox, send, step: generation.step }),
     faults: new DueFaults(begun.faults, self.rank),
-    commit: isLocal ? localCommit(options, { plan: allReduce, words }) : commitByCommThread(words, inbox),
+    commit: inMemory ? commitInMemory(options, { plan: allReduce, words }) : commitByCommThread(words, inbox),
     sharding: isSharded
       ? {
           ranges: ownedRanges(allReduce),
@@ -76,7 +76,7 @@ export function enterRound(options: RoundOptions, begun: Begun): Round {
   };
 }
 
-function localCommit(
+function commitInMemory(
   { prepared, memory, times, pages, inbox, log }: RoundOptions,
   { plan, words }: { readonly plan: AllReducePlan; readonly words: StepWords },
 ): Commit {
@@ -85,6 +85,6 @@ function localCommit(
   const onSkipped = (why: string): void => {
     log.warn(why);
   };
-  const reduction = new LocalReduction({ plan, memory, pages, optimizer, words, times, turn });
+  const reduction = new LocalReduction({ plan, memory, pages, native: pages, optimizer, words, times, turn });
   return commitHere({ reduction, inbox, rank: plan.rank, onNotFinite, onSkipped });
 }

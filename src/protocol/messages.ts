@@ -20,6 +20,8 @@ export type Addresses = z.output<typeof addressesSchema>;
 /** A loss or a metric may be NaN or infinite: that is for a person to see, and no breach of the protocol. */
 const measurement = z.custom<number>((value) => typeof value === 'number', 'expected a number');
 
+const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes');
+
 const failureSchema = z.strictObject({ code: text, message: text, step: count.nullable() });
 export type Failure = z.output<typeof failureSchema>;
 
@@ -35,6 +37,14 @@ export const stepRecordSchema = z.strictObject({
   metrics: z.array(measurement),
 });
 export type StepRecord = z.output<typeof stepRecordSchema>;
+
+/** Milliseconds per step, by what they go into: the means of a worker's last steps. */
+const paceSchema = z.strictObject({
+  data: z.number().min(0),
+  compute: z.number().min(0),
+  network: z.number().min(0),
+  optimizer: z.number().min(0),
+});
 
 export const slotEvaluationSchema = z.strictObject({
   slot: count,
@@ -91,8 +101,30 @@ const helloSchema = z.strictObject({
 const columnSchema = z.strictObject({
   dtype: z.enum(['float32', 'int32', 'uint8']),
   shape: z.array(count).max(16),
-  bytes: z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes'),
+  bytes: bytesSchema,
 });
+
+/** Most bytes of a file in one message, so that heartbeats need not wait behind it. */
+export const filePieceBytes = 2 ** 20;
+const numPieceBytes = count.max(filePieceBytes);
+const request = { request: count, name: text };
+
+/**
+ * Of a checkpoint in the run directory, by a worker that does not see it; each is answered by `file`. What is written lies aside until
+ * it is to be kept.
+ */
+const fileQuestions = [
+  z.strictObject({ type: z.literal('read-file'), ...request, at: count, length: numPieceBytes }),
+  z.strictObject({ type: z.literal('write-file'), ...request, at: count, bytes: bytesSchema }),
+  z.strictObject({ type: z.literal('keep-file'), ...request }),
+] as const;
+type AnyFileQuestion = z.output<(typeof fileQuestions)[number]>;
+/** One, before it has its number. */
+export type FileQuestion = AnyFileQuestion extends infer T
+  ? T extends AnyFileQuestion
+    ? Omit<T, 'request'>
+    : never
+  : never;
 
 export const fromWorkerSchema = z.discriminatedUnion('type', [
   helloSchema,
@@ -109,8 +141,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   /** Nothing of an older generation than this one is committed any more. `step`: committed, and held whole. */
   z.strictObject({ type: z.literal('halted'), generation: z.int().positive(), step: count.nullable() }),
-  /** `readsPeers`: it reads the memory of every peer, and every peer its. */
-  z.strictObject({ type: z.literal('connected'), generation: count, readsPeers: z.boolean() }),
+  /** `prefersMemory`: it reads the memory of every peer, and every peer its, and frames would gain nothing. */
+  z.strictObject({ type: z.literal('connected'), generation: count, prefersMemory: z.boolean() }),
   z.strictObject({
     type: z.literal('heartbeat'),
     step: count,
@@ -120,6 +152,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
      * writes a checkpoint, fetches state, or waits for others: only what should end soon is held to the step's time.
      */
     computing: z.boolean(),
+    /** Null before it has taken some in this generation. */
+    pace: paceSchema.nullable(),
   }),
   z.strictObject({
     type: z.literal('progress'),
@@ -146,6 +180,7 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
     split: z.enum(['train', 'validation']),
     indices: z.array(count),
   }),
+  ...fileQuestions,
 ]);
 export type FromWorker = z.output<typeof fromWorkerSchema>;
 
@@ -167,6 +202,8 @@ export const runPlanSchema = z.strictObject({
   /** Of this coordinator: each start of one has a higher number. */
   term: z.int().positive(),
   runDir: text,
+  /** What `journal.json` there says of its owner, for whoever sees the folder; null: all do. */
+  runDirMark: text.nullable(),
   jobPath: text,
   overrides: z.array(text),
   slots: z.int().positive(),
@@ -189,8 +226,8 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   /** Before a start, and of a run with --chaos only: faults that are still to come, each for who has its rank then. */
   z.strictObject({ type: z.literal('faults'), faults: z.array(workerFaultSchema) }),
   /**
-   * `inMemory`: all read one another's memory, so that what is small enough needs no frames. `told`: steps whose records the
-   * coordinator has.
+   * `inMemory`: all prefer to reduce in one another's memory, so no frames are sent. `told`: steps whose records the coordinator
+   * has.
    */
   z.strictObject({
     type: z.literal('start'),
@@ -205,8 +242,17 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('goodbye') }),
   z.strictObject({ type: z.literal('abort'), failure: failureSchema }),
   z.strictObject({ type: z.literal('rows'), request: count, x: columnSchema, y: columnSchema }),
+  /** The size of the whole file, and the bytes that were asked for, fewer where it ends before. */
+  z.strictObject({
+    type: z.literal('file'),
+    request: count,
+    size: count,
+    bytes: bytesSchema,
+    failure: failureSchema.nullable(),
+  }),
 ]);
 export type FromCoordinator = z.output<typeof fromCoordinatorSchema>;
+export type FileAnswer = Extract<FromCoordinator, { type: 'file' }>;
 
 /** What a connection may open with, once the token is proved. */
 export const openingSchema = z.discriminatedUnion('type', [
@@ -232,6 +278,8 @@ export const workerStatusSchema = z.strictObject({
   step: count,
   state: text,
   waiting: text.nullable(),
+  /** It is slower than the others, so many times, most of all in this phase; null: it is not. */
+  straggler: z.strictObject({ factor: z.number(), phase: z.enum(['data', 'compute']) }).nullable(),
 });
 
 /** What `lockstep status` shows. */

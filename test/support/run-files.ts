@@ -24,6 +24,7 @@ const summarySchema = z.object({
   weightsSha256: z.string().nullable(),
   checkpoint: z.string().nullable(),
   recoveries: z.array(z.unknown()),
+  stragglers: z.array(z.unknown()),
   injected: z.array(z.object({ fault: z.string(), workerId: z.string().nullable(), step: z.int() })),
 });
 export type SummaryFile = z.output<typeof summarySchema>;

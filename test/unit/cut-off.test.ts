@@ -25,7 +25,7 @@ class Play {
   constructor(...remote: readonly string[]) {
     for (const workerId of ids) this.hello(workerId, { isRemote: remote.includes(workerId), standing: null });
     for (const workerId of ids) this.take({ type: 'ready', workerId, device: 'cpu', addresses, facts });
-    for (const workerId of ids) this.take({ type: 'connected', workerId, generation: 1, readsPeers: false });
+    for (const workerId of ids) this.take({ type: 'connected', workerId, generation: 1, prefersMemory: false });
     this.beat(...ids);
     this.effects.length = 0;
   }

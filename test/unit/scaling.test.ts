@@ -69,7 +69,7 @@ class Run {
 
   #connect(...ids: readonly string[]): void {
     const { generation } = this.state;
-    for (const workerId of ids) this.take({ type: 'connected', workerId, generation, readsPeers: false });
+    for (const workerId of ids) this.take({ type: 'connected', workerId, generation, prefersMemory: false });
   }
 
   #here(roster: MembershipState['roster']): string[] {

@@ -10,6 +10,7 @@ import { defaultLimits } from '../../src/protocol/limits.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { toPlainError } from '../comm/channel.js';
 import { CommLink } from '../comm/comm-link.js';
+import { makeSharedSteps } from '../../src/flight/step-ring.js';
 import { makeCommTimes } from '../comm/comm-times.js';
 import { planGeneration } from '../comm/generation-plan.js';
 import { LocalReduction } from '../comm/local-reduction.js';
@@ -58,12 +59,18 @@ class Rank {
   }
 
   async measure({ rank, numRanks, repeats }: Measure): Promise<void> {
-    const common = { slots: numRanks, bucketBytes: defaultBucketBytes, wire: 'float32', optimizer } as const;
+    const common = {
+      slots: numRanks,
+      bucketBytes: defaultBucketBytes,
+      wire: 'float32',
+      optimizer,
+      computeThreads,
+    } as const;
     const layout = payloadLayout(repeats.bytes, common);
     const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: this.#pagesPath });
     const times = makeCommTimes();
     const own = { ...common, runId: 'bench', memory: memory.share(), sharedMemory };
-    this.#link.prepare({ ...own, times, onNotFinite: 'stop', stepAddonPath: null });
+    this.#link.prepare({ ...own, times, onNotFinite: 'stop', stepAddonPath: null, steps: makeSharedSteps() });
     send({ type: 'prepared' });
     const { entry } = await this.#inbox.next('enter');
     this.#link.rest(entry.generation.generation, true);
@@ -72,7 +79,7 @@ class Rank {
     const plan = planGeneration({ ...common, generation: begun.generation, rank, layout });
     const turn = (): Promise<void> => this.#inbox.unlessFailed(turnOfTheEventLoop());
     const local = new LocalReduction({ plan, memory, pages, optimizer, words, times, turn });
-    const reduce = begun.isLocal ? (step: number) => local.reduce(step) : (step: number) => reduceAside(words, step);
+    const reduce = begun.inMemory ? (step: number) => local.reduce(step) : (step: number) => reduceAside(words, step);
     const reducing = timeRepeats(memory, reduce, { ...repeats, rank, numRanks });
     send({ type: 'measured', seconds: await this.#inbox.unlessFailed(reducing) });
   }
@@ -82,6 +89,9 @@ class Rank {
     process.disconnect();
   }
 }
+
+/** As on a host whose cores all compute: so it reduces in memory where it can. */
+const computeThreads = Infinity;
 
 /** Of no use: no part of the payload is trained. */
 const optimizer = sgd();

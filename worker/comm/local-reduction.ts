@@ -1,7 +1,7 @@
 /**
- * The all-reduce of workers of one host that read one another's memory, where all of it is one bucket: no frame, no other
- * thread. The compute thread does it when it has its gradients, since there is nothing that it could overlap with, and
- * waking the comm thread would take longer than the sums.
+ * The all-reduce of workers of one host that read one another's memory: no frame, no other thread. The compute thread does it
+ * when it has its gradients, where there is nothing that it could overlap with, or no core that would do it meanwhile
+ * (idle-cores.ts).
  *
  *   tell that my partials are there → all have → sum my chunk → tell that my result is there → all have → commit
  *
@@ -13,12 +13,20 @@ import type { AllReducePlan } from '../../src/collective/plan.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { Boards, type Told, type Waking } from './boards.js';
-import { networkIndex, optimizerIndex, type CommTimes } from './comm-times.js';
+import {
+  awaitedIndex,
+  awaitedRankIndex,
+  networkIndex,
+  nobody,
+  optimizerIndex,
+  spend,
+  type CommTimes,
+} from './comm-times.js';
 import { Finiteness, type NotFinite } from './finiteness.js';
-import { Places } from './places.js';
+import { Places, type Range } from './places.js';
 import { blockMs, type StepWords } from './step-words.js';
 import { Sums } from './sums.js';
-import { Update } from './update.js';
+import { Update, type UpdateOptions } from './update.js';
 
 export interface LocalReductionOptions {
   /** Local (plan.ts). */
@@ -26,6 +34,8 @@ export interface LocalReductionOptions {
   readonly memory: FlatMemory;
   /** Null for a worker that is alone. */
   readonly pages: Waking | null;
+  /** @default nothing */
+  readonly native?: UpdateOptions['native'];
   readonly optimizer: OptimizerConfig;
   readonly words: StepWords;
   readonly times: CommTimes;
@@ -51,36 +61,40 @@ export class LocalReduction {
   readonly #finiteness: Finiteness;
   /** When messages came in last. */
   #turnedMs = 0;
+  /** The longest wait of this step. */
+  #longestMs = 0;
 
   constructor(options: LocalReductionOptions) {
-    const { plan, memory, pages, optimizer } = options;
+    const { plan, memory, pages, native, optimizer } = options;
     const places = new Places(plan, memory);
     this.#options = options;
     this.#boards = new Boards(plan, memory, pages);
     this.#sums = new Sums(plan, memory, places);
     this.#finiteness = new Finiteness(plan, memory, this.#sums);
-    this.#update = new Update({ plan, memory, optimizer, places, sums: this.#sums });
+    this.#update = new Update({ plan, memory, optimizer, places, sums: this.#sums, native });
   }
 
   /** The partials of `step` are in memory: resolves when it is committed, or will not be. */
   async reduce(step: number): Promise<Outcome> {
-    const { words, turn } = this.#options;
+    const { times, turn } = this.#options;
     const begun = performance.now();
+    this.#longestMs = 0;
+    times[awaitedRankIndex] = nobody;
     for (const bucket of this.#options.plan.buckets) this.#sums.prepare(bucket);
     if (!this.#tell('partials', step)) return { type: 'ended' };
     if (begun - this.#turnedMs >= turnMs) {
       await turn();
       this.#turnedMs = performance.now();
     }
-    if (!(await this.#all('partials', step)) || !words.within(() => this.#sum(step))) return { type: 'ended' };
+    if (!(await this.#all('partials', step)) || !this.#sum(step)) return { type: 'ended' };
     if (!this.#tell('results', step) || !(await this.#all('results', step))) return { type: 'ended' };
     const complete = performance.now();
     if (!this.#isFinite(step)) return { type: 'not-finite', found: this.#finiteness.find(step) };
     const committed = this.#commit(step, () => {
       this.#update.apply(step);
     });
-    this.#spend(networkIndex, complete - begun);
-    this.#spend(optimizerIndex, performance.now() - complete);
+    spend(times, networkIndex, complete - begun);
+    spend(times, optimizerIndex, performance.now() - complete);
     return { type: committed ? 'committed' : 'ended' };
   }
 
@@ -99,23 +113,48 @@ export class LocalReduction {
 
   async #all(what: Told, step: number): Promise<boolean> {
     const { words, turn } = this.#options;
+    const begun = performance.now();
     while (!this.#boards.awaitAll(what, step + 1, blockMs)) {
       if (words.isClosed) return false;
       await turn();
     }
+    this.#recordWait(performance.now() - begun);
     return true;
   }
 
-  #sum(step: number): void {
-    const { plan } = this.#options;
-    for (const bucket of plan.buckets) {
-      for (const chunk of bucket.chunks) if (chunk.owner === plan.rank) this.#sums.sum(bucket, chunk, step);
-    }
+  #recordWait(ms: number): void {
+    const { times } = this.#options;
+    const rank = this.#boards.takeAwaited();
+    if (rank === nobody) return;
+    spend(times, awaitedIndex, ms);
+    if (ms <= this.#longestMs) return;
+    this.#longestMs = ms;
+    times[awaitedRankIndex] = rank;
   }
 
+  /** What this rank owns; each sum is looked at while it is in the processor's cache. Whether the generation goes on. */
+  #sum(step: number): boolean {
+    const { plan, words } = this.#options;
+    const notFinite: Range[] = [];
+    for (const bucket of plan.buckets) {
+      const isOpen = words.within(() => {
+        for (const chunk of bucket.chunks.filter(({ owner }) => owner === plan.rank)) {
+          this.#sums.sum(bucket, chunk, step, (address, block) => {
+            if (!this.#finiteness.isBlockFinite(bucket, address, block)) notFinite.push(block);
+          });
+        }
+      });
+      if (!isOpen) return false;
+    }
+    return notFinite.length === 0 || this.#tell('notFinite', step);
+  }
+
+  /** What nobody owns each looks at by itself. */
   #isFinite(step: number): boolean {
-    const { buckets } = this.#options.plan;
-    return buckets.every((bucket) => bucket.chunks.every((chunk) => this.#finiteness.isFinite(bucket, chunk, step)));
+    if (this.#boards.isNotFinite(step + 1)) return false;
+    return this.#options.plan.buckets.every((bucket) =>
+      bucket.chunks.every((chunk) => chunk.owner !== null || this.#finiteness.isFinite(bucket, chunk, step)),
+    );
   }
 
   #commit(step: number, change: () => void): boolean {
@@ -124,10 +163,5 @@ export class LocalReduction {
       change();
       words.markCommitted(step);
     });
-  }
-
-  #spend(index: number, ms: number): void {
-    const { times } = this.#options;
-    times[index] = (times[index] ?? 0) + ms;
   }
 }

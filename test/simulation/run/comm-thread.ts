@@ -147,6 +147,7 @@ export class CommThread {
         step: run?.step ?? this.#state.step ?? 0,
         waiting: isTraining && run ? run.waiting : this.#reason,
         computing: isTraining && run?.words.isComputing === true,
+        pace: null,
       });
       this.#beat(intervalMs);
     });
@@ -179,7 +180,7 @@ export class CommThread {
         this.#run?.fetch(effect.ranks);
         break;
       case 'connected':
-        this.send({ ...effect, readsPeers: false });
+        this.send({ ...effect, prefersMemory: false });
         break;
       case 'begin':
         this.#begin();
