@@ -218,7 +218,7 @@ export class Coordinator {
     await this.#rows?.close();
   }
 
-  #onMessage(workerId: string, message: Exclude<FromWorker, Hello>): void {
+  #onMessage(workerId: string, message: Exclude<FromWorker, { type: 'hello' }>): void {
     if (!this.#isInCharge()) return;
     switch (message.type) {
       case 'ready':
@@ -329,6 +329,9 @@ export class Coordinator {
       case 'dismiss':
         this.#connections.dismiss(effect.workerId);
         break;
+      case 'forget':
+        this.#connections.forget(effect.workerIds);
+        break;
       case 'halt':
         this.#connections.send(effect.workerIds, { type: 'halt', generation: effect.generation });
         break;
@@ -407,7 +410,7 @@ export class Coordinator {
   #yield(error: LockstepError): void {
     this.#charge.giveUp();
     clearInterval(this.#clock);
-    this.#connections.leave();
+    this.#connections.forget();
     const { runId, generation } = this.#state;
     this.#end({ runId, error, weightsSha256: null, record: this.#reports.record, generations: generation });
   }

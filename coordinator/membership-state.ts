@@ -64,6 +64,8 @@ export interface Member {
   readonly workerId: string;
   readonly host: string;
   readonly pid: number;
+  /** It is on another host than the coordinator: its silence may be the network's. */
+  readonly isRemote: boolean;
   readonly state: WorkerState;
   /** Steps committed, as last heard. */
   readonly step: number;
@@ -109,8 +111,12 @@ export interface Change {
 
 /** A coordinator's return that is under way. */
 export interface Return {
+  /** It has started, or is cut off from all workers. */
+  readonly cause: 'start' | 'cut-off';
+  /** False: nothing is heard of anybody, and the time that workers have to come back has not begun. */
+  readonly isConnected: boolean;
   readonly sinceMs: number;
-  /** From when workers heard of the coordinator before until this one began. */
+  /** From when workers heard of a coordinator last until this one began, or was heard of again. */
   readonly awayMs: number;
   /** The generation of the roster. */
   readonly entered: number;
@@ -177,6 +183,8 @@ export type MembershipEvent =
       readonly workerId: string;
       readonly host: string;
       readonly pid: number;
+      /** It is on another host than the coordinator. @default false */
+      readonly isRemote?: boolean;
       /** Null: it begins. */
       readonly standing: Standing | null;
     }
@@ -226,6 +234,8 @@ export type MembershipEffect =
   /** As `refuse`, and its process may still run: it is to be ended. */
   | { readonly type: 'evict'; readonly workerId: string; readonly pid: number; readonly error: LockstepError }
   | { readonly type: 'dismiss'; readonly workerId: string }
+  /** Their connections are given up, without a word: they will open others. */
+  | { readonly type: 'forget'; readonly workerIds: readonly string[] }
   | { readonly type: 'halt'; readonly generation: number; readonly workerIds: readonly string[] }
   | { readonly type: 'seek-checkpoint' }
   | {

@@ -17,6 +17,7 @@ import type {
   MembershipStep,
   MembershipTransition,
 } from './membership-state.js';
+import { noLongerCutOff, noticeCutOff } from './cut-off.js';
 import { beginMoves, formWhenPossible, isWanted, letGo, lose, onHalted, startWhenConnected } from './moves.js';
 import { onScale } from './scaling.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
@@ -68,7 +69,8 @@ export function membership(
   event: MembershipEvent,
   nowMs: number,
 ): MembershipTransition {
-  const taken = take(config, forgiveAbsence(config, before, nowMs), event);
+  const now = forgiveAbsence(config, before, nowMs);
+  const taken = take(config, event.type === 'hello' || event.type === 'heartbeat' ? noLongerCutOff(now) : now, event);
   const returned = andThen(taken, (next) => endReturn(config, next));
   const { state, effects } = andThen(returned, (next) => endWaiting(config, next));
   return { state, effects, reason: waitingFor(config, state) };
@@ -119,7 +121,7 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'stop':
       return onStop(config, state);
     case 'tick':
-      return evictOverdue(config, state);
+      return andThen(evictOverdue(config, state), (next) => noticeCutOff(config, next));
   }
 }
 
@@ -142,12 +144,12 @@ function onAnyHello(
 
 function onHello(
   state: MembershipState,
-  { workerId, host, pid, standing }: Extract<MembershipEvent, { type: 'hello' }>,
+  { workerId, host, pid, isRemote = false, standing }: Extract<MembershipEvent, { type: 'hello' }>,
 ): MembershipStep {
   const isForeign = standing !== null && standing.runId !== state.runId;
   const refusal = isForeign ? foreignError(state, workerId, standing) : refuseNewcomer(state, workerId);
   if (refusal) return { state, effects: [{ type: 'refuse', workerId, error: refusal }] };
-  const members = new Map([...state.members, [workerId, newMember({ workerId, host, pid }, state.nowMs)]]);
+  const members = new Map([...state.members, [workerId, newMember({ workerId, host, pid, isRemote }, state.nowMs)]]);
   return { state: { ...state, members, noMoreWorkers: null }, effects: [{ type: 'welcome', workerId }] };
 }
 

@@ -1,5 +1,6 @@
 /** Whom the run has waited for too long: workers that are silent, that hang, or that do not come. */
 import { LockstepError } from '../src/errors.js';
+import { isSomebodyHeard } from './cut-off.js';
 import { andThen, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { formWhenPossible, lose, type Loss } from './moves.js';
 import { stoppedError, stopWithError } from './stopping.js';
@@ -93,11 +94,15 @@ function eviction(state: MembershipState, member: Member, { kind, why }: Loss): 
 
 type Eviction = readonly [Member, Loss];
 
-function silentOnes({ patience }: MembershipConfig, state: MembershipState): Eviction[] {
+function silentOnes(config: MembershipConfig, state: MembershipState): Eviction[] {
+  const { heartbeatTimeoutMs, loadingTimeoutMs } = config.patience;
+  const isConnected = isSomebodyHeard(config, state);
   return [...state.members.values()].flatMap((member): Eviction[] => {
-    const limitMs = isInRoster(state, member.workerId) ? patience.heartbeatTimeoutMs : patience.loadingTimeoutMs;
+    const hasPart = isInRoster(state, member.workerId);
+    const limitMs = hasPart ? heartbeatTimeoutMs : loadingTimeoutMs;
     const detectedMs = state.nowMs - member.lastSeenMs;
-    if (detectedMs <= limitMs) return [];
+    const mayBeOurs = hasPart && member.isRemote && !isConnected;
+    if (detectedMs <= limitMs || mayBeOurs) return [];
     const why = `it was silent for ${Math.round(detectedMs)} ms, longer than the limit of ${limitMs} ms`;
     return [[member, { kind: 'silent', why, detectedMs }]];
   });

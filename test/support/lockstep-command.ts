@@ -29,6 +29,8 @@ export interface StartOptions {
   readonly entry?: string;
   /** What the process takes for its host's name (a UTS namespace), where `canNameHosts`. @default this host's */
   readonly hostName?: string;
+  /** The command that starts it, such as one that enters a network namespace. @default none */
+  readonly through?: readonly string[];
   /** A folder that is there, and empty for the process (a mount namespace), where `canHideFolders`. @default it sees all */
   readonly hides?: string;
 }
@@ -61,7 +63,14 @@ export class LockstepProcess {
     const { CUDA_VISIBLE_DEVICES = '' } = process.env; // the CPU, unless somebody says otherwise
     const naming = options.hostName === undefined ? [] : ['unshare', ...underHostName, options.hostName];
     const hiding = options.hides === undefined ? [] : ['unshare', ...withoutFolder, options.hides];
-    const [command = '', ...rest] = [...hiding, ...naming, process.execPath, options.entry ?? entry, ...args];
+    const [command = '', ...rest] = [
+      ...(options.through ?? []),
+      ...hiding,
+      ...naming,
+      process.execPath,
+      options.entry ?? entry,
+      ...args,
+    ];
     this.#child = spawn(command, rest, {
       cwd: options.cwd,
       env: { ...process.env, CUDA_VISIBLE_DEVICES, ...options.env },
@@ -89,13 +98,14 @@ export class LockstepProcess {
     this.#child.kill(name);
   }
 
-  /** The first match in a line of either stream, now or later. */
-  async line(pattern: RegExp): Promise<RegExpExecArray> {
+  /** The nth line of either stream that matches, now or later. */
+  async line(pattern: RegExp, nth = 1): Promise<RegExpExecArray> {
     for (;;) {
-      for (const line of [...this.#stdout, ...this.#stderr]) {
-        const match = pattern.exec(line);
-        if (match) return match;
-      }
+      const matches = [...this.#stdout, ...this.#stderr]
+        .map((line) => pattern.exec(line))
+        .filter((match) => match !== null);
+      const match = matches[nth - 1];
+      if (match) return match;
       if (this.#hasEnded()) throw new Error(`The line ${String(pattern)} never came from ${this.#describe()}`);
       await new Promise<void>((resolve) => this.#watchers.add(resolve));
     }
