@@ -1,6 +1,7 @@
 /** The control messages, a schema and a type for each. Docs: docs/protocol.md. */
 import { z } from 'zod';
 import { workerFaultSchema } from '../chaos/faults.js';
+import { bytesSchema, fileQuestionSchemas } from './file-questions.js';
 
 const count = z.int().min(0);
 const maxTextLength = 65_536;
@@ -19,8 +20,6 @@ export type Addresses = z.output<typeof addressesSchema>;
 
 /** A loss or a metric may be NaN or infinite: that is for a person to see, and no breach of the protocol. */
 const measurement = z.custom<number>((value) => typeof value === 'number', 'expected a number');
-
-const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes');
 
 const failureSchema = z.strictObject({ code: text, message: text, step: count.nullable() });
 export type Failure = z.output<typeof failureSchema>;
@@ -104,28 +103,6 @@ const columnSchema = z.strictObject({
   bytes: bytesSchema,
 });
 
-/** Most bytes of a file in one message, so that heartbeats need not wait behind it. */
-export const filePieceBytes = 2 ** 20;
-const numPieceBytes = count.max(filePieceBytes);
-const request = { request: count, name: text };
-
-/**
- * Of a checkpoint in the run directory, by a worker that does not see it; each is answered by `file`. What is written lies aside until
- * it is to be kept.
- */
-const fileQuestions = [
-  z.strictObject({ type: z.literal('read-file'), ...request, at: count, length: numPieceBytes }),
-  z.strictObject({ type: z.literal('write-file'), ...request, at: count, bytes: bytesSchema }),
-  z.strictObject({ type: z.literal('keep-file'), ...request }),
-] as const;
-type AnyFileQuestion = z.output<(typeof fileQuestions)[number]>;
-/** One, before it has its number. */
-export type FileQuestion = AnyFileQuestion extends infer T
-  ? T extends AnyFileQuestion
-    ? Omit<T, 'request'>
-    : never
-  : never;
-
 export const fromWorkerSchema = z.discriminatedUnion('type', [
   helloSchema,
   z.strictObject({
@@ -182,7 +159,7 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
     split: z.enum(['train', 'validation']),
     indices: z.array(count),
   }),
-  ...fileQuestions,
+  ...fileQuestionSchemas,
 ]);
 export type FromWorker = z.output<typeof fromWorkerSchema>;
 

@@ -727,3 +727,29 @@ describe('a worker whose state is not that of the others', () => {
     expect([play.effects, play.state.members.size]).toEqual([[], 3]);
   });
 });
+
+describe('a worker that has been slow for too long', () => {
+  const slow = (play: Play): Play => play.take({ type: 'straggling', workerId: 'b', why: 'it was 3.0 times as slow' });
+
+  it('is evicted, and the others go on without it', () => {
+    const play = slow(Play.training(3));
+    expect(play.effects).toMatchObject([
+      { type: 'evict', workerId: 'b' },
+      { type: 'halt', workerIds: ['a', 'c'] },
+    ]);
+    expect(play.state.changes).toMatchObject([{ kind: 'slow', workerId: 'b', why: 'it was 3.0 times as slow' }]);
+  });
+
+  it.each([
+    ['too few would be left', { minWorkers: 3 }],
+    ['it has a share of the optimizer', { isSharded: true }],
+  ])('stays where %s', (_, config) => {
+    const play = slow(Play.training(3, config));
+    expect([play.effects, play.state.phase]).toEqual([[], 'training']);
+  });
+
+  it('stays where it is alone, or the run stops', () => {
+    expect(Play.training(1).take({ type: 'straggling', workerId: 'a', why: 'it was slow' }).effects).toEqual([]);
+    expect(slow(Play.training(3).take({ type: 'stop' })).effects).toEqual([]);
+  });
+});

@@ -5,7 +5,8 @@
 import { basename } from 'node:path';
 import type { MessagePort } from 'node:worker_threads';
 import { isErrorCode, LockstepError } from '../../src/errors.js';
-import { filePieceBytes, type FileAnswer, type FileQuestion } from '../../src/protocol/messages.js';
+import { filePieceBytes, type FileQuestion } from '../../src/protocol/file-questions.js';
+import type { FileAnswer } from '../../src/protocol/messages.js';
 import type { Answer, Question } from '../comm/file-relay.js';
 import type { CheckpointFiles, SourceFile, TargetFile } from './checkpoint-files.js';
 

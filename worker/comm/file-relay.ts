@@ -1,6 +1,7 @@
 /** What this worker's threads ask about files of the run directory, on its way to the coordinator, and the answers back. */
 import type { MessagePort } from 'node:worker_threads';
-import type { FileAnswer, FileQuestion, FromWorker } from '../../src/protocol/messages.js';
+import type { FileQuestion } from '../../src/protocol/file-questions.js';
+import type { FileAnswer, FromWorker } from '../../src/protocol/messages.js';
 
 /** On a port, from who asks. Numbers are the asker's own. */
 export interface Question {

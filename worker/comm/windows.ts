@@ -77,10 +77,13 @@ export class Windows {
   }
 }
 
+/** What opens and closes windows. */
+export type WindowPages = Pick<SharedPages, 'sees' | 'open' | 'mount' | 'restore' | 'release'>;
+
 export interface WindowOptions {
   readonly plan: AllReducePlan;
   readonly memory: FlatMemory;
-  readonly pages: SharedPages;
+  readonly pages: WindowPages;
 }
 
 interface Window {
