@@ -362,6 +362,9 @@ export class Coordinator {
       case 'yield':
         this.#yield(effect.error);
         break;
+      case 'warn':
+        this.#options.log.warn(effect.text);
+        break;
       case 'drain':
         this.#connections.send(effect.workerIds, { type: 'drain' });
         break;

@@ -75,11 +75,15 @@ export interface Member {
   readonly waiting: string | null;
   /** The gradients of its step are not all there yet, as last heard. */
   readonly isComputing: boolean;
+  /** Its own are, and it waits for others, as last heard. */
+  readonly isBlocked: boolean;
   /** It would have the steps of its generation reduced in memory. */
   readonly prefersMemory: boolean;
   readonly lastSeenMs: number;
   /** Since when it has told of nothing new. */
   readonly sinceMs: number;
+  /** Since when it waits for the same, in the same words. */
+  readonly waitingSinceMs: number;
   /** When it told of its last step; null: of none in this generation. */
   readonly steppedMs: number | null;
   /** The slowest of its recent steps. */
@@ -208,6 +212,8 @@ export type MembershipEvent =
       readonly step: number;
       readonly waiting: string | null;
       readonly computing: boolean;
+      /** @default false */
+      readonly blocked?: boolean;
     }
   | { readonly type: 'draining'; readonly workerId: string; readonly step: number }
   | { readonly type: 'leaving'; readonly workerId: string; readonly step: number }
@@ -261,6 +267,8 @@ export type MembershipEffect =
     }
   /** A newer coordinator has the run: this one ends, and leaves the workers to it. */
   | { readonly type: 'yield'; readonly error: LockstepError }
+  /** To be told to whoever watches. */
+  | { readonly type: 'warn'; readonly text: string }
   | { readonly type: 'drain'; readonly workerIds: readonly string[] }
   | { readonly type: 'stop-after'; readonly step: number; readonly workerIds: readonly string[] }
   | { readonly type: 'finish'; readonly step: number; readonly weightsSha256: string }

@@ -2,7 +2,7 @@
 import { LockstepError } from '../src/errors.js';
 import { isSomebodyHeard } from './cut-off.js';
 import { andThen, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
-import { formWhenPossible, lose, type Loss } from './moves.js';
+import { beginMoves, formWhenPossible, lose, type Loss } from './moves.js';
 import { stoppedError, stopWithError } from './stopping.js';
 import type {
   Member,
@@ -26,7 +26,9 @@ export function forgiveAbsence({ patience }: MembershipConfig, state: Membership
   const awayMs = nowMs - state.nowMs;
   if (awayMs <= patience.heartbeatTimeoutMs / 2) return { ...state, nowMs };
   const members = [...state.members].map(([id, member]): [string, Member] => {
-    return [id, { ...member, lastSeenMs: member.lastSeenMs + awayMs, sinceMs: member.sinceMs + awayMs }];
+    const { lastSeenMs, sinceMs, waitingSinceMs } = member;
+    const later = { lastSeenMs: lastSeenMs + awayMs, sinceMs: sinceMs + awayMs };
+    return [id, { ...member, ...later, waitingSinceMs: waitingSinceMs + awayMs }];
   });
   const { returning } = state;
   return {
@@ -131,7 +133,9 @@ function isAwaited({ phase }: MembershipState): (member: Member) => boolean {
 
 function limitOf({ patience }: MembershipConfig, state: MembershipState): { what: string; limitMs: number } {
   if (state.phase === 'halting') return { what: 'has not halted', limitMs: patience.connectTimeoutMs };
-  if (state.phase === 'connecting') return { what: 'has not connected', limitMs: patience.connectTimeoutMs };
+  // A worker that cannot reach another one says so after connectTimeoutMs, and which it is.
+  const reachingMs = patience.connectTimeoutMs + patience.heartbeatTimeoutMs;
+  if (state.phase === 'connecting') return { what: 'has not connected', limitMs: reachingMs };
   const slowestMs = Math.max(0, ...liveRoster(state).map(slowestOf));
   return { what: 'has computed one step', limitMs: Math.max(patience.stepTimeoutMs, slownessAllowed * slowestMs) };
 }
@@ -139,6 +143,21 @@ function limitOf({ patience }: MembershipConfig, state: MembershipState): { what
 /** The time of the step that it has computed counts too: the first after a validation, say, is slow for all. */
 function slowestOf({ isComputing, sinceMs, steppedMs, slowestMs }: Member): number {
   return isComputing || steppedMs === null ? slowestMs : Math.max(slowestMs, sinceMs - steppedMs);
+}
+
+/**
+ * All have done their part of the step and wait for one another, and nothing gets on: a way between two of them is cut, while each
+ * can reach the coordinator. They link anew, by which it shows who cannot reach whom.
+ */
+export function endStandstill(config: MembershipConfig, state: MembershipState): MembershipStep {
+  const roster = liveRoster(state);
+  if (state.phase !== 'training' || roster.length < 2) return still(state);
+  const { limitMs } = limitOf(config, state);
+  const stands = (member: Member): boolean => member.isBlocked && state.nowMs - member.waitingSinceMs > limitMs;
+  if (!roster.every(stands)) return still(state);
+  const words = roster.map(({ workerId, waiting }) => `${workerId} says "${waiting ?? ''}"`).join(', ');
+  const text = `nothing has got on for ${Math.round(limitMs)} ms: ${words}. The workers connect to one another anew.`;
+  return andThen({ state, effects: [{ type: 'warn', text }] }, (next) => beginMoves(config, next));
 }
 
 /** Too few workers, and nobody is on the way: the run makes do with those that it has, or ends. */

@@ -129,6 +129,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
      * writes a checkpoint, fetches state, or waits for others: only what should end soon is held to the step's time.
      */
     computing: z.boolean(),
+    /** Its own gradients of that step are all there, and it waits for those of others. */
+    blocked: z.boolean(),
     /** Null before it has taken some in this generation. */
     pace: paceSchema.nullable(),
   }),

@@ -87,11 +87,11 @@ describe('the coordinator', () => {
 
   it('does not take its own silence for that of its workers', async () => {
     const worker = await join('a');
-    worker.send({ type: 'heartbeat', step: 0, waiting: null, computing: false, pace: null });
+    worker.send({ type: 'heartbeat', step: 0, waiting: null, computing: false, blocked: false, pace: null });
     stopThisProcess(2 * limits.heartbeatTimeoutMs);
     await vi.waitUntil(() => coordinator.status().workers[0]?.state === 'loading');
     for (let i = 0; i < 4; i++) {
-      worker.send({ type: 'heartbeat', step: 0, waiting: `beat ${i}`, computing: false, pace: null });
+      worker.send({ type: 'heartbeat', step: 0, waiting: `beat ${i}`, computing: false, blocked: false, pace: null });
       await vi.waitUntil(() => coordinator.status().workers[0]?.waiting === `beat ${i}`);
     }
     worker.close();
@@ -128,7 +128,7 @@ describe('the coordinator', () => {
     coordinator = await Coordinator.start(options({ numWorkers: 2, slots: 2, onEvicted }));
     const [a, b] = await train('a', 'b');
     const beats = setInterval(() => {
-      a.send({ type: 'heartbeat', step: 0, waiting: null, computing: false, pace: null });
+      a.send({ type: 'heartbeat', step: 0, waiting: null, computing: false, blocked: false, pace: null });
     }, limits.heartbeatMs);
     expect(await next(b, 'abort')).toMatchObject({ failure: { code: 'ERR_WORKER_LOST' } });
     clearInterval(beats);

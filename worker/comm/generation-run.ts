@@ -160,6 +160,11 @@ export class GenerationRun implements PeerAcceptor {
     return this.#stepWords.isComputing;
   }
 
+  /** Whether its step waits for others alone. */
+  get isBlocked(): boolean {
+    return this.#stepWords.isBlocked;
+  }
+
   /** Resolves when every peer is connected; from then on they can send what they like. */
   async connect(): Promise<void> {
     await this.#links.connect();

@@ -113,6 +113,7 @@ export class Participation {
       step: run?.step ?? this.#state.step ?? 0,
       waiting: this.#waiting,
       computing: isTraining && run?.isComputing === true,
+      blocked: isTraining && run?.isBlocked === true,
       pace: isTraining && this.#entered && this.#steps ? paceOf(this.#steps, this.#entered, clockMs()) : null,
     };
   }

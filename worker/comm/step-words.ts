@@ -112,6 +112,13 @@ export class StepWords {
     return false;
   }
 
+  /** Comm thread: whether a step waits for others' gradients alone. */
+  get isBlocked(): boolean {
+    const { numCommitted } = this;
+    for (let bucket = 0; bucket < this.numBuckets; bucket++) if (this.numReady(bucket) <= numCommitted) return false;
+    return true;
+  }
+
   /** Comm thread: the steps whose gradients are ready in a bucket, counted from the run's first. */
   numReady(bucket: number): number {
     return Atomics.load(this.#words, firstBucketIndex + bucket);

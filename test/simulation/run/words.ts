@@ -16,4 +16,8 @@ export class Words {
   get isComputing(): boolean {
     return this.numReady.some((numReady) => numReady < this.numBegun);
   }
+
+  get isBlocked(): boolean {
+    return this.numReady.every((numReady) => numReady > this.numCommitted);
+  }
 }
