@@ -1,12 +1,12 @@
 /** Who may import what: docs/decisions and CONTRIBUTING.md say why. test/contract/house.test.ts sees each rule fire. */
 
-const shipped = '^(index\\.ts$|(bin|src|transport|coordinator|worker)/)';
+const shipped = '^(index\\.ts$|(bin|src|transport|coordinator|worker|testing)/)';
 
 /** Files that speak WebSocket. */
 const transports = '^(transport/|coordinator/transport|worker/comm/transport)';
 
 /** Started by name and imported by nobody. */
-const entryPoints = ['^index\\.ts$', '^bin/', '-thread\\.ts$', '\\.d\\.ts$'];
+const entryPoints = ['^index\\.ts$', '^testing/index\\.ts$', '^bin/', '-thread\\.ts$', '\\.d\\.ts$'];
 
 /** A package, found in node_modules or not. */
 const npmPackage = (name) => `(^|node_modules/)(@types/)?${name}(/|$)`;
@@ -36,14 +36,14 @@ module.exports = {
       comment: 'src is what both sides share: it knows neither of them, nor how they talk, nor the command.',
       severity: 'error',
       from: { path: '^src/' },
-      to: { path: '^(index\\.ts$|(bin|transport|coordinator|worker)/)' },
+      to: { path: '^(index\\.ts$|(bin|transport|coordinator|worker|testing)/)' },
     },
     {
       name: 'transport-below-both-sides',
       comment: 'A transport carries messages for either side and belongs to none.',
       severity: 'error',
       from: { path: '^transport/' },
-      to: { path: '^(index\\.ts$|(bin|coordinator|worker)/)' },
+      to: { path: '^(index\\.ts$|(bin|coordinator|worker|testing)/)' },
     },
     {
       name: 'coordinator-not-to-worker',
@@ -72,6 +72,13 @@ module.exports = {
       severity: 'error',
       from: { path: '^(bin|coordinator|worker)/' },
       to: { path: '^index\\.ts$' },
+    },
+    {
+      name: 'testing-outside',
+      comment: "A user's test starts the command as anybody does: what is in its process is the test.",
+      severity: 'error',
+      from: { path: '^testing/' },
+      to: { path: '^(index\\.ts$|(bin|transport|coordinator|worker)/)' },
     },
     {
       name: 'not-to-bench',

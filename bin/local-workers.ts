@@ -54,10 +54,19 @@ interface Started {
   readonly ended: Promise<Ending>;
 }
 
+/** A worker that was started before this process was, the nth of its place. */
+interface Found {
+  readonly nth: number;
+  readonly mark: ProcessMark;
+}
+
 type Run = Parameters<Launcher['start']>[0];
 
 /** How long a lost worker's process may take to end, for its end to be told. */
 const explanationTimeoutMs = 2_000;
+
+/** For one that is out of the run to end by itself, with what its flight recorder has; one that is stopped, or hangs, does not. */
+const lastWordsMs = 500;
 
 /** The last lines of a worker's own words are kept, to tell why it ended. */
 const keptLines = 20;
@@ -71,23 +80,36 @@ export class LocalWorkers implements Launcher {
   readonly #endings = new Map<number, Ending>();
   readonly #warnings = new Set<string>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  /** In which a worker runs, or is about to. */
+  readonly #places = new Set<number>();
+  /** By place, how many workers it has had. */
+  readonly #numStarted: number[] = [];
+  #numWanted: number;
   #launched: readonly Launched[] = [];
-  #numLeft: number;
+  #run: Run | null = null;
   #closing = false;
 
   constructor(options: LocalWorkersOptions) {
     this.#options = options;
     this.#replacements = new Replacements(options.maxReplacements);
-    this.#numLeft = options.numWorkers;
+    this.#numWanted = options.numWorkers;
   }
 
   start(run: Run): void {
+    this.#run = run;
+    this.#numWanted = run.numWanted;
     this.#launched = run.launched;
-    for (let index = 0; index < this.#options.numWorkers; index++) {
-      const before = lastIn(index, run.launched);
-      if (!before) void this.#keep(index, 1, run);
-      else void this.#keep(index, before.nth, run, before.mark);
+    for (const [index, found] of placesOf(run.launched)) {
+      this.#places.add(index);
+      void this.#keep(index, run, found);
     }
+    this.#fill(run);
+  }
+
+  /** Those that are too many leave the run by themselves, and are not replaced. */
+  scale(numWorkers: number): void {
+    this.#numWanted = numWorkers;
+    if (this.#run && !this.#closing) this.#fill(this.#run);
   }
 
   /** Null also where the process lives on: its connection is gone all the same. */
@@ -101,12 +123,13 @@ export class LocalWorkers implements Launcher {
   }
 
   end(pid: number): void {
-    const mark = this.#children.get(pid)?.mark;
-    if (mark && isRunning(mark)) process.kill(pid, 'SIGKILL');
+    setTimeout(() => {
+      this.#kill(pid);
+    }, lastWordsMs);
   }
 
   kill(): void {
-    for (const pid of this.#children.keys()) this.end(pid);
+    for (const pid of this.#children.keys()) this.#kill(pid);
   }
 
   release(): void {
@@ -123,20 +146,35 @@ export class LocalWorkers implements Launcher {
     clearTimeout(timer);
   }
 
+  #kill(pid: number): void {
+    const mark = this.#children.get(pid)?.mark;
+    if (mark && isRunning(mark)) process.kill(pid, 'SIGKILL');
+  }
+
   #stopKeeping(): void {
     this.#closing = true;
     for (const timer of this.#timers) clearTimeout(timer);
   }
 
+  #fill(run: Run): void {
+    for (let index = 0; this.#places.size < this.#numWanted; index++) {
+      if (this.#places.has(index)) continue;
+      this.#places.add(index);
+      void this.#keep(index, run);
+    }
+  }
+
   /**
-   * Runs a worker in this place, and when it ends another.
+   * Runs a worker in this place, and when it ends another, where there are not more places than wanted by then.
    *
    * @param found one that was started before this process was
    */
-  async #keep(index: number, nth: number, run: Run, found: ProcessMark | null = null): Promise<void> {
+  async #keep(index: number, run: Run, found: Found | null = null): Promise<void> {
     const { coordinator, log } = run;
+    const nth = found?.nth ?? (this.#numStarted[index] ?? 0) + 1;
+    this.#numStarted[index] = nth;
     const workerId = workerName(index, nth);
-    const started = found ? watch(found) : this.#spawn(index, workerId, run);
+    const started = found ? watch(found.mark) : this.#spawn(index, workerId, run);
     const pid = started.mark?.pid ?? NaN;
     this.#children.set(pid, started);
     const silent = this.#later(this.#options.limits.connectTimeoutMs, () => {
@@ -151,29 +189,34 @@ export class LocalWorkers implements Launcher {
     // What it says of itself would be said by any other: the job's fault, or this machine's.
     const isRefused = !coordinator.hasStarted && !ending.bySignal && !coordinator.hasMember(workerId);
     if (isRefused) this.#abandon(workerId, pid, ending.how, run);
-    else if (!coordinator.isEnding) this.#replace(index, nth + 1, ending.how, run);
+    else if (this.#places.size > this.#numWanted) this.#places.delete(index);
+    else if (!coordinator.isEnding) this.#replace(index, workerId, ending.how, run);
     else log.debug(`${workerId} has ended: ${ending.how}`);
   }
 
-  #replace(index: number, nth: number, how: string, run: Run): void {
+  #replace(index: number, before: string, how: string, run: Run): void {
     const delayMs = this.#replacements.next(performance.now());
     if (delayMs === null) {
-      this.#giveUp(workerName(index, nth - 1), how, run);
+      this.#giveUp(index, before, how, run);
       return;
     }
     this.#later(delayMs, () => {
       if (run.coordinator.isEnding) return;
-      run.log.info(`worker ${workerName(index, nth)} starts in the place of ${workerName(index, nth - 1)}`);
-      void this.#keep(index, nth, run);
+      if (this.#places.size > this.#numWanted) {
+        this.#places.delete(index);
+        return;
+      }
+      run.log.info(`worker ${workerName(index, (this.#numStarted[index] ?? 0) + 1)} starts in the place of ${before}`);
+      void this.#keep(index, run);
     });
   }
 
-  #giveUp(workerId: string, how: string, { coordinator, log }: Run): void {
+  #giveUp(index: number, workerId: string, how: string, { coordinator, log }: Run): void {
     const { maxReplacements } = this.#options;
     const why = maxReplacements === 0 ? '' : `, after ${maxReplacements} replacements within 10 minutes`;
     log.warn(`worker ${workerId} is not replaced${why}: ${how}`, { workerId });
-    this.#numLeft--;
-    if (this.#numLeft === 0) coordinator.expectNoMoreWorkers('all have ended, and none is replaced');
+    this.#places.delete(index);
+    if (this.#places.size === 0) coordinator.expectNoMoreWorkers('all have ended, and none is replaced');
   }
 
   #onUnheard(workerId: string, pid: number, run: Run): void {
@@ -227,12 +270,13 @@ export class LocalWorkers implements Launcher {
   }
 }
 
-/** The last one that was started in this place. */
-function lastIn(index: number, launched: readonly Launched[]): { nth: number; mark: ProcessMark } | null {
-  const names = launched.map(({ workerId }) => workerId);
-  const name = names.findLast((workerId) => workerId === workerName(index, 1) || workerId.startsWith(`w${index}.`));
-  const mark = launched.findLast(({ workerId }) => workerId === name)?.process;
-  return name === undefined || !mark ? null : { nth: Number(name.split('.')[1] ?? 1), mark };
+/** The last worker of each place. */
+function placesOf(launched: readonly Launched[]): Map<number, Found> {
+  const found = launched.flatMap(({ workerId, process: mark }): [number, Found][] => {
+    const [, index, nth = '1'] = /^w(\d+)(?:\.(\d+))?$/.exec(workerId) ?? [];
+    return index === undefined ? [] : [[Number(index), { nth: Number(nth), mark }]];
+  });
+  return new Map(found);
 }
 
 /** A process that is no child of this one: that it has ended shows, and not how. */

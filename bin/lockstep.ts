@@ -8,6 +8,7 @@ import { coordinatorCommand } from './commands/coordinator.js';
 import { doctorCommand } from './commands/doctor.js';
 import { engineCommand } from './commands/engine.js';
 import { flightCommand } from './commands/flight.js';
+import { scaleCommand } from './commands/scale.js';
 import { statusCommand } from './commands/status.js';
 import { trainCommand } from './commands/train.js';
 import { workerCommand } from './commands/worker.js';
@@ -23,6 +24,7 @@ const commands = [
   workerCommand,
   statusCommand,
   flightCommand,
+  scaleCommand,
   benchCommand,
   engineCommand,
   doctorCommand,

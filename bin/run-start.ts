@@ -8,12 +8,15 @@ import type { Journal } from '../coordinator/journal.js';
 import type { CheckpointPlace } from '../coordinator/membership-state.js';
 import { markOf } from '../coordinator/process-mark.js';
 import { checkpointFolder, type RunFolder } from '../coordinator/run-folder.js';
+import type { Fault } from '../src/chaos/faults.js';
 import { toLockstepError } from '../src/errors.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
+import type { Injection } from '../src/run-summary.js';
 import { formatEndpoint, parseEndpoint, type Endpoint } from '../transport/endpoint.js';
-import { latestCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
+import { keepCheckpoint, latestCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
+import { faultsLeft } from './chaos.js';
 import { settle } from './settle.js';
 import type { Settled } from './summary.js';
 import { metricsSize, readRecord, type LeftRun } from './take-back.js';
@@ -33,8 +36,8 @@ export async function planStart(
   { path, loaded, left }: { readonly path: string; readonly loaded: LoadedJob; readonly left: LeftRun | null },
 ): Promise<StartPlan> {
   if (left?.isTakenBack === true) {
-    const { runId, slots, threads, resume: begun } = left.journal;
-    settle({ ...loaded, job: { ...loaded.job, slots, threads } }, numWorkers, undefined);
+    const { runId, slots, threads, numWanted, resume: begun } = left.journal;
+    settle({ ...loaded, job: { ...loaded.job, slots, threads } }, numWanted, undefined);
     return { isTakenBack: true, runId, settled: { slots, threads }, resume: begun };
   }
   const found = resume ? await latestCheckpoint(checkpointFolder(path), log) : undefined;
@@ -49,6 +52,8 @@ export async function planStart(
 interface StartOptions {
   readonly numWorkers: number;
   readonly minWorkers: number;
+  readonly maxWorkers: number | undefined;
+  readonly faults: readonly Fault[];
   readonly overrides: readonly string[];
   readonly steps: number | null;
   readonly resume: boolean;
@@ -63,6 +68,7 @@ export interface RunStart {
   readonly launcher: {
     explainLoss(pid: number): Promise<string | null>;
     end(pid: number): void;
+    scale(numWorkers: number): void;
   };
   readonly loaded: LoadedJob;
   readonly folder: RunFolder;
@@ -84,6 +90,7 @@ export function beginJournal({ options, folder, loaded, plan, left, runId }: Run
     ...plan.settled,
     resume: plan.resume,
     metricsBytes: metricsSize(folder.path),
+    numWanted: options.numWorkers,
     generation: 0,
     roster: [],
     checkpoint: null,
@@ -95,13 +102,14 @@ export function beginJournal({ options, folder, loaded, plan, left, runId }: Run
 export async function startCoordinator(run: RunStart, journal: Journal, token: string): Promise<Coordinator> {
   const { options, launcher, loaded, folder, plan, left, runId } = run;
   const { view, log, limits } = options;
-  const { term, generation, roster } = journal.content;
+  const { term, numWanted, generation, roster } = journal.content;
   const isBack = plan.isTakenBack && left !== null;
+  const injections = await folder.readInjections();
   const starting = {
     runId,
     term,
-    past: isBack ? { generation, roster } : null,
-    before: isBack ? await readRecord(folder.path, left.journal) : null,
+    past: isBack ? { numWanted, generation, roster } : null,
+    before: isBack ? { ...(await readRecord(folder.path, left.journal)), injections } : null,
     journal,
     flight: FlightLog.open(folder.path, { isTakenBack: isBack, log }),
     runDir: folder.path,
@@ -109,6 +117,7 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
     overrides: options.overrides,
     numWorkers: options.numWorkers,
     minWorkers: options.minWorkers,
+    maxWorkers: options.maxWorkers,
     ...plan.settled,
     steps: options.steps,
     resume: plan.resume,
@@ -124,9 +133,22 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
       // One that lies here is damaged; the disk of another host is out of sight.
       return told && existsSync(told.path) ? null : told;
     },
+    keepCheckpoint: async (aside: string, path: string) => {
+      await keepCheckpoint(aside, path, { keep: loaded.job.checkpointsKept, log });
+    },
     onRunFound: (found: string) => {
       log.info(`takes back run ${found}, as its workers say`, { runId: found });
       void folder.renameRun(found);
+    },
+    onScaled: (numWorkers: number) => {
+      launcher.scale(numWorkers);
+    },
+    faults: faultsLeft(options.faults, injections),
+    onInjected: (injection: Injection) => {
+      folder.noteInjection(injection);
+    },
+    onCoordinatorFault: () => {
+      process.kill(process.pid, 'SIGKILL');
     },
     observer: recordingObserver(folder, view),
     log,

@@ -9,6 +9,7 @@ import type { Coordinator } from '../coordinator/coordinator.js';
 import type { Launched } from '../coordinator/journal.js';
 import { readToken, RunFolder } from '../coordinator/run-folder.js';
 import type { RunResult } from '../coordinator/coordinator-options.js';
+import type { Fault } from '../src/chaos/faults.js';
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import { plainJob } from '../src/job/plain-job.js';
 import type { Log } from '../src/log.js';
@@ -17,6 +18,7 @@ import { lockstepVersion } from '../src/version.js';
 import { formatEndpoint, type Endpoint } from '../transport/endpoint.js';
 import { refuseOpenDoor } from '../transport/listener.js';
 import { loadJob } from './job-file.js';
+import { refuseImpossible } from './chaos.js';
 import { onInterrupt } from './interrupt.js';
 import { beginJournal, planStart, startCoordinator, type RunStart } from './run-start.js';
 import { summarize, type Outcome, type Summary } from './summary.js';
@@ -27,6 +29,8 @@ export interface RunOptions {
   readonly job: string;
   readonly numWorkers: number;
   readonly minWorkers: number;
+  /** @default the slots */
+  readonly maxWorkers: number | undefined;
   readonly overrides: readonly string[];
   readonly steps: number | null;
   /** @default runs/NAME-TIME */
@@ -36,6 +40,8 @@ export interface RunOptions {
   readonly listen: Endpoint;
   /** Required beyond this host; without it a run on this host makes its own. */
   readonly tokenFile: string | undefined;
+  /** What the run is given on purpose, to see it recover. */
+  readonly faults: readonly Fault[];
   readonly limits: Limits;
   readonly view: View;
   readonly log: Log;
@@ -46,15 +52,19 @@ export interface Launcher {
   start(run: {
     readonly coordinator: Coordinator;
     readonly tokenFile: string;
+    /** Workers that the run wants. */
+    readonly numWanted: number;
     /** By a command that has had this run before. */
     readonly launched: readonly Launched[];
     /** To be written down, for one that comes after this. */
     readonly onLaunched: (launched: readonly Launched[]) => void;
     readonly log: Log;
   }): void;
+  /** The run wants so many workers from now on. */
+  scale(numWorkers: number): void;
   /** How a worker's process ended, where it was one of ours. */
   explainLoss(pid: number): Promise<string | null>;
-  /** A worker that is out of the run: its process must not live on. */
+  /** A worker that is out of the run, and has been told: its process must not live on for long. */
   end(pid: number): void;
   /** Ends them without waiting. */
   kill(): void;
@@ -100,15 +110,13 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: S
   if (resume && options.runDir === undefined) {
     throw new LockstepError('ERR_USAGE', '--resume needs --run-dir DIR: the run to go on with.');
   }
-  if (options.minWorkers > options.numWorkers) {
-    const message = `--min-workers (${options.minWorkers}) is more than the ${options.numWorkers} worker(s) of the run.`;
-    throw new LockstepError('ERR_USAGE', message);
-  }
+  refuseNumWorkers(options);
   refuseOpenDoor(options.listen, options.tokenFile !== undefined);
   const { steps, tokenFile, limits } = options;
   const left = await findLeftRun({ runDir: path, loaded, steps, resume, tokenFile, limits, log });
   const plan = await planStart(options, { path, loaded, left });
   // Nothing is written before all that is known here fits.
+  refuseImpossible(options, plan.settled.slots);
   const folder = await RunFolder.open(path, { resume: resume || plan.isTakenBack, log });
   try {
     const runId = plan.runId ?? start.runId;
@@ -170,6 +178,7 @@ async function train(run: TrainOptions): Promise<RunResult> {
     });
     launcher.start({
       ...{ coordinator, log: options.log, tokenFile: resolve(tokenFile) },
+      numWanted: journal.content.numWanted,
       launched: plan.isTakenBack && left ? left.journal.launched : [],
       onLaunched: (launched) => {
         journal.note({ launched });
@@ -185,6 +194,14 @@ async function train(run: TrainOptions): Promise<RunResult> {
     await coordinator.close();
     stopListening(); // last: a Ctrl-C while workers end must not end this process without its summary
   }
+}
+
+function refuseNumWorkers({ numWorkers, minWorkers, maxWorkers = numWorkers }: RunOptions): void {
+  const of = `the ${numWorkers} worker(s) of the run`;
+  if (minWorkers > numWorkers)
+    throw new LockstepError('ERR_USAGE', `--min-workers (${minWorkers}) is more than ${of}.`);
+  if (maxWorkers < numWorkers)
+    throw new LockstepError('ERR_USAGE', `--max-workers (${maxWorkers}) is less than ${of}.`);
 }
 
 async function writeRunFile(

@@ -1,8 +1,8 @@
 /** What a run came to, as one JSON object: `--summary FILE`. */
-import type { Recovery } from '../coordinator/membership-state.js';
-import type { Straggler } from '../coordinator/stragglers.js';
+import type { ToldRecovery } from '../coordinator/run-record.js';
 import type { RunResult } from '../coordinator/coordinator-options.js';
 import type { LockstepError } from '../src/errors.js';
+import type { RecoverySummary, RunSummary } from '../src/run-summary.js';
 
 /** What is fixed for the whole run. */
 export interface Settled {
@@ -18,39 +18,9 @@ export interface Outcome {
   readonly result: RunResult | null;
 }
 
-export interface Summary {
-  readonly runId: string;
-  readonly ok: boolean;
-  readonly error: { readonly code: string; readonly message: string } | null;
-  /** Steps committed, those before a resume included. */
-  readonly steps: number;
-  readonly epochs: number;
-  readonly samplesSeen: number;
-  /** Steps of this start that left the weights as they were: `onNotFinite: 'skip'`. */
-  readonly skippedSteps: number;
-  readonly workers: number;
-  readonly slots: number | null;
-  readonly generations: number;
-  readonly finalLoss: number | null;
-  /** Of the last step, and of the last validation (`val_…`). */
-  readonly metrics: Readonly<Record<string, number>>;
-  readonly wallSeconds: number;
-  readonly samplesPerSecond: number | null;
-  /** Where the time of a step goes on rank 0, in milliseconds: data, compute, network, optimizer, waiting. */
-  readonly stepTime: Readonly<Record<string, number>> | null;
-  readonly compiled: boolean;
-  readonly engine: string | null;
-  readonly weightsSha256: string | null;
-  readonly checkpoint: string | null;
-  /** In the order in which the run went on after them. */
-  readonly recoveries: readonly RecoverySummary[];
-  /** Workers that were slower than the others for a while. */
-  readonly stragglers: readonly Straggler[];
-}
+export type Summary = RunSummary;
 
-export type RecoverySummary = Omit<Recovery, 'pid' | 'numWorkers'>;
-
-function summarizeRecovery({ pid: _pid, numWorkers: _numWorkers, ...recovery }: Recovery): RecoverySummary {
+function summarizeRecovery({ pid: _pid, numWorkers: _numWorkers, ...recovery }: ToldRecovery): RecoverySummary {
   return recovery;
 }
 
@@ -80,5 +50,6 @@ export function summarize(run: Outcome & { readonly numWorkers: number; readonly
     checkpoint: record?.checkpoint?.path ?? null,
     recoveries: record?.recoveries.map(summarizeRecovery) ?? [],
     stragglers: record?.stragglers ?? [],
+    injected: record?.injections ?? [],
   };
 }

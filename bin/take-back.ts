@@ -66,7 +66,7 @@ export async function findLeftRun(options: TakeBackOptions): Promise<LeftRun | n
 }
 
 /** What its coordinator has written of it: all is in the files of the run. */
-export async function readRecord(runDir: string, journal: JournalContent): Promise<RecordBefore> {
+export async function readRecord(runDir: string, journal: JournalContent): Promise<Omit<RecordBefore, 'injections'>> {
   const { recoveries, checkpoint, metricsBytes } = journal;
   const record = { last: null as StepLine | null, validation: null as Validation | null, numSkipped: 0 };
   const file = createReadStream(metricsFile(runDir), { start: metricsBytes });

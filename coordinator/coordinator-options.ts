@@ -1,22 +1,26 @@
 /** What a coordinator is started with, and what it comes to. */
+import type { Fault } from '../src/chaos/faults.js';
 import type { LockstepError } from '../src/errors.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import type { FlightLog } from './flight-log.js';
-import type { CheckpointPlace, Past, Recovery } from './membership-state.js';
-import type { RecordBefore, RunObserver, RunRecord } from './run-record.js';
+import type { Injection } from '../src/run-summary.js';
+import type { CheckpointPlace, Past } from './membership-state.js';
+import type { RecordBefore, RunObserver, RunRecord, ToldRecovery } from './run-record.js';
 
 /** Where a coordinator writes down what the next one has to know. */
 export interface RunJournal {
+  /** Made at random for this start, and written there for others to see. */
+  readonly owner: string;
   /** Whether no other coordinator has taken the run. */
   isOurs(): boolean;
   note(changes: { readonly runId?: string; readonly term?: number } & Partial<Past & Noted>): void;
 }
 
 export interface Noted {
-  readonly recoveries: readonly Recovery[];
+  readonly recoveries: readonly ToldRecovery[];
   readonly checkpoint: CheckpointPlace | null;
 }
 
@@ -37,6 +41,8 @@ export interface CoordinatorOptions {
   readonly numWorkers: number;
   /** With fewer it waits. */
   readonly minWorkers: number;
+  /** It is not scaled to more. @default the slots */
+  readonly maxWorkers?: number | undefined;
   readonly slots: number;
   readonly threads: number;
   /** Optimizer steps of the whole run at most; null: until the last epoch ends. */
@@ -58,6 +64,20 @@ export interface CoordinatorOptions {
    * @default the one that they told of
    */
   readonly findCheckpoint?: (told: CheckpointPlace | null) => Promise<CheckpointPlace | null>;
+  /** The run wants another number of workers from now on. */
+  readonly onScaled?: (numWorkers: number) => void;
+  /** What the run is given on purpose, to see it recover. @default nothing */
+  readonly faults?: readonly Fault[];
+  /** Told before a fault comes: there may be no after. */
+  readonly onInjected?: (injection: Injection) => void;
+  /** Ends this process, as such a fault wants. */
+  readonly onCoordinatorFault?: () => void;
+  /**
+   * Gives a checkpoint that lies aside its name, if it is whole, and removes those that are too old.
+   *
+   * @throws LockstepError ERR_CHECKPOINT_INVALID
+   */
+  readonly keepCheckpoint?: (aside: string, path: string) => Promise<void>;
   readonly observer: RunObserver;
   readonly log: Log;
 }

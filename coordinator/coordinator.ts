@@ -1,7 +1,8 @@
 /**
  * The coordinator: turns connections into events of the membership machine, and its effects into messages. It sees no
- * gradient and no weight, so its memory does not grow with the model, and nothing on the path of a step waits for it.
+ * gradient, and of a checkpoint a piece at a time, so its memory does not grow with the model, and nothing on the path of a step waits for it.
  */
+import { rename } from 'node:fs/promises';
 import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
 import type { Facts } from '../src/protocol/facts.js';
 import type { FromWorker, Status } from '../src/protocol/messages.js';
@@ -9,17 +10,27 @@ import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
+import { CheckpointStore } from './checkpoint-store.js';
 import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
+import { Injections } from './injections.js';
 import { idsOf, liveRoster } from './members.js';
 import { beginMembership, membership } from './membership.js';
-import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
+import type {
+  MembershipConfig,
+  MembershipEffect,
+  MembershipEvent,
+  MembershipState,
+  Recovery,
+} from './membership-state.js';
+import { checkpointFolder } from './run-folder.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
 import { membershipConfig, runPlan } from './run-plan.js';
+import { refuseScale } from './scaling.js';
 import { StateHashes } from './state-hashes.js';
-import { describeStraggler, Stragglers } from './stragglers.js';
+import { StragglerWatch } from './straggler-watch.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
 
@@ -34,11 +45,13 @@ export class Coordinator {
   readonly #config: MembershipConfig;
   readonly #listener: Listener;
   readonly #rows: RowServer | null;
+  readonly #store: CheckpointStore;
   readonly #connections: WorkerConnections;
   readonly #hashes = new StateHashes();
-  readonly #stragglers = new Stragglers();
+  readonly #stragglers: StragglerWatch;
   readonly #reports: Reports;
   readonly #endings: Endings;
+  readonly #injections: Injections;
   readonly #charge: Charge;
   readonly #clock: NodeJS.Timeout;
   #state: MembershipState;
@@ -53,6 +66,8 @@ export class Coordinator {
     this.#options = options;
     this.#listener = parts.listener;
     this.#rows = parts.rows;
+    const { runDir, keepCheckpoint: keep = rename } = options;
+    this.#store = new CheckpointStore({ folder: checkpointFolder(runDir), keep });
     this.#config = membershipConfig(options, parts.facts);
     this.#state = beginMembership(this.#config, performance.now());
     this.endpoint = parts.listener.endpoint;
@@ -61,6 +76,7 @@ export class Coordinator {
       openingTimeoutMs: limits.authenticationTimeoutMs,
       log: options.log,
       status: () => this.status(),
+      onScale: (numWorkers) => this.scale(numWorkers),
       onHello: (hello) => {
         this.#meet(hello);
       },
@@ -71,8 +87,25 @@ export class Coordinator {
         this.#take({ type: 'lost', workerId: hello.workerId, why });
       },
     });
+    this.#stragglers = new StragglerWatch({
+      evictAfterSeconds: options.loaded.job.stragglers?.evictAfterSeconds ?? Infinity,
+      onChange: (straggler) => this.#reports.record?.addStraggler(straggler),
+      onOverdue: (workerId, why) => {
+        this.#take({ type: 'straggling', workerId, why });
+      },
+      log: options.log,
+    });
     this.#charge = new Charge(options.journal, limits);
     this.#reports = new Reports(options);
+    this.#injections = new Injections({
+      faults: options.faults ?? [],
+      log: options.log,
+      onInjected: (injection) => {
+        this.#reports.onInjected(injection);
+      },
+      join: () => this.scale(this.#state.numWanted + 1),
+      die: () => options.onCoordinatorFault?.(),
+    });
     this.#endings = new Endings({
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
@@ -112,6 +145,23 @@ export class Coordinator {
   /** Ctrl-C: all workers finish the same step, a checkpoint is written, and the run ends well. */
   stop(): void {
     this.#take({ type: 'stop' });
+  }
+
+  /**
+   * The run wants so many workers from now on. Returns how many it wanted before.
+   *
+   * @throws LockstepError ERR_USAGE where it cannot have them
+   */
+  scale(numWorkers: number): number {
+    const maxWorkers = this.#options.maxWorkers ?? this.#config.slots;
+    const refusal = refuseScale({ ...this.#config, maxWorkers }, this.#state, numWorkers);
+    if (refusal) throw refusal;
+    const numBefore = this.#state.numWanted;
+    this.#options.log.info(`the run wants ${numWorkers} worker(s), and wanted ${numBefore} before`);
+    this.#take({ type: 'scale', numWorkers });
+    this.#options.journal?.note({ numWanted: numWorkers });
+    this.#options.onScaled?.(numWorkers);
+    return numBefore;
   }
 
   /** Whether a generation has begun to train: what ends a worker from then on ends no run. */
@@ -168,7 +218,7 @@ export class Coordinator {
     await this.#rows?.close();
   }
 
-  #onMessage(workerId: string, message: Exclude<FromWorker, Hello>): void {
+  #onMessage(workerId: string, message: Exclude<FromWorker, { type: 'hello' }>): void {
     if (!this.#isInCharge()) return;
     switch (message.type) {
       case 'ready':
@@ -178,7 +228,7 @@ export class Coordinator {
         break;
       case 'heartbeat':
         this.#take({ ...message, workerId });
-        this.#watchPace(workerId, message);
+        this.#stragglers.add(workerId, message, this.#state);
         break;
       case 'halted':
       case 'connected':
@@ -196,30 +246,24 @@ export class Coordinator {
         this.#take({ type: 'failed', workerId, error });
         break;
       }
+      case 'injected':
+        this.#injections.onInjected(workerId, message);
+        break;
       case 'read-rows':
         void this.#serveRows(workerId, message);
+        break;
+      case 'read-file':
+      case 'write-file':
+      case 'keep-file':
+        void this.#store.answer(workerId, message).then((answer) => {
+          this.#connections.send([workerId], answer);
+        });
         break;
       default:
         if (message.type === 'checkpointed') this.#onCheckpointed(message);
         this.#reports.onReport(message);
+        this.#injections.onStep(this.#reports.record?.numSteps ?? 0);
     }
-  }
-
-  /** Names a worker that is slower than the others, and evicts it where the job says so. */
-  #watchPace(workerId: string, heartbeat: Extract<FromWorker, { type: 'heartbeat' }>): void {
-    const { generation, roster } = this.#state;
-    const nowMs = performance.now();
-    const workers = roster.map((one) => ({ workerId: one.workerId, numSlots: one.endSlot - one.firstSlot }));
-    const change = this.#stragglers.add(workerId, heartbeat, { generation, workers, nowMs });
-    if (change) {
-      this.#reports.record?.addStraggler(change);
-      this.#options.log[change.untilStep === null ? 'warn' : 'info'](describeStraggler(change));
-    }
-    const { evictAfterSeconds = Infinity } = this.#options.loaded.job.stragglers ?? {};
-    const straggler = this.#stragglers.of(workerId);
-    if (!straggler || this.#stragglers.slowForMs(workerId, nowMs) < evictAfterSeconds * 1000) return;
-    const why = `it was ${straggler.factor.toFixed(1)} times as slow as the others for ${evictAfterSeconds} s`;
-    this.#take({ type: 'straggling', workerId, why });
   }
 
   #onCheckpointed({ step, path }: Extract<FromWorker, { type: 'checkpointed' }>): void {
@@ -285,6 +329,9 @@ export class Coordinator {
       case 'dismiss':
         this.#connections.dismiss(effect.workerId);
         break;
+      case 'forget':
+        this.#connections.forget(effect.workerIds);
+        break;
       case 'halt':
         this.#connections.send(effect.workerIds, { type: 'halt', generation: effect.generation });
         break;
@@ -301,13 +348,16 @@ export class Coordinator {
       case 'start': {
         const { workerIds, recoveries, ...start } = effect;
         this.#reports.record?.start(performance.now(), this.#told);
-        this.#connections.send(workerIds, { ...start, told: this.#told });
-        for (const recovery of recoveries) this.#endings.tell(recovery);
+        this.#announceFaults(workerIds);
+        // What goes through no link can be neither delayed nor cut.
+        const inMemory = start.inMemory && !this.#injections.concernLinks;
+        this.#connections.send(workerIds, { ...start, inMemory, told: this.#told });
+        this.#tell(recoveries);
         break;
       }
       case 'adopt':
         this.#reports.record?.start(performance.now(), effect.step);
-        for (const recovery of effect.recoveries) this.#endings.tell(recovery);
+        this.#tell(effect.recoveries);
         break;
       case 'yield':
         this.#yield(effect.error);
@@ -316,7 +366,8 @@ export class Coordinator {
         this.#connections.send(effect.workerIds, { type: 'drain' });
         break;
       case 'stop-after':
-        this.#connections.send(effect.workerIds, { type: 'stop-after', step: effect.step });
+        // What has been told of is taken again first, where the run has gone back to a checkpoint.
+        this.#connections.send(effect.workerIds, { type: 'stop-after', step: Math.max(effect.step, this.#told) });
         break;
       case 'finish':
         this.#connections.sayGoodbye(idsOf(this.#state.roster));
@@ -329,6 +380,12 @@ export class Coordinator {
     }
   }
 
+  #announceFaults(workerIds: readonly string[]): void {
+    const faults = this.#injections.ofWorkers;
+    if ((this.#options.faults ?? []).length > 0)
+      this.#connections.send(workerIds, { type: 'faults', faults: [...faults] });
+  }
+
   async #seekCheckpoint(): Promise<void> {
     try {
       const told = this.#state.checkpoint;
@@ -336,6 +393,12 @@ export class Coordinator {
       this.#take({ type: 'checkpoint-found', checkpoint });
     } catch (thrown) {
       this.#take({ type: 'abandon', error: toLockstepError(thrown) });
+    }
+  }
+
+  #tell(recoveries: readonly Recovery[]): void {
+    for (const recovery of recoveries) {
+      this.#endings.tell({ ...recovery, redoneSteps: Math.max(0, this.#told - recovery.step) });
     }
   }
 
@@ -347,7 +410,7 @@ export class Coordinator {
   #yield(error: LockstepError): void {
     this.#charge.giveUp();
     clearInterval(this.#clock);
-    this.#connections.leave();
+    this.#connections.forget();
     const { runId, generation } = this.#state;
     this.#end({ runId, error, weightsSha256: null, record: this.#reports.record, generations: generation });
   }

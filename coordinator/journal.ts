@@ -4,7 +4,7 @@
  * itself has been replaced, and touches nothing any more.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Log } from '../src/log.js';
@@ -25,6 +25,7 @@ const recoverySchema = z.strictObject({
   step: count,
   resumedMs: z.number(),
   recomputedSlots: count,
+  redoneSteps: count,
   numWorkers: count,
 });
 
@@ -51,6 +52,8 @@ const contentSchema = z.strictObject({
   resume: z.strictObject({ step: count, path: z.string(), weightsSha256: z.string() }).nullable(),
   /** Size of metrics.jsonl when the run began: what lies before is of an earlier one. */
   metricsBytes: count,
+  /** Workers that the run wants, by now. */
+  numWanted: z.int().positive(),
   generation: count,
   roster: z.array(rosterEntrySchema).readonly(),
   checkpoint: z.strictObject({ step: count, path: z.string() }).nullable(),
@@ -91,6 +94,10 @@ export class Journal implements RunJournal {
     return this.#content;
   }
 
+  get owner(): string {
+    return this.#content.owner;
+  }
+
   /** A journal that is lost is nobody's. */
   isOurs(): boolean {
     const found = readJournal(this.#runDir);
@@ -119,10 +126,28 @@ function replace(runDir: string, content: JournalContent, { isDurable }: { reado
   const aside = `${fileIn(runDir)}.tmp`;
   const file = openSync(aside, 'w', 0o600);
   try {
-    writeSync(file, `${JSON.stringify(content, null, 2)}\n`);
+    // To its end: a single write may take less where the disk is nearly full.
+    writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
     if (isDurable) fsyncSync(file);
   } finally {
     closeSync(file);
   }
   renameSync(aside, fileIn(runDir));
+  if (isDurable) syncFolder(runDir);
 }
+
+/** Without this, a power cut can forget the rename. */
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } catch (error) {
+    const isUnsupported = error instanceof Error && 'code' in error && noFolderSync.includes(error.code);
+    if (!isUnsupported) throw error;
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** What file systems answer that have no flush of a folder. */
+const noFolderSync: readonly unknown[] = ['EINVAL', 'EISDIR', 'ENOTSUP', 'EPERM'];

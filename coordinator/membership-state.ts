@@ -26,9 +26,9 @@ export interface MembershipConfig {
   readonly term: number;
   /** What a coordinator before this one has written down; null: nothing is known of one. */
   readonly past: Past | null;
-  /** Workers that the run wants: it begins with them, and takes no more. */
+  /** Workers that the run wants at first: it begins with them, and takes no more. */
   readonly numWorkers: number;
-  /** With fewer it waits. */
+  /** With fewer it waits, and it is not scaled to fewer. */
   readonly minWorkers: number;
   readonly slots: number;
   /** Each worker has a share of the optimizer's moments that nobody else has. */
@@ -40,8 +40,9 @@ export interface MembershipConfig {
   readonly patience: Patience;
 }
 
-/** The last generation that was formed, as the journal has it. */
+/** The last generation that was formed, as the journal has it, and how many workers the run wanted last. */
 export interface Past {
+  readonly numWanted: number;
   readonly generation: number;
   /** By rank. */
   readonly roster: readonly RosterEntry[];
@@ -63,6 +64,8 @@ export interface Member {
   readonly workerId: string;
   readonly host: string;
   readonly pid: number;
+  /** It is on another host than the coordinator: its silence may be the network's. */
+  readonly isRemote: boolean;
   readonly state: WorkerState;
   /** Steps committed, as last heard. */
   readonly step: number;
@@ -72,8 +75,8 @@ export interface Member {
   readonly waiting: string | null;
   /** The gradients of its step are not all there yet, as last heard. */
   readonly isComputing: boolean;
-  /** It and every peer of its generation read one another's memory. */
-  readonly readsPeers: boolean;
+  /** It would have the steps of its generation reduced in memory. */
+  readonly prefersMemory: boolean;
   readonly lastSeenMs: number;
   /** Since when it has told of nothing new. */
   readonly sinceMs: number;
@@ -108,8 +111,12 @@ export interface Change {
 
 /** A coordinator's return that is under way. */
 export interface Return {
+  /** It has started, or is cut off from all workers. */
+  readonly cause: 'start' | 'cut-off';
+  /** False: nothing is heard of anybody, and the time that workers have to come back has not begun. */
+  readonly isConnected: boolean;
   readonly sinceMs: number;
-  /** From when workers heard of the coordinator before until this one began. */
+  /** From when workers heard of a coordinator last until this one began, or was heard of again. */
   readonly awayMs: number;
   /** The generation of the roster. */
   readonly entered: number;
@@ -136,6 +143,8 @@ export interface MembershipState {
   /** Null in any phase but `returning`. */
   readonly returning: Return | null;
   readonly members: ReadonlyMap<string, Member>;
+  /** Workers that the run wants, by now. */
+  readonly numWanted: number;
   /** Also of the one that is being made. */
   readonly generation: number;
   /** By rank, of the last generation that was formed; empty before. */
@@ -154,6 +163,8 @@ export interface MembershipState {
   readonly movedSlots: number;
   /** Ctrl-C: the run is to end after the step that is under way. */
   readonly isStopping: boolean;
+  /** Why the run ends once its state is in a checkpoint; null: it goes on, or ends well. */
+  readonly ending: LockstepError | null;
   /** Where a drained run ends, in steps; null until that is agreed. */
   readonly stopAfter: number | null;
   /** Why no worker will come any more; null: one may. */
@@ -172,6 +183,8 @@ export type MembershipEvent =
       readonly workerId: string;
       readonly host: string;
       readonly pid: number;
+      /** It is on another host than the coordinator. @default false */
+      readonly isRemote?: boolean;
       /** Null: it begins. */
       readonly standing: Standing | null;
     }
@@ -187,7 +200,7 @@ export type MembershipEvent =
       readonly type: 'connected';
       readonly workerId: string;
       readonly generation: number;
-      readonly readsPeers: boolean;
+      readonly prefersMemory: boolean;
     }
   | {
       readonly type: 'heartbeat';
@@ -210,6 +223,8 @@ export type MembershipEvent =
   | { readonly type: 'checkpoint-found'; readonly checkpoint: CheckpointPlace | null }
   | { readonly type: 'no-more-workers'; readonly why: string }
   | { readonly type: 'abandon'; readonly error: LockstepError }
+  /** The run wants another number of workers; refuseScale has let it pass. */
+  | { readonly type: 'scale'; readonly numWorkers: number }
   | { readonly type: 'stop' }
   | { readonly type: 'tick' };
 
@@ -219,6 +234,8 @@ export type MembershipEffect =
   /** As `refuse`, and its process may still run: it is to be ended. */
   | { readonly type: 'evict'; readonly workerId: string; readonly pid: number; readonly error: LockstepError }
   | { readonly type: 'dismiss'; readonly workerId: string }
+  /** Their connections are given up, without a word: they will open others. */
+  | { readonly type: 'forget'; readonly workerIds: readonly string[] }
   | { readonly type: 'halt'; readonly generation: number; readonly workerIds: readonly string[] }
   | { readonly type: 'seek-checkpoint' }
   | {

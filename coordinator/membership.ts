@@ -11,14 +11,15 @@ import { compareFacts } from '../src/protocol/facts.js';
 import { andThen, fail, isInRoster, nameOf, newMember, still, updateMember, withoutMember } from './members.js';
 import type {
   Change,
-  Member,
   MembershipConfig,
   MembershipEvent,
   MembershipState,
   MembershipStep,
   MembershipTransition,
 } from './membership-state.js';
-import { beginMoves, formWhenPossible, isWanted, lose, onHalted, startWhenConnected, type Loss } from './moves.js';
+import { noLongerCutOff, noticeCutOff } from './cut-off.js';
+import { beginMoves, formWhenPossible, isWanted, letGo, lose, onHalted, startWhenConnected } from './moves.js';
+import { onScale } from './scaling.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
 import { endWaiting, evictDiverged, evictOverdue, evictStraggler, forgiveAbsence } from './patience.js';
 import {
@@ -35,13 +36,14 @@ import {
 import { waitingFor } from './waiting-for.js';
 
 export function beginMembership(config: MembershipConfig, nowMs: number): MembershipState {
-  const { runId, term, past, facts, checkpoint } = config;
+  const { runId, term, past, facts, checkpoint, numWorkers } = config;
   const begun: MembershipState = {
     runId,
     term,
     phase: 'gathering',
     returning: null,
     members: new Map(),
+    numWanted: past?.numWanted ?? numWorkers,
     generation: 0,
     roster: [],
     hasStarted: false,
@@ -51,6 +53,7 @@ export function beginMembership(config: MembershipConfig, nowMs: number): Member
     changes: [],
     movedSlots: 0,
     isStopping: false,
+    ending: null,
     stopAfter: null,
     noMoreWorkers: null,
     nowMs,
@@ -66,7 +69,8 @@ export function membership(
   event: MembershipEvent,
   nowMs: number,
 ): MembershipTransition {
-  const taken = take(config, forgiveAbsence(config, before, nowMs), event);
+  const now = forgiveAbsence(config, before, nowMs);
+  const taken = take(config, event.type === 'hello' || event.type === 'heartbeat' ? noLongerCutOff(now) : now, event);
   const returned = andThen(taken, (next) => endReturn(config, next));
   const { state, effects } = andThen(returned, (next) => endWaiting(config, next));
   return { state, effects, reason: waitingFor(config, state) };
@@ -103,7 +107,7 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'straggling':
       return evictStraggler(config, state, event);
     case 'checkpointed':
-      return still({ ...state, checkpoint: { step: event.step, path: event.path } });
+      return onCheckpointed(config, { ...state, checkpoint: { step: event.step, path: event.path } });
     case 'checkpoint-found': {
       const found = { ...state, isSeeking: false, checkpoint: event.checkpoint };
       return formWhenPossible(config, found, { isCheckpointSought: true });
@@ -112,10 +116,12 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
       return still({ ...state, noMoreWorkers: event.why });
     case 'abandon':
       return fail(state, event.error);
+    case 'scale':
+      return onScale(config, state, event.numWorkers);
     case 'stop':
-      return onStop(state);
+      return onStop(config, state);
     case 'tick':
-      return evictOverdue(config, state);
+      return andThen(evictOverdue(config, state), (next) => noticeCutOff(config, next));
   }
 }
 
@@ -133,23 +139,23 @@ function onAnyHello(
   const { standing, workerId } = event;
   if (standing && isOvertaken(config, state, standing)) return yieldTo(state, standing);
   if (standing && isBack(state, workerId, standing)) return onHelloAgain(config, state, { ...event, standing });
-  return onHello(config, state, event);
+  return onHello(state, event);
 }
 
 function onHello(
-  config: MembershipConfig,
   state: MembershipState,
-  { workerId, host, pid, standing }: Extract<MembershipEvent, { type: 'hello' }>,
+  { workerId, host, pid, isRemote = false, standing }: Extract<MembershipEvent, { type: 'hello' }>,
 ): MembershipStep {
   const isForeign = standing !== null && standing.runId !== state.runId;
-  const refusal = isForeign ? foreignError(state, workerId, standing) : refuseNewcomer(config, state, workerId);
+  const refusal = isForeign ? foreignError(state, workerId, standing) : refuseNewcomer(state, workerId);
   if (refusal) return { state, effects: [{ type: 'refuse', workerId, error: refusal }] };
-  const members = new Map([...state.members, [workerId, newMember({ workerId, host, pid }, state.nowMs)]]);
+  const members = new Map([...state.members, [workerId, newMember({ workerId, host, pid, isRemote }, state.nowMs)]]);
   return { state: { ...state, members, noMoreWorkers: null }, effects: [{ type: 'welcome', workerId }] };
 }
 
-function refuseNewcomer(config: MembershipConfig, state: MembershipState, workerId: string): LockstepError | null {
-  const known = new Set([...state.members.keys(), ...(state.returning?.awaited ?? [])]);
+function refuseNewcomer(state: MembershipState, workerId: string): LockstepError | null {
+  const { members, returning, numWanted } = state;
+  const known = new Set([...members.keys(), ...(returning?.awaited ?? [])]);
   // One that is lost has its place in the last generation until the next one is formed.
   if (known.has(workerId) || isInRoster(state, workerId)) {
     return new LockstepError(
@@ -157,10 +163,10 @@ function refuseNewcomer(config: MembershipConfig, state: MembershipState, worker
       `There is a worker ${workerId} already; each start needs an id of its own.`,
     );
   }
-  if (known.size < config.numWorkers) return null;
+  if (known.size < numWanted) return null;
   return new LockstepError(
     'ERR_PROTOCOL',
-    `The run has its ${config.numWorkers} workers; one more cannot join. Start the coordinator with a larger --workers.`,
+    `The run has its ${numWanted} workers; one more cannot join. Say that it may have more: lockstep scale N.`,
   );
 }
 
@@ -198,13 +204,21 @@ function onReady(
 function onConnected(
   config: MembershipConfig,
   before: MembershipState,
-  { workerId, generation, readsPeers }: Extract<MembershipEvent, { type: 'connected' }>,
+  { workerId, generation, prefersMemory }: Extract<MembershipEvent, { type: 'connected' }>,
 ): MembershipStep {
   const { nowMs } = before;
   const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
   const isAwaited = before.phase === 'connecting' && generation === before.generation && isInRoster(before, workerId);
   if (!isAwaited) return still(seen);
-  return startWhenConnected(config, updateMember(seen, workerId, { state: 'connected', readsPeers, sinceMs: nowMs }));
+  return startWhenConnected(
+    config,
+    updateMember(seen, workerId, { state: 'connected', prefersMemory, sinceMs: nowMs }),
+  );
+}
+
+function onCheckpointed(config: MembershipConfig, state: MembershipState): MembershipStep {
+  const isAwaited = config.isSharded && state.phase === 'training' && isWanted(config, state, { isSaved: true });
+  return isAwaited ? beginMoves(config, state) : still(state);
 }
 
 function onHeartbeat(
@@ -237,12 +251,6 @@ function onLeaving(
 ): MembershipStep {
   const member = state.members.get(workerId);
   return member ? letGo(config, state, member, { kind: 'left', why: 'by wish', detectedMs: 0 }) : still(state);
-}
-
-/** It still has a connection, and ends by itself. */
-function letGo(config: MembershipConfig, state: MembershipState, member: Member, loss: Loss): MembershipStep {
-  const dismissed: MembershipStep = { state, effects: [{ type: 'dismiss', workerId: member.workerId }] };
-  return andThen(dismissed, (next) => lose(config, next, member, loss));
 }
 
 /** Not the job's fault, but of the way to another worker: without the one that says so the run goes on. */

@@ -3,7 +3,7 @@
  * comes between begins them anew with the next number. Docs: docs/decisions/0016-the-next-generation.md.
  */
 import { LockstepError } from '../src/errors.js';
-import { fail, idsOf, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
+import { andThen, fail, idsOf, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { updateMember, updateRoster, withoutMember } from './members.js';
 import type {
   Change,
@@ -36,24 +36,31 @@ export function lose(config: MembershipConfig, before: MembershipState, member: 
   const changed = { ...state, changes: [...state.changes, change] };
   // Dealt with when all others are there.
   if (changed.returning) return still({ ...changed, returning: withoutAwaited(changed.returning, workerId) });
-  return goOnWithout(config, changed, error);
+  return goOnWithout(config, changed);
 }
 
 export function withoutAwaited(returning: Return, workerId: string): Return {
   return { ...returning, awaited: returning.awaited.filter((id) => id !== workerId) };
 }
 
-/** Members of the roster are lost, whose changes are noted. */
-export function goOnWithout(config: MembershipConfig, state: MembershipState, error: LockstepError): MembershipStep {
-  if (config.isSharded && state.hasStarted && state.roster.length > 1) return onShardLost(state, error);
-  return beginMoves(config, state);
+/**
+ * Members of the roster are lost, whose changes are noted. Where the optimizer is sharded nobody holds the state whole without
+ * them: the moves lead to the newest checkpoint, unless all is done that there was to do.
+ */
+export function goOnWithout(config: MembershipConfig, state: MembershipState): MembershipStep {
+  return config.isSharded && isDone(state) ? finish(state) : beginMoves(config, state);
 }
 
-/** Its moments are nowhere else: only where the others have done all that there was to do they are not missed. */
-function onShardLost(state: MembershipState, error: LockstepError): MembershipStep {
+/** Those that are left have finished, and the last step's checkpoint is there. */
+function isDone(state: MembershipState): boolean {
   const left = liveRoster(state);
-  const isDone = left.length > 0 && left.every(({ state: doing }) => doing === 'finished');
-  return isDone ? finish(state) : fail(state, shardLostError(error));
+  return left.length > 0 && left.every((one) => one.state === 'finished' && one.step === state.checkpoint?.step);
+}
+
+/** Still connected, and it ends by itself. */
+export function letGo(config: MembershipConfig, state: MembershipState, member: Member, loss: Loss): MembershipStep {
+  const dismissed: MembershipStep = { state, effects: [{ type: 'dismiss', workerId: member.workerId }] };
+  return andThen(dismissed, (next) => lose(config, next, member, loss));
 }
 
 /** First move: nothing of an older generation than this is committed any more. */
@@ -93,9 +100,13 @@ export function formWhenPossible(
 }
 
 /** Whoever is left takes a run that stops to its end. */
-function numNeeded(config: MembershipConfig, { hasStarted, isStopping }: MembershipState, forming: Forming): number {
+function numNeeded(
+  config: MembershipConfig,
+  { hasStarted, isStopping, numWanted }: MembershipState,
+  forming: Forming,
+): number {
   if (isStopping) return 1;
-  return hasStarted || forming.isImpatient === true ? config.minWorkers : config.numWorkers;
+  return hasStarted || forming.isImpatient === true ? config.minWorkers : numWanted;
 }
 
 function form(
@@ -120,12 +131,15 @@ export function startWhenConnected(config: MembershipConfig, state: MembershipSt
   return isWanted(config, state) ? beginMoves(config, state) : start(state);
 }
 
-/** A worker that is ready, and that the run has a place for. */
-export function isWanted(config: MembershipConfig, state: MembershipState): boolean {
+/**
+ * A worker that is ready, and that the run has a place for. Where the optimizer is sharded the others cannot give it the state: it waits
+ * for the next checkpoint, which all go on from then.
+ */
+export function isWanted(config: MembershipConfig, state: MembershipState, { isSaved = false } = {}): boolean {
   const roster = liveRoster(state);
   if (state.isStopping || membersThat(state, 'ready').length === 0) return false;
-  if (config.isSharded && state.hasStarted) return false;
-  return roster.length < config.numWorkers && roster.every((member) => member.state !== 'finished');
+  if (config.isSharded && state.hasStarted && !isSaved) return false;
+  return roster.length < state.numWanted && roster.every((member) => member.state !== 'finished');
 }
 
 function start(before: MembershipState): MembershipStep {
@@ -133,7 +147,7 @@ function start(before: MembershipState): MembershipStep {
   const workerIds = idsOf(liveRoster(before));
   const fresh = { state: 'training', isComputing: false, waiting: null, weightsSha256: null } as const;
   const state = updateRoster(before, { ...fresh, sinceMs: nowMs, steppedMs: nowMs });
-  const inMemory = liveRoster(before).every(({ readsPeers }) => readsPeers);
+  const inMemory = liveRoster(before).every(({ prefersMemory }) => prefersMemory);
   const recoveries = recoveriesOf(before);
   const settled = { changes: [], movedSlots: 0, stopAfter: null, hasStarted: true } as const;
   return {
@@ -156,6 +170,7 @@ export function recoveriesOf({ changes, movedSlots: recomputedSlots, nowMs, ...s
 
 /** All that are left have finished, with the same weights. */
 export function finish(state: MembershipState): MembershipStep {
+  if (state.ending) return fail(state, state.ending);
   const { step = 0, weightsSha256 } = liveRoster(state)[0] ?? {};
   return {
     state: { ...state, phase: 'finished' },
@@ -184,9 +199,4 @@ function lostError(state: MembershipState, member: Member, { kind, why }: Loss):
   const { workerId, host, pid, step } = member;
   const message = `${nameOf(state, member)} is lost after step ${step}: ${why}.`;
   return new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, host, pid, step, kind, why } });
-}
-
-function shardLostError({ message, details }: LockstepError): LockstepError {
-  const why = "Its share of the optimizer's moments is lost with it, as the optimizer is sharded.";
-  return new LockstepError('ERR_WORKER_LOST', `${message} ${why}`, { details });
 }

@@ -1,8 +1,9 @@
 /** Whom the run has waited for too long: workers that are silent, that hang, or that do not come. */
 import { LockstepError } from '../src/errors.js';
-import { andThen, fail, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
+import { isSomebodyHeard } from './cut-off.js';
+import { andThen, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { formWhenPossible, lose, type Loss } from './moves.js';
-import { stoppedError } from './stopping.js';
+import { stoppedError, stopWithError } from './stopping.js';
 import type {
   Member,
   MembershipConfig,
@@ -93,11 +94,15 @@ function eviction(state: MembershipState, member: Member, { kind, why }: Loss): 
 
 type Eviction = readonly [Member, Loss];
 
-function silentOnes({ patience }: MembershipConfig, state: MembershipState): Eviction[] {
+function silentOnes(config: MembershipConfig, state: MembershipState): Eviction[] {
+  const { heartbeatTimeoutMs, loadingTimeoutMs } = config.patience;
+  const isConnected = isSomebodyHeard(config, state);
   return [...state.members.values()].flatMap((member): Eviction[] => {
-    const limitMs = isInRoster(state, member.workerId) ? patience.heartbeatTimeoutMs : patience.loadingTimeoutMs;
+    const hasPart = isInRoster(state, member.workerId);
+    const limitMs = hasPart ? heartbeatTimeoutMs : loadingTimeoutMs;
     const detectedMs = state.nowMs - member.lastSeenMs;
-    if (detectedMs <= limitMs) return [];
+    const mayBeOurs = hasPart && member.isRemote && !isConnected;
+    if (detectedMs <= limitMs || mayBeOurs) return [];
     const why = `it was silent for ${Math.round(detectedMs)} ms, longer than the limit of ${limitMs} ms`;
     return [[member, { kind: 'silent', why, detectedMs }]];
   });
@@ -112,7 +117,8 @@ function stuckOnes(config: MembershipConfig, state: MembershipState): Eviction[]
   return awaited.flatMap((member): Eviction[] => {
     const detectedMs = state.nowMs - member.sinceMs;
     if (detectedMs <= allowedMs) return [];
-    const why = `it beats, but ${what} for ${Math.round(detectedMs)} ms, longer than the limit of ${Math.round(allowedMs)} ms`;
+    const words = member.waiting === null ? '' : `; it says: ${member.waiting}`;
+    const why = `it beats, but ${what} for ${Math.round(detectedMs)} ms, longer than the limit of ${Math.round(allowedMs)} ms${words}`;
     return [[member, { kind: 'hung', why, detectedMs }]];
   });
 }
@@ -146,12 +152,13 @@ export function endWaiting(config: MembershipConfig, state: MembershipState): Me
   if (!isOver || state.isSeeking || membersThat(state, 'loading').length > 0) return still(waiting);
   const numReady = membersThat(state, 'ready', 'halted').length;
   if (numReady >= config.minWorkers) return formWhenPossible(config, waiting, { isImpatient: true });
-  return fail(waiting, state.isStopping ? stoppedError(state) : tooFewError(config, waiting, numReady));
+  const error = state.isStopping ? stoppedError(state) : tooFewError(config, waiting, numReady);
+  return stopWithError(config, waiting, error);
 }
 
 function tooFewError(config: MembershipConfig, state: MembershipState, numReady: number): LockstepError {
-  const { minWorkers, numWorkers, patience } = config;
-  const numNeeded = state.hasStarted ? minWorkers : `${minWorkers} to ${numWorkers}`;
+  const { minWorkers, patience } = config;
+  const numNeeded = state.hasStarted ? minWorkers : `${minWorkers} to ${state.numWanted}`;
   const why = state.noMoreWorkers ?? `none came for ${patience.workersTimeoutMs} ms`;
   const last = state.lastLoss === null ? '' : ` ${state.lastLoss.message}`;
   const message = `The run needs ${numNeeded} worker(s) and has ${numReady}: ${why}.${last}`;

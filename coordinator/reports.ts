@@ -4,9 +4,10 @@ import type { LoadedJob } from '../src/job/loaded-job.js';
 import { Schedule } from '../src/job/schedule.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
+import type { Injection } from '../src/run-summary.js';
 import type { RunJournal } from './coordinator-options.js';
-import type { Member, Recovery } from './membership-state.js';
-import { RunRecord, type RecordBefore, type RunObserver } from './run-record.js';
+import type { Member } from './membership-state.js';
+import { RunRecord, type RecordBefore, type RunObserver, type ToldRecovery } from './run-record.js';
 
 export interface ReportsOptions {
   readonly loaded: LoadedJob;
@@ -17,6 +18,7 @@ export interface ReportsOptions {
   readonly before: RecordBefore | null;
   readonly journal: RunJournal | null;
   readonly observer: RunObserver;
+  readonly onInjected?: (injection: Injection) => void;
   readonly log: Log;
 }
 
@@ -62,11 +64,16 @@ export class Reports {
   }
 
   /** Whoever hears of it may count on the next coordinator to know of it too. */
-  onRecovery(recovery: Recovery): void {
+  onRecovery(recovery: ToldRecovery): void {
     const { journal, observer } = this.#options;
     this.#record?.addRecovery(recovery);
     if (this.#record) journal?.note({ recoveries: this.#record.recoveries });
     observer.onRecovery(recovery);
+  }
+
+  onInjected(injection: Injection): void {
+    this.#record?.addInjection(injection);
+    this.#options.onInjected?.(injection);
   }
 
   /** Where to go on from, for whoever reads the error. */

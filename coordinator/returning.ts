@@ -26,13 +26,21 @@ import type {
   MembershipState,
   MembershipStep,
   Past,
+  Return,
 } from './membership-state.js';
 import { beginMoves, finish, goOnWithout, isWanted, recoveriesOf, withoutAwaited } from './moves.js';
 
-export function beginReturn(state: MembershipState, { generation, roster }: Past): MembershipState {
+export function beginReturn(
+  state: MembershipState,
+  { generation, roster }: Pick<Past, 'generation' | 'roster'>,
+): MembershipState {
   if (roster.length === 0) return { ...state, generation };
-  const returning = { sinceMs: state.nowMs, awayMs: 0, entered: generation, awaited: idsOf(roster) };
+  const returning = { ...beginning(state), entered: generation, awaited: idsOf(roster) };
   return { ...state, phase: 'returning', generation, roster, hasStarted: true, returning, shortSinceMs: null };
+}
+
+function beginning({ nowMs }: MembershipState): Pick<Return, 'cause' | 'isConnected' | 'sinceMs' | 'awayMs'> {
+  return { cause: 'start', isConnected: true, sinceMs: nowMs, awayMs: 0 };
 }
 
 type HelloAgain = Extract<MembershipEvent, { type: 'hello' }> & { readonly standing: Standing };
@@ -43,7 +51,7 @@ export function onHelloAgain(config: MembershipConfig, before: MembershipState, 
   const refusal = refuseAgain(config, before, hello);
   if (refusal) return { state: before, effects: [{ type: 'refuse', workerId, error: refusal }] };
   if (before.members.has(workerId)) return onSecondConnection(config, before, hello);
-  return andThen(withoutSurplus(config, learn(begunBy(before, standing), standing)), (state) => {
+  return andThen(withoutSurplus(learn(begunBy(before, standing), standing)), (state) => {
     if (!isInRoster(state, workerId))
       return { state, effects: [{ type: 'refuse', workerId, error: goneOn(workerId) }] };
     return { state: comeBack(state, hello), effects: [{ type: 'welcome', workerId }] };
@@ -63,9 +71,9 @@ export function isOvertaken(config: MembershipConfig, state: MembershipState, { 
 /** It is no worker's word that it has begun with, or is to begin with: its disk is lost, or this is another run. */
 function knowsNothing(
   { past, checkpoint }: MembershipConfig,
-  { phase, hasStarted, generation }: MembershipState,
+  { phase, hasStarted, generation, returning }: MembershipState,
 ): boolean {
-  if (past !== null || checkpoint !== null) return false;
+  if (past !== null || checkpoint !== null || returning?.cause === 'cut-off') return false;
   return phase === 'returning' || (phase === 'gathering' && !hasStarted && generation === 0);
 }
 
@@ -121,17 +129,18 @@ function onSecondConnection(
 /** The first worker that says so makes a coordinator whose disk is lost that of its run. */
 function begunBy(state: MembershipState, standing: Standing): MembershipState {
   const term = Math.max(state.term, standing.term + 1);
+  if (state.returning?.cause === 'cut-off') return state;
   if (state.returning) return { ...state, term: state.term > standing.term ? state.term : term };
   const { runId } = standing;
   const begun = beginReturn({ ...state, runId, term }, { generation: standing.entered, roster: standing.workers });
-  const returning = begun.returning ?? { sinceMs: state.nowMs, awayMs: 0, entered: 0, awaited: [] };
+  const returning = begun.returning ?? { ...beginning(state), entered: 0, awaited: [] };
   return { ...begun, phase: 'returning', hasStarted: true, returning };
 }
 
 /** Workers that have come to a coordinator which knew nothing yet, and for which there is no place beside those of the run. */
-function withoutSurplus({ numWorkers }: MembershipConfig, before: MembershipState): MembershipStep {
+function withoutSurplus(before: MembershipState): MembershipStep {
   const newcomers = [...before.members.keys()].filter((workerId) => !isInRoster(before, workerId));
-  const numPlaces = Math.max(0, numWorkers - before.roster.length);
+  const numPlaces = Math.max(0, before.numWanted - before.roster.length);
   return newcomers.slice(numPlaces).reduce<MembershipStep>(({ state, effects }, workerId) => {
     return {
       state: withoutMember(state, workerId),
@@ -156,11 +165,14 @@ function learn(state: MembershipState, { generation, entered, workers, awayMs }:
   return updateRoster(renewed, { state: 'connecting' }); // in an older one
 }
 
-function comeBack(state: MembershipState, { workerId, host, pid, standing }: HelloAgain): MembershipState {
+function comeBack(
+  state: MembershipState,
+  { workerId, host, pid, isRemote = false, standing }: HelloAgain,
+): MembershipState {
   const { returning, roster, nowMs } = state;
   const goesOn = standing.isTraining && standing.entered === returning?.entered;
   const member: Member = {
-    ...newMember({ workerId, host, pid }, nowMs),
+    ...newMember({ workerId, host, pid, isRemote }, nowMs),
     state: goesOn ? 'training' : 'connecting',
     step: standing.step,
     steppedMs: nowMs,
@@ -194,24 +206,20 @@ function absence({ nowMs }: MembershipState, workerId: string, why: string): Cha
   return { kind: 'lost', workerId, pid: null, why, detectedMs: 0, atMs: nowMs };
 }
 
+const causes = { start: 'it was started again', 'cut-off': 'it was cut off from all workers' } as const;
+
 /** All are there, or known to be lost, or the time is over. */
 export function endReturn(config: MembershipConfig, before: MembershipState): MembershipStep {
   const { returning, nowMs } = before;
   if (before.phase !== 'returning' || !returning) return still(before);
-  const { returnTimeoutMs } = config.patience;
-  if (returning.awaited.length > 0 && nowMs - returning.sinceMs <= returnTimeoutMs) return still(before);
-  const why = `it did not come back within ${returnTimeoutMs} ms`;
+  const { returnTimeoutMs, workersTimeoutMs } = config.patience;
+  const limitMs = returning.isConnected ? returnTimeoutMs : workersTimeoutMs;
+  if (returning.awaited.length > 0 && nowMs - returning.sinceMs <= limitMs) return still(before);
+  const why = `it did not come back within ${limitMs} ms`;
   const missing = returning.awaited.filter((workerId) => !before.members.has(workerId));
   const absences = missing.map((workerId) => absence(before, workerId, why));
-  const { awayMs: detectedMs, sinceMs: atMs } = returning;
-  const back: Change = {
-    kind: 'coordinator',
-    workerId: null,
-    pid: null,
-    why: 'it was started again',
-    detectedMs,
-    atMs,
-  };
+  const { cause, awayMs: detectedMs, sinceMs: atMs } = returning;
+  const back: Change = { kind: 'coordinator', workerId: null, pid: null, why: causes[cause], detectedMs, atMs };
   const state = { ...before, returning: null, changes: [back, ...before.changes, ...absences] };
   return goOn(config, state, returning.entered);
 }
@@ -219,7 +227,7 @@ export function endReturn(config: MembershipConfig, before: MembershipState): Me
 function goOn(config: MembershipConfig, state: MembershipState, entered: number): MembershipStep {
   const roster = liveRoster(state);
   if (roster.length === 0) return beginMoves(config, state); // from a checkpoint, with new ones
-  if (roster.length < state.roster.length) return goOnWithout(config, state, lostMeanwhile(state));
+  if (roster.length < state.roster.length) return goOnWithout(config, state);
   const isAsItWas = state.generation === entered && roster.every(goesOn);
   return isAsItWas && !isWanted(config, state) ? adopt(state) : beginMoves(config, state);
 }
@@ -242,11 +250,4 @@ function adopt(before: MembershipState): MembershipStep {
   };
   const isDone = liveRoster(state).every((member) => member.state === 'finished');
   return isDone ? andThen(adopted, finish) : adopted;
-}
-
-function lostMeanwhile(state: MembershipState): LockstepError {
-  const lost = state.roster.filter(({ workerId }) => !state.members.has(workerId));
-  const why = state.changes.find(({ kind }) => kind !== 'coordinator' && kind !== 'joined')?.why ?? 'nobody knows how';
-  const message = `Worker ${idsOf(lost).join(', ')} is lost since the coordinator was away: ${why}.`;
-  return new LockstepError('ERR_WORKER_LOST', message, { details: { workerIds: idsOf(lost) } });
 }

@@ -5,16 +5,18 @@
  *   token           the secret of a run on this host alone, readable by its owner only
  *   metrics.jsonl   a line for each step and each validation
  *   journal.json    what the next coordinator has to know, if this one dies
+ *   chaos.jsonl     a line for each fault that --chaos has brought
  *   summary.json    how it ended
  *   checkpoints/    written by rank 0
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { appendFileSync, closeSync, openSync, writeSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LockstepError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
+import type { Injection } from '../src/run-summary.js';
 import { Journal } from './journal.js';
 
 const runFileSchema = z.object({
@@ -28,6 +30,9 @@ const runFileSchema = z.object({
   job: z.record(z.string(), z.json()),
 });
 export type RunFile = z.output<typeof runFileSchema>;
+
+const chaosFile = 'chaos.jsonl';
+const injectionSchema = z.object({ fault: z.string(), workerId: z.string().nullable(), step: z.int() });
 
 /** Where the checkpoints of the run in `path` lie. */
 export function checkpointFolder(path: string): string {
@@ -55,7 +60,11 @@ export class RunFolder {
   static async open(path: string, options: { readonly resume: boolean; readonly log: Log }): Promise<RunFolder> {
     try {
       await mkdir(checkpointFolder(path), { recursive: true });
-      if (!options.resume) await refuseForeign(path, options.log);
+      // A run that begins has nothing behind it.
+      if (!options.resume) {
+        await refuseForeign(path, options.log);
+        await rm(join(path, chaosFile), { force: true });
+      }
       const metrics = metricsFile(path);
       await dropTornLine(metrics);
       return new RunFolder(path, openSync(metrics, 'a'), options.log);
@@ -101,6 +110,24 @@ export class RunFolder {
       return Journal.begin(this.path, content, this.#log);
     } catch (cause) {
       throw folderError(this.path, cause);
+    }
+  }
+
+  /** The faults that --chaos has brought to this run so far. */
+  async readInjections(): Promise<Injection[]> {
+    const text = await readFile(join(this.path, chaosFile), 'utf8').catch((error: unknown) => {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+      throw folderError(this.path, error);
+    });
+    return text.split('\n').flatMap((line) => (line === '' ? [] : injectionSchema.parse(JSON.parse(line))));
+  }
+
+  /** At once: the fault may be the end of this process. */
+  noteInjection(injection: Injection): void {
+    try {
+      appendFileSync(join(this.path, chaosFile), `${JSON.stringify(injection)}\n`);
+    } catch (error) {
+      this.#log.warn(folderError(this.path, error).message);
     }
   }
 

@@ -1,8 +1,8 @@
 /** What a run has come to so far: its steps, validations and checkpoints, as workers report them. */
 import type { SlotEvaluation, StepRecord } from '../src/protocol/messages.js';
 import type { Schedule } from '../src/job/schedule.js';
+import type { Injection, Straggler } from '../src/run-summary.js';
 import type { Recovery } from './membership-state.js';
-import type { Straggler } from './stragglers.js';
 
 /** What the first worker that is ready tells about all. */
 export interface RunShape {
@@ -25,7 +25,8 @@ export interface RecordBefore {
   readonly last: StepLine | null;
   readonly validation: Validation | null;
   readonly numSkipped: number;
-  readonly recoveries: readonly Recovery[];
+  readonly recoveries: readonly ToldRecovery[];
+  readonly injections: readonly Injection[];
   readonly checkpoint: { readonly step: number; readonly path: string } | null;
 }
 
@@ -38,13 +39,19 @@ export interface StepLine {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
+/** As it is written down. */
+export interface ToldRecovery extends Recovery {
+  /** Committed steps that are taken again: `step` is that of a checkpoint, as nobody held the state whole any more. */
+  readonly redoneSteps: number;
+}
+
 /** Told what happens, for a progress bar or a log. */
 export interface RunObserver {
   onSteps(lines: readonly StepLine[], record: RunRecord): void;
   onValidation(validation: Validation): void;
   onCheckpoint(step: number, path: string): void;
   /** The run has gone on after a worker was lost, or with a new one. */
-  onRecovery(recovery: Recovery): void;
+  onRecovery(recovery: ToldRecovery): void;
   /** What the run waits for has changed; null: nothing. */
   onReason(reason: string | null): void;
 }
@@ -53,8 +60,9 @@ export class RunRecord {
   readonly shape: RunShape;
   readonly #slots: number;
   readonly #evaluations = new Map<number, Map<number, SlotEvaluation>>();
-  readonly #recoveries: Recovery[] = [];
+  readonly #recoveries: ToldRecovery[] = [];
   #stragglers: readonly Straggler[] = [];
+  readonly #injections: Injection[] = [];
   #last: StepLine | null = null;
   #validation: Validation | null = null;
   #stepTime: StepTime | null = null;
@@ -72,6 +80,7 @@ export class RunRecord {
     this.#validation = before.validation;
     this.#numSkipped = before.numSkipped;
     this.#recoveries.push(...before.recoveries);
+    this.#injections.push(...before.injections);
     this.#checkpoint = before.checkpoint ?? this.#checkpoint;
   }
 
@@ -107,7 +116,7 @@ export class RunRecord {
     this.#started ??= { atMs: nowMs, step };
   }
 
-  get recoveries(): readonly Recovery[] {
+  get recoveries(): readonly ToldRecovery[] {
     return this.#recoveries;
   }
 
@@ -152,7 +161,7 @@ export class RunRecord {
     return this.#validation;
   }
 
-  addRecovery(recovery: Recovery): void {
+  addRecovery(recovery: ToldRecovery): void {
     this.#recoveries.push(recovery);
   }
 
@@ -167,6 +176,14 @@ export class RunRecord {
       ({ workerId, sinceStep }) => workerId !== straggler.workerId || sinceStep !== straggler.sinceStep,
     );
     this.#stragglers = [...others, straggler];
+  }
+
+  get injections(): readonly Injection[] {
+    return this.#injections;
+  }
+
+  addInjection(injection: Injection): void {
+    this.#injections.push(injection);
   }
 
   addCheckpoint(step: number, path: string): void {

@@ -3,14 +3,14 @@ import type { Status } from '../src/protocol/messages.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import type { MembershipState } from './membership-state.js';
 import type { RunRecord } from './run-record.js';
-import type { Stragglers } from './stragglers.js';
+import type { StragglerWatch } from './straggler-watch.js';
 
 export function describeStatus(
   { loaded }: { readonly loaded: LoadedJob },
   state: MembershipState,
   record: RunRecord | null,
   reason: string | null,
-  stragglers: Stragglers,
+  stragglers: StragglerWatch,
 ): Status {
   const roster = new Map(state.roster.map((entry) => [entry.workerId, entry]));
   return {

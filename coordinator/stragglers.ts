@@ -4,6 +4,7 @@
  * the rest. It is named after several heartbeats in a row, and no longer after as many that are better.
  */
 import type { FromWorker } from '../src/protocol/messages.js';
+import type { Straggler } from '../src/run-summary.js';
 
 /** Milliseconds per step, of a worker's last steps. */
 export type Pace = NonNullable<Extract<FromWorker, { type: 'heartbeat' }>['pace']>;
@@ -12,20 +13,6 @@ export interface PacedWorker {
   readonly workerId: string;
   /** Slots that it has. */
   readonly numSlots: number;
-}
-
-export interface Straggler {
-  readonly workerId: string;
-  /** Its time per slot, by the median of the others'. */
-  readonly factor: number;
-  /** Where it loses most. */
-  readonly phase: 'data' | 'compute';
-  /** Per slot and step, in that phase, in milliseconds. */
-  readonly ownMs: number;
-  readonly othersMs: number;
-  readonly sinceStep: number;
-  /** Null: it is one still. */
-  readonly untilStep: number | null;
 }
 
 const slowFactor = 1.5;

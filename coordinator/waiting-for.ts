@@ -7,11 +7,13 @@ export function waitingFor(config: MembershipConfig, state: MembershipState): st
   const named = (wanted: WorkerState): string => idsOf(membersThat(state, wanted)).join(', ');
   switch (state.phase) {
     case 'returning':
+      if (state.returning?.isConnected === false)
+        return 'Nothing is heard of any worker: this host may be cut off from the network, and they may go on';
       return `The coordinator is back: ${state.returning?.awaited.join(', ') ?? ''} has not said that it is there`;
     case 'gathering': {
       if (state.isSeeking) return 'No worker has the state any more: the newest whole checkpoint is looked for';
       const numReady = membersThat(state, 'ready', 'halted').length;
-      const numNeeded = state.hasStarted ? config.minWorkers : config.numWorkers;
+      const numNeeded = state.hasStarted ? config.minWorkers : state.numWanted;
       const loading = named('loading');
       const detail = loading ? `; ${loading} is still loading` : '';
       const what = state.hasStarted ? 'No worker trains' : 'No generation yet';

@@ -11,7 +11,7 @@ import { join, resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '..');
 const stampPath = join(root, 'node_modules', '.lockstep-setup.json');
 const entry = join(root, 'dist', 'bin', 'lockstep.js');
-const sourceTrees = ['bin', 'src', 'coordinator', 'transport', 'worker'];
+const sourceTrees = ['bin', 'src', 'coordinator', 'transport', 'worker', 'testing'];
 const oldestNode = [20, 19];
 const exitMachineLacks = 3;
 

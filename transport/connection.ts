@@ -2,6 +2,7 @@
  * One WebSocket between two processes that have proved the token to one another. It carries control messages, or bulk
  * frames, as binary messages; whoever holds it knows which comes next. Messages wait in order until somebody reads them.
  */
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { z } from 'zod';
 import type { WebSocket } from 'ws';
@@ -9,6 +10,7 @@ import { LockstepError } from '../src/errors.js';
 import { decodeMessage, encodeMessage } from '../src/protocol/codec.js';
 import { encodeFrameHead, type BulkHandler } from './bulk.js';
 import type { BulkReader } from './bulk-reader.js';
+import type { Impeded, Impediment } from './impediment.js';
 
 /** The pieces of one message, in order; a bulk frame is not joined, to spare a copy. */
 export type Fragments = readonly Uint8Array[];
@@ -36,11 +38,15 @@ export interface Carrier {
   readonly dialled: boolean;
   /** Largest message, in bytes. */
   readonly maxMessageBytes: number;
+  /** What a test of recovery does to it. */
+  readonly impediment?: Impediment | undefined;
 }
 
-export class Connection {
+export class Connection implements Impeded {
   /** For logs: the address of the other side. */
   readonly remote: string;
+  /** The other side is a process of another host. */
+  readonly isRemote: boolean;
   readonly closed: Promise<Closing>;
   readonly #socket: WebSocket;
   readonly #carrier: Carrier;
@@ -52,6 +58,7 @@ export class Connection {
     this.#socket = socket;
     this.#carrier = carrier;
     this.remote = remote;
+    this.isRemote = isBetweenHosts(carrier.stream);
     socket.binaryType = 'fragments';
     socket.on('message', (data: Buffer[], isBinary: boolean) => {
       if (!isBinary) socket.close(1003, 'text messages are not spoken here');
@@ -63,10 +70,12 @@ export class Connection {
         if (data.toString() === bulkPing) resolve();
       });
     });
+    const release = carrier.impediment?.add(this);
     let failure = '';
     socket.on('error', (error) => (failure = error.message));
     this.closed = new Promise((resolve) => {
       socket.on('close', (code, reason) => {
+        release?.();
         resolve({ code, reason: reason.toString() || failure });
       });
     });
@@ -96,7 +105,11 @@ export class Connection {
   }
 
   send(message: object): void {
-    if (this.isOpen) this.#socket.send(encodeMessage(message));
+    if (!this.isOpen) return;
+    const bytes = encodeMessage(message);
+    this.#unimpeded(() => {
+      if (this.isOpen) this.#socket.send(bytes);
+    });
   }
 
   /**
@@ -130,28 +143,37 @@ export class Connection {
    */
   sendBulk(header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
     if (!this.isOpen) return;
-    const { stream, dialled } = this.#carrier;
-    const head = encodeFrameHead(header.byteLength + payload.byteLength, dialled);
-    if (payload.byteLength <= maxJoinedBytes) {
-      stream.write(Buffer.concat([head, header, payload]));
-      onSent();
+    const { impediment } = this.#carrier;
+    if (impediment?.isActive === true) {
+      const kept = Uint8Array.from(header); // the caller's own is used again
+      impediment.hold(() => {
+        if (this.isOpen) writeBulk(this.#carrier, kept, payload, onSent);
+      });
       return;
     }
-    stream.cork();
-    stream.write(Buffer.concat([head, header]));
-    stream.write(payload, (error) => {
-      if (!error) onSent();
-    });
-    stream.uncork();
+    writeBulk(this.#carrier, header, payload, onSent);
   }
 
   /** Closes after what was sent before. */
   close(code = 1000, reason = ''): void {
-    this.#socket.close(code, reason.slice(0, 120));
+    if (this.#carrier.impediment?.isCut === true) this.terminate();
+    this.#unimpeded(() => {
+      this.#socket.close(code, reason.slice(0, 120));
+    });
+  }
+
+  deafen(): void {
+    this.#socket.pause();
   }
 
   terminate(): void {
     this.#socket.terminate();
+  }
+
+  #unimpeded(action: () => void): void {
+    const { impediment } = this.#carrier;
+    if (impediment) impediment.hold(action);
+    else action();
   }
 
   async #next({ what, timeoutMs }: { what: string; timeoutMs: number }): Promise<Fragments> {
@@ -187,6 +209,26 @@ export class Connection {
       clearTimeout(timer);
     }
   }
+}
+
+/** Not over a Unix socket, nor from an address of this host to the same. */
+function isBetweenHosts(stream: Duplex): boolean {
+  return stream instanceof Socket && stream.remoteAddress !== stream.localAddress;
+}
+
+function writeBulk({ stream, dialled }: Carrier, header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
+  const head = encodeFrameHead(header.byteLength + payload.byteLength, dialled);
+  if (payload.byteLength <= maxJoinedBytes) {
+    stream.write(Buffer.concat([head, header, payload]));
+    onSent();
+    return;
+  }
+  stream.cork();
+  stream.write(Buffer.concat([head, header]));
+  stream.write(payload, (error) => {
+    if (!error) onSent();
+  });
+  stream.uncork();
 }
 
 /** A bulk message that has come as a whole. */

@@ -11,6 +11,7 @@ import { protocolVersion } from '../src/protocol/version.js';
 import { BulkReader } from './bulk-reader.js';
 import { Connection } from './connection.js';
 import { formatEndpoint, type Endpoint } from './endpoint.js';
+import type { Impediment } from './impediment.js';
 
 export interface DialOptions {
   readonly endpoint: Endpoint;
@@ -21,6 +22,7 @@ export interface DialOptions {
   /** Bulk messages follow the control messages. @default false */
   readonly bulk?: boolean;
   readonly signal?: AbortSignal;
+  readonly impediment?: Impediment | undefined;
 }
 
 const retryMs = 200;
@@ -45,7 +47,7 @@ export async function dial(options: DialOptions): Promise<Connection> {
 async function dialOnce(options: DialOptions): Promise<Connection> {
   const token = options.token ?? '';
   const nonces: Nonces = { listener: await fetchChallenge(options), dialler: makeNonce() };
-  const { endpoint, maxMessageBytes } = options;
+  const { endpoint, maxMessageBytes, impediment } = options;
   const reader = options.bulk === true ? new BulkReader() : null;
   const stream = connectTo(endpoint, reader);
   const socket = new WebSocket(endpoint.kind === 'unix' ? 'ws://localhost/' : formatEndpoint(endpoint), {
@@ -67,6 +69,7 @@ async function dialOnce(options: DialOptions): Promise<Connection> {
     reader,
     dialled: true,
     maxMessageBytes,
+    impediment,
   });
   await opened(socket, token, nonces);
   return connection;

@@ -16,6 +16,7 @@ import { protocolVersion } from '../src/protocol/version.js';
 import { BulkReader } from './bulk-reader.js';
 import { Connection } from './connection.js';
 import { formatEndpoint, isLocal, type Endpoint } from './endpoint.js';
+import type { Impediment } from './impediment.js';
 
 export interface ListenOptions {
   /** TCP port 0 takes a free one. */
@@ -27,6 +28,7 @@ export interface ListenOptions {
   readonly maxMessageBytes: number;
   /** Bulk messages follow the control messages of a connection. @default false */
   readonly bulk?: boolean;
+  readonly impediment?: Impediment | undefined;
   readonly log: Log;
   readonly onConnection: (connection: Connection) => void;
 }
@@ -90,7 +92,7 @@ export function refuseOpenDoor(endpoint: Endpoint, hasToken: boolean): void {
 }
 
 function serve(server: Server, sockets: WebSocketServer, options: ListenOptions): void {
-  const { log, limits, maxMessageBytes } = options;
+  const { log, limits, maxMessageBytes, impediment } = options;
   const readers = options.bulk === true ? readForBulk(server) : new WeakMap<Duplex, BulkReader>();
   const challenges = new Challenges(limits.authenticationTimeoutMs);
   server.on('request', (request, response) => {
@@ -107,7 +109,13 @@ function serve(server: Server, sockets: WebSocketServer, options: ListenOptions)
     }
     sockets.once('headers', (headers) => headers.push(`${proofHeader}: ${admission.proof}`));
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const carrier = { stream: socket, reader: readers.get(socket) ?? null, dialled: false, maxMessageBytes };
+      const carrier = {
+        stream: socket,
+        reader: readers.get(socket) ?? null,
+        dialled: false,
+        maxMessageBytes,
+        impediment,
+      };
       options.onConnection(new Connection(webSocket, remote, carrier));
     });
   });

@@ -14,6 +14,7 @@ import { LocalReduction } from './comm/local-reduction.js';
 import type { SharedPages } from './comm/shared-pages.js';
 import { StepWords } from './comm/step-words.js';
 import { commitByCommThread, commitHere, type Commit } from './commit.js';
+import { DueFaults } from './due-faults.js';
 import type { Inbox } from './inbox.js';
 import type { Prepared } from './preparation.js';
 import { Readiness } from './readiness.js';
@@ -27,6 +28,7 @@ export interface Round {
   readonly readiness: Readiness;
   readonly brake: Brake;
   readonly commit: Commit;
+  readonly faults: DueFaults;
   /** How moments are shared out; null: each worker holds them all. */
   readonly sharding: Sharding | null;
 }
@@ -45,9 +47,9 @@ interface RoundOptions {
 export function enterRound(options: RoundOptions, begun: Begun): Round {
   const { prepared, link, inbox, send, log } = options;
   const { plan, layout, loaded } = prepared;
-  const { generation, self, words: shared, isLocal } = begun;
+  const { generation, self, words: shared, inMemory } = begun;
   // Who reduces looks by itself.
-  const waker = isLocal ? 0 : begun.waker;
+  const waker = inMemory ? 0 : begun.waker;
   const setup = { ...loaded.job, slots: plan.slots, layout, bucketBytes: defaultBucketBytes };
   const allReduce = planGeneration({ ...setup, generation, rank: self.rank });
   const { hosts, buckets, isSharded } = allReduce;
@@ -58,7 +60,8 @@ export function enterRound(options: RoundOptions, begun: Begun): Round {
     words,
     readiness: new Readiness({ layout, buckets, words, waker }),
     brake: new Brake({ inbox, send, step: generation.step }),
-    commit: isLocal ? localCommit(options, { plan: allReduce, words }) : commitByCommThread(words, inbox),
+    faults: new DueFaults(begun.faults, self.rank),
+    commit: inMemory ? commitInMemory(options, { plan: allReduce, words }) : commitByCommThread(words, inbox),
     sharding: isSharded
       ? {
           ranges: ownedRanges(allReduce),
@@ -73,7 +76,7 @@ export function enterRound(options: RoundOptions, begun: Begun): Round {
   };
 }
 
-function localCommit(
+function commitInMemory(
   { prepared, memory, times, pages, inbox, log }: RoundOptions,
   { plan, words }: { readonly plan: AllReducePlan; readonly words: StepWords },
 ): Commit {
@@ -82,6 +85,6 @@ function localCommit(
   const onSkipped = (why: string): void => {
     log.warn(why);
   };
-  const reduction = new LocalReduction({ plan, memory, pages, optimizer, words, times, turn });
+  const reduction = new LocalReduction({ plan, memory, pages, native: pages, optimizer, words, times, turn });
   return commitHere({ reduction, inbox, rank: plan.rank, onNotFinite, onSkipped });
 }

@@ -21,6 +21,7 @@ import { findSharedPages } from './compute/engine/native-build.js';
 import { Inbox } from './inbox.js';
 import { InitialState } from './initial-state.js';
 import { prepare, type Prepared } from './preparation.js';
+import { findFiles } from './run-files.js';
 import { RowRequests } from './served-dataset.js';
 import { Training } from './training.js';
 
@@ -60,7 +61,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       onOfGeneration: (message) => {
         inbox.add(message);
       },
-      onFailure: (error) => {
+      onFailure: (error, left) => {
+        if (left) training?.orphan(left);
         inbox.fail(error);
       },
     },
@@ -77,7 +79,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await training.run();
     prepared.step.dispose();
   } catch (thrown) {
-    const error = toLockstepError(thrown);
+    const failure = toLockstepError(thrown);
+    const error = (await training?.leaveBehind(failure)) ?? failure;
     if (error.details['fromCoordinator'] !== true) {
       link.send({ type: 'failed', failure: toFailure(error, stepOf(error)) });
     }
@@ -94,7 +97,8 @@ async function join(options: WorkerOptions, link: CommLink, inbox: Inbox, rows: 
   const { plan } = await inbox.next('welcome');
   link.beat(plan.heartbeatMs);
   const local = jobPath === undefined ? undefined : resolve(jobPath);
-  return inbox.unlessFailed(prepare({ plan, jobPath: local, loadJob, device, rows, log }));
+  const files = await findFiles(plan, link, log);
+  return inbox.unlessFailed(prepare({ plan, jobPath: local, loadJob, device, rows, files, log }));
 }
 
 /** With the memory of the whole run. */
@@ -120,6 +124,7 @@ function enterRun(
   link.prepare({
     ...common,
     onNotFinite,
+    computeThreads: engine.device === 'gpu' ? 0 : plan.threads,
     runId: plan.runId,
     memory: memory.share(),
     sharedMemory,

@@ -23,6 +23,9 @@ const networks: readonly Network[] = [
   { job: 'wide-mlp.ts', hidden: 2048, batchSize: 256, peerSteps: 40, target: 1.8 },
 ];
 
+/** As the peers read theirs. */
+const inFileOrder = ['shuffle=false'];
+
 const figure = 'samples/s';
 const lineSchema = z.object({ samplesPerSecond: z.number() });
 
@@ -59,7 +62,13 @@ export function peerSuites(context: Context): Suite[] {
 function oursSide({ job, batchSize }: Network, { seconds }: Context): Side {
   const measure = async () => {
     const global = 2 * batchSize;
-    const { stepsPerSecond } = await measureTraining({ job, numWorkers: 2, batchSize: global, seconds });
+    const { stepsPerSecond } = await measureTraining({
+      job,
+      numWorkers: 2,
+      batchSize: global,
+      seconds,
+      set: inFileOrder,
+    });
     return { [figure]: stepsPerSecond * global };
   };
   return { name: 'lockstep', measure };

@@ -24,6 +24,9 @@ export function coordinatorCommand(): Command {
         const url = formatEndpoint(reachableFrom(coordinator.endpoint));
         view.note(`Start ${options.workers} worker(s): lockstep worker --join ${url} --token-file ${tokenFile}`);
       },
+      scale: (numWorkers) => {
+        view.note(`The run wants ${numWorkers} worker(s): those that are too many leave, and others may join.`);
+      },
       explainLoss: () => Promise.resolve(null),
       end: () => undefined,
       kill: () => undefined,

@@ -5,6 +5,7 @@ import { LocalWorkers, listGpus } from '../local-workers.js';
 import { addLimits, limitsOf, positiveInteger } from '../options.js';
 import { addRunOptions, makeView, runOptionsOf, type CommonRunOptions } from '../run-options.js';
 import { runJob } from '../run.js';
+import { isSupervised, supervise } from '../supervisor.js';
 
 interface TrainOptions extends CommonRunOptions {
   readonly workers?: number;
@@ -20,6 +21,9 @@ export function trainCommand(): Command {
     .option('--no-replace', 'start no other worker for one that dies')
     .option('--max-replacements <n>', 'at most so many in 10 minutes', positiveInteger, 10);
   return addLimits(addRunOptions(command)).action(async (job: string, options: TrainOptions) => {
+    const common = runOptionsOf(options);
+    const numCoordinatorFaults = common.faults.filter(({ kind }) => kind === 'coordinator').length;
+    if (numCoordinatorFaults > 0 && !isSupervised()) await supervise(1 + numCoordinatorFaults);
     const gpus = await listGpus();
     const numWorkers = options.workers ?? Math.max(1, gpus.length);
     const { view, log } = makeView(options.json);
@@ -33,7 +37,6 @@ export function trainCommand(): Command {
       maxReplacements: options.replace ? options.maxReplacements : 0,
     });
     const listen = parseEndpoint('127.0.0.1:0');
-    const common = runOptionsOf(options);
     const summary = await runJob({ job, numWorkers, listen, limits, view, log, ...common }, launcher);
     view.done(summary);
   });

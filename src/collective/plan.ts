@@ -52,8 +52,8 @@ export interface AllReducePlan {
   /** Where large buckets go over two levels. */
   readonly hosts: Hosts | null;
   /**
-   * Whether it is one bucket between workers of one host: then there is nothing to overlap, and where all of them read one
-   * another's memory, no frame is needed (worker/comm/local-reduction.ts).
+   * Whether it is between workers of one host: where all of them read one another's memory, no frame is needed
+   * (worker/comm/local-reduction.ts).
    */
   readonly isLocal: boolean;
   readonly buckets: readonly RoutedBucket[];
@@ -96,7 +96,7 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
   // Others read memory as it is, in pages, and what lies there is float32.
   const canShare = bucketBytes % pageBytes === 0 && wire === 'float32';
   const isOneHost = new Set(workers.map(({ hostId }) => hostId)).size === 1;
-  const isLocal = options.sharesMemory === true && canShare && !isSharded && isOneHost && buckets.length === 1;
+  const isLocal = options.sharesMemory === true && canShare && !isSharded && isOneHost;
   const unitOf = ({ elements }: Bucket): number =>
     isLocal || dividesInPages(elements, workers.length) ? pageElements : alignment;
   return {

@@ -65,7 +65,7 @@ export type ParticipantEffect =
   /** Bring the state of the generation's step from these ranks. */
   | { readonly type: 'fetch'; readonly generation: number; readonly ranks: readonly number[] }
   | { readonly type: 'connected'; readonly generation: number }
-  /** Steps may begin. `inMemory`: all workers of the generation read one another's memory. */
+  /** Steps may begin. `inMemory`: all workers of the generation prefer to reduce in memory. */
   | { readonly type: 'begin'; readonly generation: number; readonly inMemory: boolean };
 
 export interface ParticipantTransition {

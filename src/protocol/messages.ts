@@ -1,5 +1,7 @@
 /** The control messages, a schema and a type for each. Docs: docs/protocol.md. */
 import { z } from 'zod';
+import { workerFaultSchema } from '../chaos/faults.js';
+import { bytesSchema, fileQuestionSchemas } from './file-questions.js';
 
 const count = z.int().min(0);
 const maxTextLength = 65_536;
@@ -98,7 +100,7 @@ const helloSchema = z.strictObject({
 const columnSchema = z.strictObject({
   dtype: z.enum(['float32', 'int32', 'uint8']),
   shape: z.array(count).max(16),
-  bytes: z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes'),
+  bytes: bytesSchema,
 });
 
 export const fromWorkerSchema = z.discriminatedUnion('type', [
@@ -116,8 +118,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   /** Nothing of an older generation than this one is committed any more. `step`: committed, and held whole. */
   z.strictObject({ type: z.literal('halted'), generation: z.int().positive(), step: count.nullable() }),
-  /** `readsPeers`: it reads the memory of every peer, and every peer its. */
-  z.strictObject({ type: z.literal('connected'), generation: count, readsPeers: z.boolean() }),
+  /** `prefersMemory`: it reads the memory of every peer, and every peer its, and frames would gain nothing. */
+  z.strictObject({ type: z.literal('connected'), generation: count, prefersMemory: z.boolean() }),
   z.strictObject({
     type: z.literal('heartbeat'),
     step: count,
@@ -147,12 +149,15 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   /** Said again after the `start` of each generation that begins at the last step. */
   z.strictObject({ type: z.literal('finished'), step: count, weightsSha256: text }),
   z.strictObject({ type: z.literal('failed'), failure: failureSchema }),
+  /** Said just before it happens. `step`: committed. */
+  z.strictObject({ type: z.literal('injected'), fault: workerFaultSchema, step: count }),
   z.strictObject({
     type: z.literal('read-rows'),
     request: count,
     split: z.enum(['train', 'validation']),
     indices: z.array(count),
   }),
+  ...fileQuestionSchemas,
 ]);
 export type FromWorker = z.output<typeof fromWorkerSchema>;
 
@@ -174,6 +179,8 @@ export const runPlanSchema = z.strictObject({
   /** Of this coordinator: each start of one has a higher number. */
   term: z.int().positive(),
   runDir: text,
+  /** What `journal.json` there says of its owner, for whoever sees the folder; null: all do. */
+  runDirMark: text.nullable(),
   jobPath: text,
   overrides: z.array(text),
   slots: z.int().positive(),
@@ -193,9 +200,11 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   generationSchema,
   /** The next generation is being made, under this number: nothing older is committed any more. */
   z.strictObject({ type: z.literal('halt'), generation: z.int().positive() }),
+  /** Before a start, and of a run with --chaos only: faults that are still to come, each for who has its rank then. */
+  z.strictObject({ type: z.literal('faults'), faults: z.array(workerFaultSchema) }),
   /**
-   * `inMemory`: all read one another's memory, so that what is small enough needs no frames. `told`: steps whose records the
-   * coordinator has.
+   * `inMemory`: all prefer to reduce in one another's memory, so no frames are sent. `told`: steps whose records the coordinator
+   * has.
    */
   z.strictObject({
     type: z.literal('start'),
@@ -210,11 +219,31 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('goodbye') }),
   z.strictObject({ type: z.literal('abort'), failure: failureSchema }),
   z.strictObject({ type: z.literal('rows'), request: count, x: columnSchema, y: columnSchema }),
+  /** The size of the whole file, and the bytes that were asked for, fewer where it ends before. */
+  z.strictObject({
+    type: z.literal('file'),
+    request: count,
+    size: count,
+    bytes: bytesSchema,
+    failure: failureSchema.nullable(),
+  }),
 ]);
 export type FromCoordinator = z.output<typeof fromCoordinatorSchema>;
+export type FileAnswer = Extract<FromCoordinator, { type: 'file' }>;
 
 /** What a connection may open with, once the token is proved. */
-export const openingSchema = z.discriminatedUnion('type', [helloSchema, z.strictObject({ type: z.literal('watch') })]);
+export const openingSchema = z.discriminatedUnion('type', [
+  helloSchema,
+  z.strictObject({ type: z.literal('watch') }),
+  /** The run is to have so many workers. */
+  z.strictObject({ type: z.literal('scale'), numWorkers: z.int().positive() }),
+]);
+
+/** What `lockstep scale` is told: what the run wanted before, or why not. */
+export const scaleAnswerSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('scaled'), numBefore: count }),
+  z.strictObject({ type: z.literal('abort'), failure: failureSchema }),
+]);
 
 export const workerStatusSchema = z.strictObject({
   workerId: text,

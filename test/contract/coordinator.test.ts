@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Coordinator } from '../../coordinator/coordinator.js';
 import type { CoordinatorOptions } from '../../coordinator/coordinator-options.js';
 import { jobSchema } from '../../src/job/job.js';
-import type { Recovery } from '../../coordinator/membership-state.js';
+import type { ToldRecovery } from '../../coordinator/run-record.js';
 import type { Log } from '../../src/log.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
 import { fromCoordinatorSchema, type FromCoordinator, type FromWorker } from '../../src/protocol/messages.js';
@@ -80,7 +80,7 @@ describe('the coordinator', () => {
     const workers: [Connection, Connection] = [first, second];
     for (const worker of workers) worker.send(ready({ 'job file': 'a' }, { trainRows: 8 }));
     for (const worker of workers) await expectMessage(worker, 'generation');
-    for (const worker of workers) worker.send({ type: 'connected', generation: 1, readsPeers: true });
+    for (const worker of workers) worker.send({ type: 'connected', generation: 1, prefersMemory: true });
     for (const worker of workers) await expectMessage(worker, 'start');
     return workers;
   };
@@ -99,8 +99,8 @@ describe('the coordinator', () => {
 
   it('goes on with those that are left, and tells how the lost one ended', async () => {
     await coordinator.close();
-    const recoveries: Recovery[] = [];
-    const told = { ...observer, onRecovery: (recovery: Recovery) => recoveries.push(recovery) };
+    const recoveries: ToldRecovery[] = [];
+    const told = { ...observer, onRecovery: (recovery: ToldRecovery) => recoveries.push(recovery) };
     const explainLoss = (): Promise<string> => Promise.resolve('it was killed by SIGKILL');
     coordinator = await Coordinator.start(options({ numWorkers: 2, slots: 2, observer: told, explainLoss }));
     const [a, b] = await train('a', 'b');
@@ -112,7 +112,7 @@ describe('the coordinator', () => {
       step: 3,
       workers: [{ workerId: 'a', endSlot: 2 }],
     });
-    a.send({ type: 'connected', generation: 2, readsPeers: true });
+    a.send({ type: 'connected', generation: 2, prefersMemory: true });
     await next(a, 'start');
     await vi.waitUntil(() => recoveries.length === 1);
     expect(recoveries).toMatchObject([

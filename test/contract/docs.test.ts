@@ -9,6 +9,7 @@ import { coordinatorCommand } from '../../bin/commands/coordinator.js';
 import { doctorCommand } from '../../bin/commands/doctor.js';
 import { engineCommand } from '../../bin/commands/engine.js';
 import { flightCommand } from '../../bin/commands/flight.js';
+import { scaleCommand } from '../../bin/commands/scale.js';
 import { statusCommand } from '../../bin/commands/status.js';
 import { trainCommand } from '../../bin/commands/train.js';
 import { workerCommand } from '../../bin/commands/worker.js';
@@ -42,8 +43,8 @@ describe('docs/operations.md', () => {
     operations = await read('docs/operations.md');
   });
 
-  const commands = [trainCommand, coordinatorCommand, workerCommand, statusCommand, flightCommand].map((make) =>
-    make(),
+  const commands = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand, flightCommand].map(
+    (make) => make(),
   );
 
   test.each(commands.map((command) => [command.name(), command] as const))(
@@ -78,7 +79,7 @@ test('docs/protocol.md names every control message', async () => {
 describe('README.md', () => {
   test('has every command in its table', async () => {
     const readme = await read('README.md');
-    const ofRuns = [trainCommand, coordinatorCommand, workerCommand, statusCommand, flightCommand];
+    const ofRuns = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand, flightCommand];
     const names = [...ofRuns, benchCommand, engineCommand, doctorCommand].map((make) => make().name());
     expect(names.filter((name) => !readme.includes(`\n| \`lockstep ${name}`))).toEqual([]);
   });

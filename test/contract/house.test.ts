@@ -105,6 +105,7 @@ const planted: Readonly<Record<string, string>> = {
   'coordinator/with-dev.ts': `import 'vitest';`,
   'coordinator/with-unlisted.ts': `import 'left-pad';`,
   'coordinator/allowed-file.ts': `import 'node:fs'; import 'node:http';`,
+  'testing/to-coordinator.ts': `import '../coordinator/value.js';`,
   'worker/value.ts': `export type B = number;`,
   'worker/to-coordinator.ts': `import '../coordinator/value.js';`,
   'worker/compute/allowed-tensors.ts': `import '@tensorflow/tfjs';`,
@@ -122,6 +123,7 @@ const expected = [
   'worker-not-to-coordinator: worker/to-coordinator.ts',
   'sides-not-to-bin: coordinator/to-bin.ts',
   'not-to-barrel: coordinator/to-barrel.ts',
+  'testing-outside: testing/to-coordinator.ts',
   'not-to-bench: bin/to-bench.ts',
   'no-cycles: src/cycle-back.ts',
   'src-pure: src/with-timer.ts',
@@ -192,7 +194,7 @@ test('every decision page is in the list of decisions', async () => {
 
 async function cruise(folder: string): Promise<Cruised> {
   const binary = join(root, 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs');
-  const roots = ['index.ts', 'bin', 'src', 'transport', 'coordinator', 'worker', 'bench'].filter((name) =>
+  const roots = ['index.ts', 'bin', 'src', 'transport', 'coordinator', 'worker', 'testing', 'bench'].filter((name) =>
     existsSync(join(folder, name)),
   );
   const options = ['--config', join(root, '.dependency-cruiser.cjs'), '--output-type', 'json'];

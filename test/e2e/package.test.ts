@@ -98,6 +98,8 @@ describe('the package', () => {
       'dist/bin/lockstep.js',
       'dist/index.js',
       'dist/index.d.ts',
+      'dist/testing/index.js',
+      'dist/testing/index.d.ts',
       'dist/worker/comm/comm-thread.js',
       'dist/worker/compute/engine/native/addon.cc',
       'dist/worker/comm/native/shared-pages.cc',
@@ -107,7 +109,7 @@ describe('the package', () => {
 
   test('holds nothing but what is built and what people read', () => {
     const known =
-      /^(dist\/(bin|coordinator|src|transport|worker)\/.*\.(js|d\.ts)|dist\/worker\/(comm|compute\/engine)\/native\/[\w-]+\.(cc|h)|dist\/index\.(js|d\.ts)|[A-Z]+(\.md)?|package\.json)$/;
+      /^(dist\/(bin|coordinator|src|testing|transport|worker)\/.*\.(js|d\.ts)|dist\/worker\/(comm|compute\/engine)\/native\/[\w-]+\.(cc|h)|dist\/index\.(js|d\.ts)|[A-Z]+(\.md)?|package\.json)$/;
     expect(packed.files.map(({ path }) => path).filter((path) => !known.test(path))).toEqual([]);
   });
 

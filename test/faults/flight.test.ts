@@ -1,5 +1,4 @@
-/** What is known afterwards of a run in which a worker was killed, or slowed down. */
-import { setTimeout as delay } from 'node:timers/promises';
+/** What is known afterwards of a run in which a worker was killed, or is slow. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { JobFolder } from '../support/job-folder.js';
 import { lockstepDone, LockstepProcess } from '../support/lockstep-command.js';
@@ -16,15 +15,23 @@ beforeAll(async () => {
 });
 afterAll(() => folder[Symbol.asyncDispose]());
 
+interface Given {
+  readonly epochs: number;
+  readonly numWorkers: number;
+  /** The job's field. */
+  readonly stragglers?: string;
+}
+
 async function start(
+  job: string,
   name: string,
-  epochs: number,
-  numWorkers: number,
+  { epochs, numWorkers, stragglers }: Given,
 ): Promise<{ readonly run: LockstepProcess; readonly runDir: string }> {
   const runDir = folder.at(name);
   const run = LockstepProcess.start([
-    ...['train', digits, '--set', 'slots=4', '--set', 'threads=1', '--epochs', String(epochs)],
+    ...['train', job, '--set', 'slots=4', '--set', 'threads=1', '--epochs', String(epochs)],
     ...['--workers', String(numWorkers), '--run-dir', runDir, '--summary', folder.at(`${name}.json`), '--no-replace'],
+    ...(stragglers === undefined ? [] : ['--set', `stragglers=${stragglers}`]),
   ]);
   await run.line(/coordinator at ws:/);
   return { run, runDir };
@@ -41,7 +48,7 @@ test(
   'the loss of a worker is told in order, with the last steps of those that are left',
   { timeout: timeoutMs },
   async () => {
-    const { run, runDir } = await start('killed', 25, 3);
+    const { run, runDir } = await start(digits, 'killed', { epochs: 25, numWorkers: 3 });
     const { workers } = await runningStatus(runDir, ({ step }) => step >= 60);
     const [victim, ...survivors] = workers.toSorted((a, b) => (b.rank ?? 0) - (a.rank ?? 0));
     process.kill(victim?.pid ?? NaN, 'SIGKILL');
@@ -66,33 +73,41 @@ test(
   },
 );
 
-/** Stopped for so long, and let go on for as long, until `ended`. */
-const pulseMs = 30;
+const slow = 'test/faults/fixtures/slow.ts';
+/** It is slow in there: the job sees to that. */
+const victim = 'w1';
 
-async function slowDown(pid: number, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    process.kill(pid, 'SIGSTOP');
-    await delay(pulseMs);
-    process.kill(pid, 'SIGCONT');
-    await delay(pulseMs / 2);
-  }
-}
-
-test('a worker that is slowed down is named, while it is slow and in the summary', { timeout: timeoutMs }, async () => {
-  const { run, runDir } = await start('slow', 400, 2);
-  const { workers } = await runningStatus(runDir, ({ step }) => step >= 60);
-  const victim = workers.find(({ rank }) => rank === 1);
-  const slowness = new AbortController();
-  const slowing = slowDown(victim?.pid ?? NaN, slowness.signal);
-  await run.line(new RegExp(`worker ${victim?.workerId ?? ''} is a straggler at step \\d+: .* as slow as the others`));
-  const status = await runningStatus(runDir, () => true);
-  expect(status.workers.map(({ straggler }) => straggler !== null)).toEqual(
-    status.workers.map(({ workerId }) => workerId === victim?.workerId),
-  );
-  slowness.abort();
-  await slowing;
+test('a worker that is slower than the other is named, and stays', { timeout: timeoutMs }, async () => {
+  const { run, runDir } = await start(slow, 'slow', { epochs: 10_000, numWorkers: 2 });
+  await run.line(new RegExp(`worker ${victim} is a straggler at step \\d+: .*; compute takes \\d`));
+  const { workers } = await runningStatus(runDir, () => true);
+  expect(workers.flatMap(({ workerId, straggler }) => (straggler ? [workerId, straggler.phase] : []))).toEqual([
+    victim,
+    'compute',
+  ]);
   run.signal('SIGINT');
   expect((await run.ended).exitCode).toBe(0);
-  const { stragglers } = readSummary(folder.at('slow.json'));
-  expect(stragglers[0]).toMatchObject({ workerId: victim?.workerId, phase: 'compute' });
+  const { stragglers, recoveries } = readSummary(folder.at('slow.json'));
+  expect(stragglers).toMatchObject([{ workerId: victim, phase: 'compute', untilStep: null }]);
+  expect(recoveries).toEqual([]);
 });
+
+test(
+  'one that is slower for longer than the job allows is evicted, and writes down what it did',
+  { timeout: timeoutMs },
+  async () => {
+    const stragglers = '{"evictAfterSeconds":0.5}';
+    const { run, runDir } = await start(slow, 'evicted', { epochs: 10_000, numWorkers: 2, stragglers });
+    await run.line(new RegExp(`worker ${victim} is out at step \\d+ .*: one worker goes on`));
+    run.signal('SIGINT');
+    expect((await run.ended).exitCode).toBe(0);
+    expect(readSummary(folder.at('evicted.json')).recoveries).toMatchObject([{ kind: 'slow', workerId: victim }]);
+    const { stdout: lines } = await lockstepDone(['flight', '--run-dir', runDir]);
+    const named = find(lines, new RegExp(` coordinator +1 +slow +${victim}: it was .* times as slow`));
+    find(lines, / coordinator +2 +evict /, named);
+    find(lines, new RegExp(` ${victim} +- +abort .*times as slow`), named);
+    find(lines, new RegExp(` ${victim} +1 +steps +\\d+ to \\d+ committed: `));
+    // The other one knows for whom it waited.
+    find(lines, new RegExp(` w0 +1 +steps +.* awaiting others, rank 1 in `));
+  },
+);

@@ -17,7 +17,7 @@ import {
   networkIndex,
   type CommTimes,
 } from '../../worker/comm/comm-times.js';
-import { LocalReduction } from '../../worker/comm/local-reduction.js';
+import { LocalReduction, type Outcome } from '../../worker/comm/local-reduction.js';
 import { slotRegion } from '../../worker/comm/regions.js';
 import { reserveRegions } from '../../worker/comm/reservation.js';
 import { SharedPages } from '../../worker/comm/shared-pages.js';
@@ -30,7 +30,8 @@ import { World } from './world.js';
 
 /** Where there is no engine there is none. */
 const addon = findSharedPages();
-const bucketBytes = 65_536;
+/** Four pages: what a run has may be several buckets. */
+const bucketBytes = 16_384;
 const maxSegmentElements = 2 ** 20;
 /** The world's, whose oracle this is. */
 const optimizer = sgd({ learningRate: 0.5, momentum: 0.9 });
@@ -45,6 +46,13 @@ interface Machine {
   kept: KeptPartials;
 }
 
+/** An element of a slot's gradient at a step that is not finite. */
+interface Spoiled {
+  readonly step: number;
+  readonly slot: number;
+  readonly element: number;
+}
+
 interface Setting {
   readonly sizes: readonly number[];
   readonly numSlots: number;
@@ -57,14 +65,16 @@ class Host {
   readonly #pages = SharedPages.load(addon ?? '');
   machines: readonly Machine[];
   ranges: readonly SlotRange[];
+  readonly spoiled: Spoiled | null;
   #generation = 0;
 
-  constructor(setting: Setting) {
+  constructor(setting: Setting, spoiled: Spoiled | null = null) {
     const { sizes, numSlots, numWorkers } = setting;
     const parameters = sizes.map((size, i) => {
       return { name: `p${i}`, shape: [size], trainable: i % 3 === 0, frozen: i % 3 === 2 };
     });
     this.#setting = setting;
+    this.spoiled = spoiled;
     this.#layout = planLayout(parameters, 2, { maxSegmentElements });
     const regions = reserveRegions(this.#layout, { slots: numSlots, wire: 'float32', optimizer, bucketBytes });
     this.machines = Array.from({ length: numWorkers }, () => {
@@ -80,18 +90,18 @@ class Host {
   }
 
   /** All workers train to `numSteps`, or until a halt comes at turn `haltAt`. */
-  async train(numSteps: number, haltAt = Infinity): Promise<void> {
+  async train(numSteps: number, haltAt = Infinity): Promise<readonly (Outcome | undefined)[]> {
     this.#generation++;
     const step = Math.max(...this.machines.map(({ committed }) => committed));
     const words = this.machines.map(() => new StepWords(makeStepWords(step, 1)));
     let numTurns = 0;
     const turn = async (): Promise<void> => {
-      if (++numTurns === haltAt) for (const one of words) one.close();
+      if (++numTurns === haltAt) for (const one of words) one.close(() => undefined);
       await turnOfTheEventLoop();
     };
     const plans = this.machines.map((_, rank) => this.#plan(rank));
     const windows = this.machines.map((machine, rank) => this.#enter(machine, plans[rank]));
-    await Promise.all(
+    const outcomes = await Promise.all(
       this.machines.map((machine, rank) =>
         this.#run(machine, { plan: plans[rank], words: words[rank], turn, numSteps }),
       ),
@@ -101,6 +111,7 @@ class Host {
       windows[rank]?.close({ memory, pages: this.#pages, own });
       machine.committed = words[rank]?.numCommitted ?? NaN;
     }
+    return outcomes;
   }
 
   lose(lost: number): void {
@@ -143,18 +154,21 @@ class Host {
       readonly turn: () => Promise<void>;
       readonly numSteps: number;
     },
-  ): Promise<void> {
+  ): Promise<Outcome | undefined> {
     const { plan, words, turn, numSteps } = given;
-    if (!plan || !words) return;
+    if (!plan || !words) return undefined;
     const { memory, times } = machine;
     // Who waits gives the turn to the others, which are in the same thread.
     const pages = { wake: () => undefined, awaitWord: () => false };
     const reduction = new LocalReduction({ plan, memory, pages, optimizer, words, times, turn });
+    let outcome: Outcome | undefined;
     for (let step = words.numCommitted; step < numSteps; step++) {
       for (let turns = 0; turns < machine.lateTurns; turns++) await turn();
       this.#compute(machine, plan, step);
-      if ((await reduction.reduce(step)).type === 'ended') return;
+      outcome = await reduction.reduce(step);
+      if (outcome.type !== 'committed') break;
     }
+    return outcome;
   }
 
   #compute(machine: Machine, { slots }: AllReducePlan, step: number): void {
@@ -164,6 +178,9 @@ class Host {
         const view = machine.memory.view(slotRegion(slot), segment);
         for (let i = 0; i < reducedElements; i++) view[i] = gradient(step, slot, segment, i);
       }
+      const { spoiled } = this;
+      if (spoiled?.step === step && spoiled.slot === slot)
+        machine.memory.view(slotRegion(slot), 0)[spoiled.element] = NaN;
       machine.kept = withPartial(machine.kept, step, slot);
     }
   }
@@ -211,6 +228,32 @@ describe.skipIf(addon === null)('the reduction in memory', () => {
       expect(times[awaitedIndex]).toBeGreaterThan(0);
       expect(times[awaitedIndex]).toBeLessThan(times[networkIndex] ?? 0);
     }
+  });
+
+  it('commits no step with a gradient that is not finite, wherever it is, and every worker says so', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        settings,
+        fc.nat(2),
+        fc.nat(6),
+        fc.nat(3000),
+        async ({ workers, ...rest }, step, slot, element) => {
+          const { sizes, numSlots } = rest;
+          const setting = { ...rest, numWorkers: 1 + (workers % numSlots) };
+          const spoiled = { step, slot: slot % numSlots, element: element % (sizes[0] ?? 1) };
+          const host = new Host(setting, spoiled);
+          const outcomes = await host.train(3);
+          host.close();
+          expect(host.machines.map(({ committed }) => committed)).toEqual(host.machines.map(() => step));
+          const found = outcomes.map((one) => one?.type === 'not-finite' && one.found);
+          const names = host.ranges.map(({ firstSlot, endSlot }) => {
+            return spoiled.slot >= firstSlot && spoiled.slot < endSlot ? spoiled.slot : null;
+          });
+          expect(found).toEqual(names.map((name) => ({ what: 'the gradient of p0', slot: name })));
+        },
+      ),
+      { numRuns: 30 },
+    );
   });
 
   it('gives them though a halt comes at any turn, and a worker is lost', async () => {

@@ -6,6 +6,7 @@ import { adam } from '../../src/optimizer/config.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
+import { Impediment } from '../../transport/impediment.js';
 import { makeCommTimes } from '../../worker/comm/comm-times.js';
 import { GenerationRun } from '../../worker/comm/generation-run.js';
 import { reserveRegions } from '../../worker/comm/reservation.js';
@@ -29,6 +30,7 @@ function runAlone(onCommit: (numSteps: number) => void): { run: GenerationRun; w
       steps: makeSharedSteps(),
       stepAddonPath: null,
       sharedMemory: null,
+      computeThreads: 1,
       onNotFinite: 'stop',
     },
     memory,
@@ -43,6 +45,7 @@ function runAlone(onCommit: (numSteps: number) => void): { run: GenerationRun; w
     limits: defaultLimits,
     hostId: 'h',
     pages: null,
+    impediment: new Impediment(),
     onCommit,
     isAlone: () => false,
     pulse: () => undefined,

@@ -28,7 +28,7 @@ class Back {
   readonly #config: MembershipConfig;
 
   constructor(config: Partial<MembershipConfig> = {}) {
-    const past = { generation: 3, roster: rosterOf('a', 'b') };
+    const past = { numWanted: config.numWorkers ?? 2, generation: 3, roster: rosterOf('a', 'b') };
     const run = { runId: 'r', term: 2, past, checkpoint: null, facts: { 'job file': 'x' }, patience };
     this.#config = { ...run, numWorkers: 2, minWorkers: 1, slots: 2, isSharded: false, ...config };
     this.state = beginMembership(this.#config, 0);
@@ -104,7 +104,7 @@ describe('a coordinator that is back', () => {
     expect(back.effects).toEqual([{ type: 'halt', generation: 4, workerIds: ['a'] }]);
     back.take({ type: 'halted', workerId: 'a', generation: 4, step: 7 });
     expect(back.effects).toMatchObject([{ type: 'form-generation', generation: 4, step: 7, roster: [{ endSlot: 2 }] }]);
-    back.take({ type: 'connected', workerId: 'a', generation: 4, readsPeers: true });
+    back.take({ type: 'connected', workerId: 'a', generation: 4, prefersMemory: true });
     const [start] = back.effects;
     expect(start).toMatchObject({ recoveries: [{ kind: 'coordinator' }, { kind: 'lost', workerId: 'b' }] });
   });
@@ -154,10 +154,12 @@ describe('a coordinator that is back', () => {
     expect(back.effects).toMatchObject([{ type: 'form-generation', generation: 4, step: 5, resumeFrom: '/c' }]);
   });
 
-  it('ends a run with a share of the moments lost', () => {
+  it('has a run with a share of the moments lost go back to its newest checkpoint', () => {
     const back = new Back({ isSharded: true }).hello('a').ready('a');
     back.take({ type: 'lost', workerId: 'b', why: 'its process is gone' });
-    expect(back.error).toMatch(/^ERR_WORKER_LOST: .*optimizer is sharded/);
+    expect(back.effects).toEqual([{ type: 'halt', generation: 4, workerIds: ['a'] }]);
+    back.take({ type: 'halted', workerId: 'a', generation: 4, step: null });
+    expect(back.types).toEqual(['seek-checkpoint']);
   });
 
   it('lets a newcomer in once it has the others', () => {

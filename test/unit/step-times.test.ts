@@ -1,6 +1,12 @@
 import { expect, it } from 'vitest';
 import { makeSharedSteps, StepRing } from '../../src/flight/step-ring.js';
-import { awaitedIndex, awaitedRankIndex, makeCommTimes, networkIndex, optimizerIndex } from '../../worker/comm/comm-times.js';
+import {
+  awaitedIndex,
+  awaitedRankIndex,
+  makeCommTimes,
+  networkIndex,
+  optimizerIndex,
+} from '../../worker/comm/comm-times.js';
 import { StepTimes } from '../../worker/step-times.js';
 
 it('tells nothing of the first five steps, and then the means, whose sum is the step', () => {

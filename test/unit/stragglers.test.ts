@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { describeStraggler, Stragglers, type Straggler } from '../../coordinator/stragglers.js';
+import { describeStraggler, Stragglers } from '../../coordinator/stragglers.js';
+import type { Straggler } from '../../src/run-summary.js';
 
 type Times = readonly [data: number, compute: number];
 

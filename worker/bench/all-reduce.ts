@@ -45,7 +45,7 @@ const mostTimed = 300;
 /** Calls after which JavaScript has been compiled; a peer in C++ is at its full speed with the first. */
 const mostWarmups = 2_000;
 const fewestWarmups = 3;
-const warmupBytes = 64 * 2 ** 20;
+const warmupBytes = 2 ** 30;
 
 const timeoutMs = 300_000;
 
@@ -108,7 +108,7 @@ class OneGeneration {
     const said = await Promise.all(
       this.#connections.map((connection) => connection.receive(fromWorkerSchema, options)),
     );
-    const inMemory = said.every((message) => message.type === 'connected' && message.readsPeers);
+    const inMemory = said.every((message) => message.type === 'connected' && message.prefersMemory);
     for (const connection of this.#connections) connection.send({ type: 'start', generation, inMemory, told: 0 });
   }
 }

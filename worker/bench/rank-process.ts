@@ -59,7 +59,13 @@ class Rank {
   }
 
   async measure({ rank, numRanks, repeats }: Measure): Promise<void> {
-    const common = { slots: numRanks, bucketBytes: defaultBucketBytes, wire: 'float32', optimizer } as const;
+    const common = {
+      slots: numRanks,
+      bucketBytes: defaultBucketBytes,
+      wire: 'float32',
+      optimizer,
+      computeThreads,
+    } as const;
     const layout = payloadLayout(repeats.bytes, common);
     const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: this.#pagesPath });
     const times = makeCommTimes();
@@ -73,7 +79,7 @@ class Rank {
     const plan = planGeneration({ ...common, generation: begun.generation, rank, layout });
     const turn = (): Promise<void> => this.#inbox.unlessFailed(turnOfTheEventLoop());
     const local = new LocalReduction({ plan, memory, pages, optimizer, words, times, turn });
-    const reduce = begun.isLocal ? (step: number) => local.reduce(step) : (step: number) => reduceAside(words, step);
+    const reduce = begun.inMemory ? (step: number) => local.reduce(step) : (step: number) => reduceAside(words, step);
     const reducing = timeRepeats(memory, reduce, { ...repeats, rank, numRanks });
     send({ type: 'measured', seconds: await this.#inbox.unlessFailed(reducing) });
   }
@@ -83,6 +89,9 @@ class Rank {
     process.disconnect();
   }
 }
+
+/** As on a host whose cores all compute: so it reduces in memory where it can. */
+const computeThreads = Infinity;
 
 /** Of no use: no part of the payload is trained. */
 const optimizer = sgd();

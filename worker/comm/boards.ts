@@ -1,7 +1,7 @@
 /**
  * What workers of one host tell one another in memory: each has a board of its own, which the others have mapped, and which
- * says for how many steps its partials are ready, and for how many the results that it owns. Numbers only grow within a
- * generation; who waits for one is woken by the kernel, whichever process it is in.
+ * says for how many steps its partials are ready, for how many the results that it owns, and which of these were not finite
+ * last. Numbers only grow within a generation; who waits for one is woken by the kernel, whichever process it is in.
  */
 import type { AllReducePlan } from '../../src/collective/plan.js';
 import type { FlatMemory } from '../../src/state/memory.js';
@@ -12,10 +12,10 @@ import { pageBytes, type SharedPages } from './shared-pages.js';
 /** What waits for words that another process writes. */
 export type Waking = Pick<SharedPages, 'wake' | 'awaitWord'>;
 
-export type Told = 'partials' | 'results';
+export type Told = 'partials' | 'results' | 'notFinite';
 
 /** Each word in a cache line of its own. */
-const words: Readonly<Record<Told, number>> = { partials: 0, results: 16 };
+const words: Readonly<Record<Told, number>> = { partials: 0, results: 16, notFinite: 32 };
 
 /** Boards lie in the first segment. */
 const segment = 0;
@@ -49,12 +49,17 @@ export class Boards {
     this.#boards[this.#rank]?.fill(0);
   }
 
-  /** This worker has its partials, or its results, of so many steps. */
+  /** This worker has its partials, or its results, of so many steps; or it owns one of the last of them that is not finite. */
   tell(what: Told, numSteps: number): void {
     const own = this.#boards[this.#rank];
     if (!own) return;
     Atomics.store(own, words[what], numSteps);
     this.#pages?.wake(own, words[what]);
+  }
+
+  /** Whether any result of the last of so many steps is not finite, where all have told of theirs. */
+  isNotFinite(numSteps: number): boolean {
+    return this.#boards.some((board) => Atomics.load(board, words.notFinite) === numSteps);
   }
 
   /** The first rank that has not told of so many steps; null: all have. */

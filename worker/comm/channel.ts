@@ -1,4 +1,6 @@
 /** What the compute thread (the process's main thread) and the comm thread say to one another outside of steps. */
+import type { MessagePort } from 'node:worker_threads';
+import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { WireFormat } from '../../src/collective/wire.js';
 import type { ErrorCode, LockstepError } from '../../src/errors.js';
 import { isErrorCode, LockstepError as LockstepErrorClass } from '../../src/errors.js';
@@ -50,6 +52,8 @@ export interface RunSetup {
   readonly onNotFinite: 'stop' | 'skip';
   readonly bucketBytes: number;
   readonly wire: WireFormat;
+  /** Threads of this host's processor that compute; 0: a GPU does. */
+  readonly computeThreads: number;
 }
 
 /** What the compute thread has to know of a generation whose steps may begin. */
@@ -60,9 +64,11 @@ export interface Begun {
   /** Of the addon, for the comm thread; 0 where there is none. */
   readonly waker: number;
   /** The compute thread reduces and commits by itself (local-reduction.ts). */
-  readonly isLocal: boolean;
+  readonly inMemory: boolean;
   /** Steps whose records the coordinator has. */
   readonly told: number;
+  /** What is to befall it on purpose, or another one. */
+  readonly faults: readonly WorkerFault[];
 }
 
 export type ToComm =
@@ -74,6 +80,10 @@ export type ToComm =
   | { readonly type: 'resting'; readonly generation: number; readonly filled: boolean }
   /** Once at a time; answered by `gathered`. */
   | { readonly type: 'gather-moments'; readonly region: MomentRegion; readonly bucket: number }
+  /** Once at a time; answered by `injected`, where there is an after. `step`: committed. */
+  | { readonly type: 'inject'; readonly fault: WorkerFault; readonly step: number }
+  /** Of who asks about files of the run directory; it is handed over. */
+  | { readonly type: 'files'; readonly port: MessagePort }
   | { readonly type: 'close' };
 
 /** What the comm thread makes of the coordinator's halts, generations and starts. */
@@ -84,6 +94,14 @@ export type OfGeneration =
   | { readonly type: 'enter'; readonly entry: Entry }
   | { readonly type: 'begin'; readonly begun: Begun };
 
+/** What a worker holds when no coordinator comes any more. */
+export interface Left {
+  /** Steps committed, whose state it holds whole. */
+  readonly step: number;
+  /** No worker of a lower rank is there, as far as it knows. */
+  readonly isFirst: boolean;
+}
+
 export type FromComm =
   | { readonly type: 'online'; readonly addresses: Addresses }
   /** All but what the comm thread sees to itself: halts, generations and their starts. */
@@ -91,7 +109,10 @@ export type FromComm =
   | OfGeneration
   /** `whole` false: the generation ended before. */
   | { readonly type: 'gathered'; readonly whole: boolean }
+  | { readonly type: 'injected' }
   | { readonly type: 'failed'; readonly error: PlainError }
+  /** As `failed`: no coordinator comes any more. */
+  | { readonly type: 'orphaned'; readonly error: PlainError; readonly left: Left }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: 'closed' };
 

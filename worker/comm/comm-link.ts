@@ -1,5 +1,6 @@
 /** The compute thread's end of the comm thread: starts it, sends it what it has to do, and hands over what it says. */
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { LockstepError } from '../../src/errors.js';
 import { toLockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
@@ -9,6 +10,7 @@ import {
   fromPlainError,
   type CommOptions,
   type FromComm,
+  type Left,
   type OfGeneration,
   type RunSetup,
   type ToComm,
@@ -18,8 +20,11 @@ export interface CommHandlers {
   onMessage(message: FromCoordinator): void;
   /** A halt, and what comes of a generation: channel.ts. */
   onOfGeneration(message: OfGeneration): void;
-  /** Something ended this worker's part in the run, or the connection to the coordinator. */
-  onFailure(error: LockstepError): void;
+  /**
+   * Something ended this worker's part in the run, or the connection to the coordinator. `left`: where none comes any more, the
+   * state, which stays as it is from now on.
+   */
+  onFailure(error: LockstepError, left?: Left): void;
 }
 
 export class CommLink {
@@ -82,26 +87,43 @@ export class CommLink {
     this.#post({ type: 'resting', generation, filled });
   }
 
+  /** A port for one who asks about files of the run directory (file-relay.ts). */
+  openFiles(): MessagePort {
+    const { port1, port2 } = new MessageChannel();
+    this.#thread.postMessage({ type: 'files', port: port2 } satisfies ToComm, [port2]);
+    return port1;
+  }
+
   /**
    * Rank 0 of a sharded run: whether the region `gathered` holds a moment of a bucket; false where the generation ended
    * before. One at a time.
    */
   async gatherMoments(region: MomentRegion, bucket: number): Promise<boolean> {
-    return new Promise<boolean>((resolve) => {
-      const listen = (message: FromComm): void => {
-        if (message.type !== 'gathered') return;
-        this.#thread.off('message', listen);
-        resolve(message.whole);
-      };
-      this.#thread.on('message', listen);
-      this.#post({ type: 'gather-moments', region, bucket });
-    });
+    const { whole } = await this.#ask({ type: 'gather-moments', region, bucket }, 'gathered');
+    return whole;
+  }
+
+  /** Resolves when it has befallen this process; never, where it does not outlive that. One at a time. */
+  async inject(fault: WorkerFault, step: number): Promise<void> {
+    await this.#ask({ type: 'inject', fault, step }, 'injected');
   }
 
   /** Sends what is still to be sent, closes every socket and ends the thread, unless an error has ended it before. */
   async close(): Promise<void> {
     this.#post({ type: 'close' });
     await this.#exited;
+  }
+
+  async #ask<T extends FromComm['type']>(message: ToComm, answer: T): Promise<Extract<FromComm, { type: T }>> {
+    return new Promise((resolve) => {
+      const listen = (said: FromComm): void => {
+        if (said.type !== answer) return;
+        this.#thread.off('message', listen);
+        resolve(said as Extract<FromComm, { type: T }>); // of just that type
+      };
+      this.#thread.on('message', listen);
+      this.#post(message);
+    });
   }
 
   #post(message: ToComm): void {
@@ -111,6 +133,9 @@ export class CommLink {
 
 function deliver(message: Exclude<FromComm, { type: 'online' | 'failed' }>, handlers: CommHandlers, log: Log): void {
   switch (message.type) {
+    case 'orphaned':
+      handlers.onFailure(fromPlainError(message.error), message.left);
+      break;
     case 'received':
       handlers.onMessage(message.message);
       break;
@@ -122,7 +147,8 @@ function deliver(message: Exclude<FromComm, { type: 'online' | 'failed' }>, hand
     case 'log':
       log[message.level](message.message, message.fields);
       break;
-    case 'gathered': // its asker listens
+    case 'gathered': // their askers listen
+    case 'injected':
     case 'closed':
       break;
   }

@@ -5,11 +5,14 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert, type LockstepError, toLockstepError } from '../../src/errors.js';
 import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
+import { Impediment } from '../../transport/impediment.js';
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
 import { FlightRecorder } from '../flight/flight-recorder.js';
 import { CoordinatorLink } from './coordinator-link.js';
-import { Participation } from './participation.js';
+import { FileRelay } from './file-relay.js';
+import { Injector } from './injector.js';
+import { ofGenerations, Participation, type OfGenerations } from './participation.js';
 import { PeerListener } from './peer-listener.js';
 import { SharedPages } from './shared-pages.js';
 
@@ -20,22 +23,27 @@ class CommThread {
   readonly #listener: PeerListener;
   readonly #participation: Participation;
   readonly #flight: FlightRecorder;
+  readonly #injector: Injector;
+  readonly #files: FileRelay;
   #coordinator: CoordinatorLink | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
   #intervalMs = Infinity;
   #beatMs = 0;
 
-  private constructor(options: CommOptions, listener: PeerListener) {
+  private constructor(options: CommOptions, listener: PeerListener, impediment: Impediment) {
     const { workerId, token, limits, sharedPagesPath } = options;
     this.#listener = listener;
     const pages = sharedPagesPath === null ? null : SharedPages.load(sharedPagesPath);
-    const send = (message: FromWorker): void => {
-      this.#coordinator?.send(message);
+    const send = (message: FromWorker, onHeard?: () => void): void => {
+      this.#coordinator?.send(message, onHeard);
     };
+    const signal = (name: NodeJS.Signals): void => void process.kill(process.pid, name);
+    this.#injector = new Injector({ impediment, send, signal });
     const isAlone = (): boolean => this.#coordinator?.isAway ?? true;
     const pulse = (): void => {
       if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
     };
+    this.#files = new FileRelay(send);
     this.#flight = new FlightRecorder({
       workerId,
       onUnwritable: (why) => {
@@ -47,17 +55,18 @@ class CommThread {
     const report = (error: LockstepError): void => {
       this.#recordError(error);
     };
-    const told = { send, isAlone, post, report, pulse };
-    this.#participation = new Participation({ workerId, token, limits, listener, pages, flight, ...told });
+    const own = { workerId, token, limits, listener, pages, impediment, flight };
+    this.#participation = new Participation({ ...own, send, isAlone, post, report, pulse });
   }
 
   static async start(options: CommOptions): Promise<CommThread> {
-    const listener = await PeerListener.listen(options, post);
+    const impediment = new Impediment();
+    const listener = await PeerListener.listen(options, impediment, post);
     const { coordinator: endpoint, token, limits } = options;
-    const thread = new CommThread(options, listener);
+    const thread = new CommThread(options, listener, impediment);
     try {
       thread.#coordinator = await CoordinatorLink.reach({
-        ...{ endpoint, token, limits },
+        ...{ endpoint, token, limits, impediment },
         standing: () => thread.#participation.standing,
         onMessage: (message) => {
           guard(() => {
@@ -69,7 +78,7 @@ class CommThread {
           post({ type: 'log', level, message, fields: {} });
         },
         onFailure: (error) => {
-          thread.#recordError(error);
+          thread.#onCoordinatorFailed(error);
         },
       });
       return thread;
@@ -104,10 +113,24 @@ class CommThread {
       case 'gather-moments':
         void guardAsync(() => this.#participation.gatherMoments(message.region, message.bucket));
         break;
+      case 'inject':
+        this.#injector.inject(message.fault, message.step, () => {
+          post({ type: 'injected' });
+        });
+        break;
+      case 'files':
+        this.#files.serve(message.port);
+        break;
       case 'close':
         void guardAsync(() => this.#close());
         break;
     }
+  }
+
+  #onCoordinatorFailed(error: LockstepError): void {
+    const left = error.code === 'ERR_COORDINATOR_LOST' ? this.#participation.abandon() : null;
+    if (left) post({ type: 'orphaned', error: toPlainError(error), left });
+    else this.#recordError(error);
   }
 
   #send(message: FromWorker): void {
@@ -124,8 +147,12 @@ class CommThread {
   }
 
   #onSaid(message: FromCoordinator): void {
-    if (message.type === 'halt' || message.type === 'generation' || message.type === 'start') {
+    if (isOfGenerations(message)) {
       this.#participation.onMessage(message);
+      return;
+    }
+    if (message.type === 'file') {
+      this.#files.settle(message);
       return;
     }
     if (message.type === 'welcome') this.#flight.writeTo(message.plan);
@@ -163,6 +190,10 @@ class CommThread {
     post({ type: 'closed' });
     port?.close();
   }
+}
+
+function isOfGenerations(message: FromCoordinator): message is OfGenerations {
+  return ofGenerations.some((type) => type === message.type);
 }
 
 function post(message: FromComm): void {

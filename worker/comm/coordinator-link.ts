@@ -19,7 +19,7 @@ const retryMs = 200;
 /** For each step of a try. A process that is stopped takes connections, and answers none. */
 const tryTimeoutMs = 2_000;
 
-export interface CoordinatorLinkOptions extends Pick<DialOptions, 'endpoint' | 'token' | 'limits'> {
+export interface CoordinatorLinkOptions extends Pick<DialOptions, 'endpoint' | 'token' | 'limits' | 'impediment'> {
   readonly standing: () => Pick<Standing, 'generation' | 'entered' | 'workers' | 'step' | 'isTraining'>;
   readonly onMessage: (message: FromCoordinator) => void;
   readonly note: (level: 'debug' | 'info', text: string) => void;
@@ -52,8 +52,8 @@ export class CoordinatorLink {
 
   /** Resolves when the coordinator is reached. */
   static async reach(options: CoordinatorLinkOptions): Promise<CoordinatorLink> {
-    const { endpoint, token, limits } = options;
-    const connection = await dial({ endpoint, token, limits, maxMessageBytes: limits.maxControlBytes });
+    const { endpoint, token, limits, impediment } = options;
+    const connection = await dial({ endpoint, token, limits, maxMessageBytes: limits.maxControlBytes, impediment });
     return new CoordinatorLink(options, connection);
   }
 
@@ -62,11 +62,12 @@ export class CoordinatorLink {
     return this.#search !== null;
   }
 
-  send(message: FromWorker): void {
+  /** @param onHeard called when a coordinator has it for good, where it is one of those that have to arrive */
+  send(message: FromWorker, onHeard?: () => void): void {
     if (message.type === 'hello') this.#hello = message;
     if (message.type === 'ready') this.#ready = message;
     const isConnected = this.#connection.isOpen;
-    this.#outbox.add(message, isConnected);
+    this.#outbox.add(message, isConnected, onHeard);
     if (isConnected) this.#connection.send(message);
     if (this.#outbox.numGivenUp === 1)
       this.#options.note('info', 'metrics of the first steps without a coordinator are given up');
@@ -129,7 +130,8 @@ export class CoordinatorLink {
         this.#plan = message.plan;
         break;
       case 'rows':
-        this.#outbox.answered(message.request);
+      case 'file':
+        this.#outbox.answered(message);
         break;
       case 'goodbye':
       case 'abort':
@@ -183,9 +185,9 @@ export class CoordinatorLink {
     endpoint: Endpoint,
     { signal, hello, plan, sinceMs }: { signal: AbortSignal; hello: Hello; plan: RunPlan; sinceMs: number },
   ): Promise<boolean> {
-    const { token, limits } = this.#options;
+    const { token, limits, impediment } = this.#options;
     const once = { ...limits, connectTimeoutMs: 1, authenticationTimeoutMs: tryTimeoutMs };
-    const dialling = { endpoint, token, limits: once, maxMessageBytes: limits.maxControlBytes, signal };
+    const dialling = { endpoint, token, limits: once, maxMessageBytes: limits.maxControlBytes, impediment, signal };
     try {
       const connection = await dial(dialling);
       const isTaken = !signal.aborted && (await this.#meet(connection, { hello, plan, sinceMs }));

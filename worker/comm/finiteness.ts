@@ -6,7 +6,7 @@ import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/pl
 import { LockstepError } from '../../src/errors.js';
 import type { Layout } from '../../src/state/layout.js';
 import type { FlatMemory } from '../../src/state/memory.js';
-import { floatBytes } from './places.js';
+import { floatBytes, type Range } from './places.js';
 import { slotRegion } from './regions.js';
 import type { Sums } from './sums.js';
 
@@ -49,14 +49,17 @@ export class Finiteness {
 
   /** Whether a chunk's result is finite. Reads it block by block, as the optimizer will. */
   isFinite(bucket: RoutedBucket, chunk: Chunk, step: number): boolean {
-    const { allFinite } = this.#memory.kernels(bucket.segment);
-    const end = checkedElements(this.#memory.layout, bucket.segment);
     let isFinite = true;
-    this.#sums.eachResult(bucket, chunk, step, (address, { offset, elements }) => {
-      const numChecked = Math.min(elements, end - offset);
-      if (numChecked > 0 && !allFinite(address, numChecked)) isFinite = false;
+    this.#sums.eachResult(bucket, chunk, step, (address, block) => {
+      if (!this.isBlockFinite(bucket, address, block)) isFinite = false;
     });
     return isFinite;
+  }
+
+  /** Whether a block of a result is finite that lies at `address`. */
+  isBlockFinite({ segment }: RoutedBucket, address: number, { offset, elements }: Range): boolean {
+    const numChecked = Math.min(elements, checkedElements(this.#memory.layout, segment) - offset);
+    return numChecked <= 0 || this.#memory.kernels(segment).allFinite(address, numChecked);
   }
 
   /** What it is, where a chunk of the step is not finite. */

@@ -8,14 +8,16 @@ import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
+import type { Impediment } from '../../transport/impediment.js';
 import { Boards } from './boards.js';
-import { awaitedIndex, awaitedRankIndex, networkIndex, nobody, optimizerIndex, spend } from './comm-times.js';
 import type { RunSetup } from './channel.js';
 import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { planGeneration } from './generation-plan.js';
+import { hasIdleCores } from './idle-cores.js';
 import { PeerLinks } from './peer-links.js';
 import { peerFrames } from './peer-frames.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
+import { ReductionClock } from './reduction-clock.js';
 import { Reduction } from './reduction.js';
 import type { SharedPages } from './shared-pages.js';
 import { StateTransfer } from './state-transfer.js';
@@ -34,6 +36,7 @@ export interface GenerationRunOptions {
   readonly pages: SharedPages | null;
   /** Told of frames and lost links. @default nobody is */
   readonly flight?: FlightRecorder;
+  readonly impediment: Impediment;
   /** There is no coordinator at present to decide what a lost peer means. */
   readonly isAlone: () => boolean;
   /** Told of each commit, with the number of steps committed by then. */
@@ -58,19 +61,15 @@ export class GenerationRun implements PeerAcceptor {
   readonly #boards: Boards;
   /** Of each bucket, the steps whose reduction was begun. */
   readonly #taken: number[];
-  /** Local: the compute thread reduces, and commits. */
-  #isLocal = false;
-  /** When the last bucket became ready, and when the last result came. */
-  #readyMs = 0;
-  #completeMs = 0;
-  /** When all of a peer's frame was here last, and of which rank; `nobody` since the last bucket became ready. */
-  #heardMs = 0;
-  #heardRank = nobody;
+  /** The compute thread reduces, and commits. */
+  #inMemory = false;
+  readonly #clock: ReductionClock;
+  #isClosed = false;
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
 
   constructor(options: GenerationRunOptions) {
-    const { setup, memory, entry, token, limits, hostId } = options;
+    const { setup, memory, entry, token, limits, hostId, impediment } = options;
     const { generation, self } = entry;
     const { step } = generation;
     const { runId, optimizer, sharedMemory } = setup;
@@ -85,7 +84,8 @@ export class GenerationRun implements PeerAcceptor {
     const mount = (peer: number, theirs: SharedMemory): boolean => this.#mount(peer, theirs);
     const frames = (peer: number): BulkHandler => this.#framesOf(peer);
     const own = { runId, generation, rank, hostId, memory: sharedMemory, mount, frames };
-    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, signal });
+    this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, impediment, signal });
+    this.#clock = new ReductionClock(setup.times);
     this.#reduction = this.#makeReduction();
     this.#boards = new Boards(this.#plan, memory, options.pages);
     this.#boards.clear();
@@ -109,6 +109,7 @@ export class GenerationRun implements PeerAcceptor {
       memory,
       windows: this.#windows,
       optimizer: setup.optimizer,
+      native: this.#options.pages,
       step: entry.generation.step,
       pulse,
       send: (to, header, payload, onSent) => {
@@ -117,12 +118,11 @@ export class GenerationRun implements PeerAcceptor {
         });
       },
       onComplete: () => {
-        this.#completeMs = performance.now();
-        this.#recordReduction();
+        this.#clock.complete();
       },
       onNotFinite: (step, found) => this.#onNotFinite(step, found),
       onCommit: (committed) => {
-        spend(setup.times, optimizerIndex, performance.now() - this.#completeMs);
+        this.#clock.committed();
         onCommit(committed + 1);
         this.#stepWords.markCommitted(committed);
       },
@@ -131,20 +131,28 @@ export class GenerationRun implements PeerAcceptor {
 
   /** Steps committed so far in the run. */
   get step(): number {
-    return this.#isLocal ? this.#stepWords.numCommitted : this.#reduction.step;
+    return this.#inMemory ? this.#stepWords.numCommitted : this.#reduction.step;
   }
 
   get waiting(): string | null {
-    return this.#isLocal ? this.#boards.waiting(this.step) : this.#reduction.waiting;
+    return this.#inMemory ? this.#boards.waiting(this.step) : this.#reduction.waiting;
   }
 
   get generation(): number {
     return this.#plan.generation;
   }
 
-  /** Whether every peer reads this worker's memory, and it theirs. */
-  get readsPeers(): boolean {
-    return [...this.#links.links.values()].every(({ readsOurs, readsTheirs }) => readsOurs && readsTheirs);
+  /** Whether steps are best reduced in memory: each peer reads ours, and we theirs, and nothing would go on beside it. */
+  get prefersMemory(): boolean {
+    const { isLocal, buckets, worldSize } = this.#plan;
+    const overlaps = buckets.length > 1 && hasIdleCores(worldSize, this.#options.setup.computeThreads);
+    const links = [...this.#links.links.values()];
+    return isLocal && !overlaps && links.every(({ readsOurs, readsTheirs }) => readsOurs && readsTheirs);
+  }
+
+  /** Whether no worker of a lower rank is linked with this one. */
+  get isFirst(): boolean {
+    return [...this.#links.links].every(([rank, { connection }]) => rank > this.#plan.rank || !connection.isOpen);
   }
 
   /** Whether the compute thread is in the gradients of a step. */
@@ -166,11 +174,10 @@ export class GenerationRun implements PeerAcceptor {
     await this.#transfer.fetch(ranks);
   }
 
-  /** From now on steps are taken as the compute thread makes them ready. Whether it takes them all by itself. */
-  begin(inMemory: boolean): boolean {
-    this.#isLocal = inMemory && this.#plan.isLocal;
-    if (!this.#isLocal) void this.#keepPace();
-    return this.#isLocal;
+  /** From now on steps are taken as the compute thread makes them ready; `inMemory`: it takes them all by itself. */
+  begin(inMemory: boolean): void {
+    this.#inMemory = inMemory;
+    if (!inMemory) void this.#keepPace();
   }
 
   /** Buckets may have become ready. */
@@ -200,11 +207,18 @@ export class GenerationRun implements PeerAcceptor {
     await this.#links.accept(connection);
   }
 
-  close(): void {
+  /** Nothing is committed any more, and the state stays as it is. Peers see it by `close` alone. */
+  freeze(): void {
     if (this.#abort.signal.aborted) return;
     this.#abort.abort();
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#stepWords.close();
+    this.#stepWords.close(this.#options.pulse);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.freeze();
     this.#links.close();
     const { memory, pages, setup } = this.#options;
     if (pages && setup.sharedMemory) this.#windows.close({ memory, pages, own: setup.sharedMemory });
@@ -236,17 +250,9 @@ export class GenerationRun implements PeerAcceptor {
       const numReady = this.#stepWords.numReady(bucket);
       if (numReady === numTaken) continue;
       this.#taken[bucket] = numReady;
-      this.#readyMs = performance.now();
-      this.#heardRank = nobody;
+      this.#clock.ready();
       this.#reduction.onReady(numReady - 1, bucket);
     }
-  }
-
-  #recordReduction(): void {
-    const { times } = this.#options.setup;
-    spend(times, networkIndex, this.#completeMs - this.#readyMs);
-    if (this.#heardRank !== nobody) spend(times, awaitedIndex, this.#heardMs - this.#readyMs);
-    times[awaitedRankIndex] = this.#heardRank;
   }
 
   #sendFrame(to: number, header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
@@ -263,8 +269,7 @@ export class GenerationRun implements PeerAcceptor {
       frames: this.#options.flight?.frames,
       reduction: this.#reduction,
       onWhole: () => {
-        this.#heardMs = performance.now();
-        this.#heardRank = rank;
+        this.#clock.heard(rank);
       },
       guard: (action) => {
         this.#guard(action);
@@ -283,9 +288,7 @@ export class GenerationRun implements PeerAcceptor {
 
   #transferFrame(rank: number, bytes: Uint8Array): void {
     if (this.#abort.signal.aborted) return;
-    // It may come together with the last word of its link's opening, when there is no link yet to answer on.
-    const taken = this.#links.complete.then(() => this.#transfer.onFrame(rank, bytes));
-    taken.catch((error: unknown) => {
+    this.#transfer.onFrame(rank, bytes).catch((error: unknown) => {
       this.#fail(error);
     });
   }

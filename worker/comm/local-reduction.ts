@@ -1,7 +1,7 @@
 /**
- * The all-reduce of workers of one host that read one another's memory, where all of it is one bucket: no frame, no other
- * thread. The compute thread does it when it has its gradients, since there is nothing that it could overlap with, and
- * waking the comm thread would take longer than the sums.
+ * The all-reduce of workers of one host that read one another's memory: no frame, no other thread. The compute thread does it
+ * when it has its gradients, where there is nothing that it could overlap with, or no core that would do it meanwhile
+ * (idle-cores.ts).
  *
  *   tell that my partials are there → all have → sum my chunk → tell that my result is there → all have → commit
  *
@@ -23,10 +23,10 @@ import {
   type CommTimes,
 } from './comm-times.js';
 import { Finiteness, type NotFinite } from './finiteness.js';
-import { Places } from './places.js';
+import { Places, type Range } from './places.js';
 import { blockMs, type StepWords } from './step-words.js';
 import { Sums } from './sums.js';
-import { Update } from './update.js';
+import { Update, type UpdateOptions } from './update.js';
 
 export interface LocalReductionOptions {
   /** Local (plan.ts). */
@@ -34,6 +34,8 @@ export interface LocalReductionOptions {
   readonly memory: FlatMemory;
   /** Null for a worker that is alone. */
   readonly pages: Waking | null;
+  /** @default nothing */
+  readonly native?: UpdateOptions['native'];
   readonly optimizer: OptimizerConfig;
   readonly words: StepWords;
   readonly times: CommTimes;
@@ -63,18 +65,18 @@ export class LocalReduction {
   #longestMs = 0;
 
   constructor(options: LocalReductionOptions) {
-    const { plan, memory, pages, optimizer } = options;
+    const { plan, memory, pages, native, optimizer } = options;
     const places = new Places(plan, memory);
     this.#options = options;
     this.#boards = new Boards(plan, memory, pages);
     this.#sums = new Sums(plan, memory, places);
     this.#finiteness = new Finiteness(plan, memory, this.#sums);
-    this.#update = new Update({ plan, memory, optimizer, places, sums: this.#sums });
+    this.#update = new Update({ plan, memory, optimizer, places, sums: this.#sums, native });
   }
 
   /** The partials of `step` are in memory: resolves when it is committed, or will not be. */
   async reduce(step: number): Promise<Outcome> {
-    const { words, times, turn } = this.#options;
+    const { times, turn } = this.#options;
     const begun = performance.now();
     this.#longestMs = 0;
     times[awaitedRankIndex] = nobody;
@@ -84,7 +86,7 @@ export class LocalReduction {
       await turn();
       this.#turnedMs = performance.now();
     }
-    if (!(await this.#all('partials', step)) || !words.within(() => this.#sum(step))) return { type: 'ended' };
+    if (!(await this.#all('partials', step)) || !this.#sum(step)) return { type: 'ended' };
     if (!this.#tell('results', step) || !(await this.#all('results', step))) return { type: 'ended' };
     const complete = performance.now();
     if (!this.#isFinite(step)) return { type: 'not-finite', found: this.#finiteness.find(step) };
@@ -130,16 +132,29 @@ export class LocalReduction {
     times[awaitedRankIndex] = rank;
   }
 
-  #sum(step: number): void {
-    const { plan } = this.#options;
+  /** What this rank owns; each sum is looked at while it is in the processor's cache. Whether the generation goes on. */
+  #sum(step: number): boolean {
+    const { plan, words } = this.#options;
+    const notFinite: Range[] = [];
     for (const bucket of plan.buckets) {
-      for (const chunk of bucket.chunks) if (chunk.owner === plan.rank) this.#sums.sum(bucket, chunk, step);
+      const isOpen = words.within(() => {
+        for (const chunk of bucket.chunks.filter(({ owner }) => owner === plan.rank)) {
+          this.#sums.sum(bucket, chunk, step, (address, block) => {
+            if (!this.#finiteness.isBlockFinite(bucket, address, block)) notFinite.push(block);
+          });
+        }
+      });
+      if (!isOpen) return false;
     }
+    return notFinite.length === 0 || this.#tell('notFinite', step);
   }
 
+  /** What nobody owns each looks at by itself. */
   #isFinite(step: number): boolean {
-    const { buckets } = this.#options.plan;
-    return buckets.every((bucket) => bucket.chunks.every((chunk) => this.#finiteness.isFinite(bucket, chunk, step)));
+    if (this.#boards.isNotFinite(step + 1)) return false;
+    return this.#options.plan.buckets.every((bucket) =>
+      bucket.chunks.every((chunk) => chunk.owner !== null || this.#finiteness.isFinite(bucket, chunk, step)),
+    );
   }
 
   #commit(step: number, change: () => void): boolean {

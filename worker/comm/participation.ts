@@ -2,6 +2,7 @@
  * This worker's part in the run's generations, in the comm thread: carries out what the participant machine decides, on the
  * links of the one that it is in. A halt is answered here, whatever the compute thread does.
  */
+import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { LockstepError } from '../../src/errors.js';
 import { assert, toLockstepError } from '../../src/errors.js';
 import {
@@ -19,7 +20,8 @@ import { requireNative } from '../compute/engine/native-build.js';
 import { StepRing } from '../../src/flight/step-ring.js';
 import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { paceOf } from '../flight/pace.js';
-import type { FromComm, RunSetup } from './channel.js';
+import type { Impediment } from '../../transport/impediment.js';
+import type { FromComm, Left, RunSetup } from './channel.js';
 import { GenerationRun } from './generation-run.js';
 import type { PeerListener } from './peer-listener.js';
 import type { SharedPages } from './shared-pages.js';
@@ -31,6 +33,7 @@ export interface ParticipationOptions {
   readonly listener: PeerListener;
   readonly pages: SharedPages | null;
   readonly flight: FlightRecorder;
+  readonly impediment: Impediment;
   /** To the coordinator. */
   readonly send: (message: FromWorker) => void;
   /** There is no coordinator at present: whatever fails in a generation waits for one to decide. */
@@ -42,7 +45,8 @@ export interface ParticipationOptions {
   readonly pulse: () => void;
 }
 
-type OfGenerations = Extract<FromCoordinator, { type: 'halt' | 'generation' | 'start' }>;
+export const ofGenerations = ['halt', 'generation', 'faults', 'start'] as const;
+export type OfGenerations = Extract<FromCoordinator, { type: (typeof ofGenerations)[number] }>;
 
 export class Participation {
   readonly #options: ParticipationOptions;
@@ -51,9 +55,13 @@ export class Participation {
   #steps: StepRing | null = null;
   #state = outside;
   #run: GenerationRun | null = null;
+  /** Those that are to come in this generation, where the run has --chaos. */
+  #faults: readonly WorkerFault[] = [];
   /** The last one that was entered. */
   #entered: Generation | null = null;
   #isDraining = false;
+  /** Nobody leads it any more. */
+  #isOver = false;
   /** Steps that the coordinator knew of when the generation began. */
   #told = 0;
   /** Why it does not train yet. */
@@ -74,10 +82,17 @@ export class Participation {
   }
 
   onMessage(message: OfGenerations): void {
+    if (message.type === 'faults') {
+      this.#faults = message.faults;
+      return;
+    }
     const text = message.type === 'halt' ? (this.#waiting ?? 'nothing is waited for') : 'the coordinator says so';
     this.#options.flight.note(message.type, text, message.generation);
     if (message.type === 'start') this.#told = message.told;
-    else this.#stop(message.generation);
+    else {
+      this.#faults = [];
+      this.#stop(message.generation);
+    }
     if (message.type !== 'generation') this.#take(message);
     else {
       const { type, ...generation } = message;
@@ -128,11 +143,21 @@ export class Participation {
     this.#options.post({ type: 'gathered', whole });
   }
 
+  /** No coordinator comes any more: what this worker has committed stays as it is from now on. Null: it holds no whole state. */
+  abandon(): Left | null {
+    this.#run?.freeze();
+    if (this.#run && this.#state.phase === 'training') this.#take({ type: 'committed', step: this.#run.step });
+    this.#isOver = true;
+    const { step } = this.#state;
+    return step === null ? null : { step, isFirst: this.#run?.isFirst ?? true };
+  }
+
   close(): void {
     this.#run?.close();
   }
 
   #take(event: ParticipantEvent): void {
+    if (this.#isOver) return;
     const config = { workerId: this.#options.workerId, holdsAll: this.#setup?.optimizer.sharded !== true };
     const { state, effects, reason } = participant(config, this.#state, event);
     this.#state = state;
@@ -166,7 +191,7 @@ export class Participation {
         });
         break;
       case 'connected':
-        send({ ...effect, readsPeers: this.#run?.readsPeers === true });
+        send({ ...effect, prefersMemory: this.#run?.prefersMemory === true });
         this.#options.flight.note('connected', 'to all peers, with the state', effect.generation);
         break;
       case 'begin':
@@ -176,7 +201,7 @@ export class Participation {
   }
 
   #enter(entry: Entry): void {
-    const { token, limits, listener, pages, flight, isAlone, post, report, pulse } = this.#options;
+    const { token, limits, listener, pages, impediment, flight, isAlone, post, report, pulse } = this.#options;
     assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
     const { generation } = entry.generation;
     const { hostId } = listener.addresses;
@@ -188,7 +213,8 @@ export class Participation {
     };
     const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
     this.#entered = entry.generation;
-    this.#run = new GenerationRun({ ...own, token, limits, hostId, pages, flight, isAlone, onCommit, report, pulse });
+    const links = { token, limits, hostId, pages, impediment, flight };
+    this.#run = new GenerationRun({ ...own, ...links, isAlone, onCommit, report, pulse });
     flight.enter(generation);
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);
@@ -210,9 +236,10 @@ export class Participation {
     assert(entry && this.#run && this.#setup, 'steps begin in a generation that was entered');
     const { generation, self } = entry;
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
-    const isLocal = this.#run.begin(inMemory);
+    this.#run.begin(inMemory);
     const { words } = this.#run;
-    const begun = { generation, self, words, waker: this.#waker, isLocal, told: this.#told };
+    const told = { told: this.#told, faults: this.#faults };
+    const begun = { generation, self, words, waker: this.#waker, inMemory, ...told };
     this.#options.post({ type: 'begin', begun });
   }
 

@@ -11,6 +11,7 @@ import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
 import { dial } from '../../transport/dialler.js';
 import { parseEndpoint, type Endpoint } from '../../transport/endpoint.js';
+import type { Impediment } from '../../transport/impediment.js';
 
 export interface PeerLinksOptions {
   readonly runId: string;
@@ -20,6 +21,7 @@ export interface PeerLinksOptions {
   readonly token: string | null;
   readonly limits: Limits;
   readonly maxMessageBytes: number;
+  readonly impediment?: Impediment;
   readonly signal: AbortSignal;
   /** This worker's memory, for peers of its host; null where it cannot be shared. */
   readonly memory: SharedMemory | null;
@@ -46,13 +48,13 @@ const refusedCode = 1008;
 export class PeerLinks {
   readonly #options: PeerLinksOptions;
   readonly #links = new Map<number, PeerLink>();
-  /** Resolves when every rank is connected. */
-  readonly complete: Promise<void>;
+  readonly #complete: Promise<void>;
+  #numOpen = 0;
   #settle: () => void = () => undefined;
 
   constructor(options: PeerLinksOptions) {
     this.#options = options;
-    this.complete = new Promise((resolve) => (this.#settle = resolve));
+    this.#complete = new Promise((resolve) => (this.#settle = resolve));
     this.#settleIfComplete();
   }
 
@@ -65,7 +67,7 @@ export class PeerLinks {
   async connect(): Promise<void> {
     const { generation, rank } = this.#options;
     await Promise.all(generation.workers.filter((peer) => peer.rank > rank).map((peer) => this.#dial(peer)));
-    await this.complete;
+    await this.#complete;
   }
 
   /** A connection that a lower rank opened; it has said nothing yet. */
@@ -84,8 +86,7 @@ export class PeerLinks {
     const { memory } = this.#options;
     connection.send({ type: 'peer-welcome', generation: generation.generation, memory, mounts: readsTheirs });
     const { mounts } = await connection.receive(peerReadySchema, { what: 'peer-ready', timeoutMs });
-    await connection.openBulk(this.#options.frames(hello.rank), { timeoutMs });
-    this.#add(hello.rank, { connection, readsTheirs, readsOurs: mounts });
+    await this.#open(hello.rank, { connection, readsTheirs, readsOurs: mounts }, timeoutMs);
   }
 
   close(): void {
@@ -98,11 +99,7 @@ export class PeerLinks {
     const deadlineMs = performance.now() + limits.connectTimeoutMs;
     for (;;) {
       const failures: LockstepError[] = [];
-      const link = await this.#reach(peer, deadlineMs - performance.now(), failures);
-      if (link) {
-        this.#add(peer.rank, link);
-        return;
-      }
+      if (await this.#reach(peer, deadlineMs - performance.now(), failures)) return;
       const isHopeless = signal.aborted || !failures.some(isCutOff);
       if (isHopeless || performance.now() + retryMs > deadlineMs) throw unreachable(peer, failures);
       await delay(retryMs, undefined, { signal });
@@ -111,28 +108,29 @@ export class PeerLinks {
 
   /**
    * Tries the peer's addresses in turn: one of several network cards may be out of reach from here, and an address that
-   * each host has for itself leads to another worker. Null, with the failures, where none leads there.
+   * each host has for itself leads to another worker. Whether one leads there; the failures where none does.
    */
-  async #reach(peer: RosterEntry, timeoutMs: number, failures: LockstepError[]): Promise<PeerLink | null> {
+  async #reach(peer: RosterEntry, timeoutMs: number, failures: LockstepError[]): Promise<boolean> {
     const { hostId, signal } = this.#options;
     const endpoints = endpointsOf(peer, hostId);
     for (const endpoint of endpoints) {
       try {
-        return await this.#meet(peer.rank, endpoint, Math.ceil(timeoutMs / endpoints.length));
+        await this.#meet(peer.rank, endpoint, Math.ceil(timeoutMs / endpoints.length));
+        return true;
       } catch (thrown) {
         failures.push(toLockstepError(thrown, 'ERR_CONNECT'));
       }
       if (signal.aborted) break;
     }
-    return null;
+    return false;
   }
 
   /** Says hello to whoever listens there; resolves when welcome. */
-  async #meet(peer: number, endpoint: Endpoint, timeoutMs: number): Promise<PeerLink> {
-    const { runId, generation, rank, token, limits, maxMessageBytes, signal, memory } = this.#options;
+  async #meet(peer: number, endpoint: Endpoint, timeoutMs: number): Promise<void> {
+    const { runId, generation, rank, token, limits, maxMessageBytes, impediment, signal, memory } = this.#options;
     const authenticationTimeoutMs = Math.min(limits.authenticationTimeoutMs, timeoutMs);
     const share = { ...limits, connectTimeoutMs: timeoutMs, authenticationTimeoutMs };
-    const connection = await dial({ endpoint, token, limits: share, maxMessageBytes, bulk: true, signal });
+    const connection = await dial({ endpoint, token, limits: share, maxMessageBytes, bulk: true, impediment, signal });
     const abandon = (): void => {
       connection.terminate();
     };
@@ -143,22 +141,29 @@ export class PeerLinks {
     const welcome = await connection.receive(peerWelcomeSchema, { what: 'peer-welcome', timeoutMs });
     const readsTheirs = this.#mount(peer, welcome.memory);
     connection.send({ type: 'peer-ready', mounts: readsTheirs });
-    await connection.openBulk(this.#options.frames(peer), { timeoutMs });
-    return { connection, readsTheirs, readsOurs: welcome.mounts };
+    await this.#open(peer, { connection, readsTheirs, readsOurs: welcome.mounts }, timeoutMs);
   }
 
   #mount(rank: number, memory: SharedMemory | null): boolean {
     return memory !== null && this.#options.mount(rank, memory);
   }
 
-  #add(rank: number, link: PeerLink): void {
-    if (this.#options.signal.aborted) link.connection.terminate();
+  /** The link is known before it is open: a frame may come together with the word that frames may come, and is answered. */
+  async #open(rank: number, link: PeerLink, timeoutMs: number): Promise<void> {
     this.#links.set(rank, link);
+    try {
+      await link.connection.openBulk(this.#options.frames(rank), { timeoutMs });
+    } catch (error) {
+      this.#links.delete(rank);
+      throw error;
+    }
+    if (this.#options.signal.aborted) link.connection.terminate();
+    this.#numOpen++;
     this.#settleIfComplete();
   }
 
   #settleIfComplete(): void {
-    if (this.#links.size === this.#options.generation.workers.length - 1) this.#settle();
+    if (this.#numOpen === this.#options.generation.workers.length - 1) this.#settle();
   }
 }
 

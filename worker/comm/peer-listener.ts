@@ -7,6 +7,7 @@ import type { Log, LogFields, LogLevel } from '../../src/log.js';
 import type { Addresses } from '../../src/protocol/messages.js';
 import type { Connection } from '../../transport/connection.js';
 import { hostAndPort, type Endpoint } from '../../transport/endpoint.js';
+import type { Impediment } from '../../transport/impediment.js';
 import { Listener } from '../../transport/listener.js';
 import type { CommOptions, FromComm } from './channel.js';
 
@@ -31,7 +32,11 @@ export class PeerListener {
     this.#inbound = inbound;
   }
 
-  static async listen(options: CommOptions, post: (message: FromComm) => void): Promise<PeerListener> {
+  static async listen(
+    options: CommOptions,
+    impediment: Impediment,
+    post: (message: FromComm) => void,
+  ): Promise<PeerListener> {
     const folder = await mkdtemp(join(tmpdir(), 'lockstep-'));
     const unix: Endpoint = { kind: 'unix', path: join(folder, 'peer.sock') };
     const endpoints = options.listen ? [unix, options.listen] : [unix];
@@ -44,8 +49,8 @@ export class PeerListener {
     const listeners: Listener[] = [];
     try {
       for (const endpoint of endpoints) {
-        const listening = { endpoint, token, limits, maxMessageBytes: maxFrameBytes, bulk: true, log, onConnection };
-        listeners.push(await Listener.listen(listening));
+        const listening = { endpoint, token, limits, maxMessageBytes: maxFrameBytes, bulk: true, impediment, log };
+        listeners.push(await Listener.listen({ ...listening, onConnection }));
       }
     } catch (error) {
       await closeAll(listeners, folder);

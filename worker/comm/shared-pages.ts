@@ -5,6 +5,7 @@
 import { close, openSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { assert } from '../../src/errors.js';
+import type { Kernels } from '../../src/kernels/kernels.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 
@@ -18,6 +19,8 @@ interface Addon {
   close(file: number): void;
   wake(words: Int32Array, index: number): void;
   awaitWord(words: Int32Array, index: number, atLeast: number, timeoutMs: number): boolean;
+  /** With four addresses, the number of elements, and the coefficients. */
+  adam(bytes: Uint8Array, ...rest: (number | Float32Array)[]): void;
   keepMemory(): boolean;
 }
 
@@ -76,6 +79,18 @@ export class SharedPages {
   /** Blocks until a word, which a peer writes, is `atLeast` so large, or for `timeoutMs`. Whether it is. */
   awaitWord(words: Int32Array<SharedArrayBuffer>, index: number, atLeast: number, timeoutMs: number): boolean {
     return this.#addon.awaitWord(words, index, atLeast, timeoutMs);
+  }
+
+  /** `kernels` over `bytes`, one segment's memory, with Adam in the processor's own instructions (native/adam.cc): the same bits. */
+  accelerate(kernels: Kernels, bytes: Uint8Array): Kernels {
+    return {
+      ...kernels,
+      adam: (at, n, by) => {
+        const coefficients = [by.beta1, by.share1, by.beta2, by.share2, by.stepSize, by.unbias2, by.epsilon, by.decay];
+        const addresses = [at.parameters, at.gradient, at.moment1, at.moment2];
+        this.#addon.adam(bytes, ...addresses, n, Float32Array.from(coefficients));
+      },
+    };
   }
 
   close({ files }: SharedMemory): void {

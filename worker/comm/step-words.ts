@@ -85,10 +85,15 @@ export class StepWords {
     return true;
   }
 
-  /** Comm thread: wakes every waiter for good. What runs `within` is waited for: it is one pass over one bucket at most. */
-  close(): void {
+  /**
+   * Comm thread: wakes every waiter for good. What runs `within` is waited for: it is one pass over the state at most.
+   *
+   * @param pulse called again and again meanwhile
+   */
+  close(pulse: () => void): void {
     while (Atomics.compareExchange(this.#words, holderIndex, free, ended) === held) {
-      Atomics.wait(this.#words, holderIndex, held);
+      Atomics.wait(this.#words, holderIndex, held, blockMs);
+      pulse();
     }
     Atomics.store(this.#words, closedIndex, 1);
     this.#signal();

@@ -19,6 +19,8 @@ interface BlockSums {
   readonly destination: (block: Range) => number;
   /** Told where it lies: there, or in place of a partial that is all of it. @default it is copied there */
   readonly consume?: ((address: number, block: Range) => void) | undefined;
+  /** Without `consume`: told when it is there. */
+  readonly onBlock?: ((address: number, block: Range) => void) | undefined;
 }
 
 export class Sums {
@@ -64,9 +66,14 @@ export class Sums {
     return packed;
   }
 
-  /** The sum of a chunk over all slots to where results lie, as it travels. */
-  sum(bucket: RoutedBucket, chunk: Chunk, step: number): void {
-    this.eachSum(bucket, chunk, step, { destination: (block) => this.#places.result(bucket, chunk, block.offset) });
+  /**
+   * The sum of a chunk over all slots to where results lie, as it travels.
+   *
+   * @param onBlock called with the address of each block of float32 sums as soon as it is there
+   */
+  sum(bucket: RoutedBucket, chunk: Chunk, step: number, onBlock?: (address: number, block: Range) => void): void {
+    const destination = (block: Range): number => this.#places.result(bucket, chunk, block.offset);
+    this.eachSum(bucket, chunk, step, { destination, onBlock });
     const { halves } = resultPayload(this.#plan, bucket, chunk);
     const result = this.#places.result(bucket, chunk);
     if (this.#plan.wire === 'bfloat16' && halves === 0) {
@@ -112,7 +119,7 @@ export class Sums {
     bucket: RoutedBucket,
     chunk: Chunk,
     step: number,
-    options: Pick<BlockSums, 'destination' | 'consume'> & { readonly node?: TreeNode },
+    options: Omit<BlockSums, 'node' | 'addressOf'> & { readonly node?: TreeNode },
   ): void {
     const { segment } = bucket;
     const { unpackBfloat16 } = this.#memory.kernels(segment);
@@ -131,7 +138,7 @@ export class Sums {
     });
   }
 
-  #sumBlocks(bucket: RoutedBucket, range: Range, { node, addressOf, destination, consume }: BlockSums): void {
+  #sumBlocks(bucket: RoutedBucket, range: Range, { node, addressOf, destination, consume, onBlock }: BlockSums): void {
     const { segment } = bucket;
     const { add } = this.#memory.kernels(segment);
     const scratch = (index: number): number => this.scratch(segment, index);
@@ -144,8 +151,12 @@ export class Sums {
         numElements: block.elements,
         add,
       });
-      if (consume) consume(found, block);
-      else if (found !== wanted) this.#copy(segment, found, wanted, block.elements * floatBytes);
+      if (consume) {
+        consume(found, block);
+        continue;
+      }
+      if (found !== wanted) this.#copy(segment, found, wanted, block.elements * floatBytes);
+      onBlock?.(wanted, block);
     }
   }
 

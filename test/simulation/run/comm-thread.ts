@@ -180,7 +180,7 @@ export class CommThread {
         this.#run?.fetch(effect.ranks);
         break;
       case 'connected':
-        this.send({ ...effect, readsPeers: false });
+        this.send({ ...effect, prefersMemory: false });
         break;
       case 'begin':
         this.#begin();

@@ -7,6 +7,7 @@
 //   close(fd)                          forgets a memfd; whoever has mapped it keeps its pages
 //   awaitWord(words, index, atLeast, timeoutMs)   blocks until a word is that large, which another process writes
 //   wake(words, index)                 wakes who waits for a word, in any process
+//   adam(…)                            adam.h
 //   keepMemory()                       memory-keeper.cc
 //
 // `bytes` is a Uint8Array over shared memory that begins on a page and has whole pages. Failures throw Error with the name of
@@ -25,6 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "adam.h"
 #include "memory-keeper.h"
 
 namespace {
@@ -194,6 +196,7 @@ NAPI_MODULE_INIT() {
   Export(env, exports, "close", Close);
   Export(env, exports, "awaitWord", AwaitWord);
   Export(env, exports, "wake", Wake);
+  Export(env, exports, "adam", lockstep::Adam);
   Export(env, exports, "keepMemory", KeepMemory);
   return exports;
 }
