@@ -28,6 +28,7 @@ export function newMember(who: Pick<Member, 'workerId' | 'host' | 'pid'>, nowMs:
     heldStep: null,
     waiting: null,
     isComputing: false,
+    isBetween: false,
     prefersMemory: false,
     lastSeenMs: nowMs,
     sinceMs: nowMs,

@@ -9,8 +9,12 @@ export interface Patience {
   readonly heartbeatTimeoutMs: number;
   /** The same of one that still loads. */
   readonly loadingTimeoutMs: number;
+  /** For a worker that has said hello to be ready. */
+  readonly readyTimeoutMs: number;
   /** The least time that one step's gradients may take; slow steps get more. */
   readonly stepTimeoutMs: number;
+  /** The same of what lies between two steps. */
+  readonly betweenStepsTimeoutMs: number;
   /** For a worker to say `halted`, and `connected`. */
   readonly connectTimeoutMs: number;
   /** For workers to come, where there are too few. */
@@ -73,6 +77,8 @@ export interface Member {
   readonly waiting: string | null;
   /** The gradients of its step are not all there yet, as last heard. */
   readonly isComputing: boolean;
+  /** It has not begun the step after those that it has committed, as last heard. */
+  readonly isBetween: boolean;
   /** It would have the steps of its generation reduced in memory. */
   readonly prefersMemory: boolean;
   readonly lastSeenMs: number;
@@ -200,6 +206,7 @@ export type MembershipEvent =
       readonly step: number;
       readonly waiting: string | null;
       readonly computing: boolean;
+      readonly between: boolean;
     }
   | { readonly type: 'draining'; readonly workerId: string; readonly step: number }
   | { readonly type: 'leaving'; readonly workerId: string; readonly step: number }

@@ -152,6 +152,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
      * writes a checkpoint, fetches state, or waits for others: only what should end soon is held to the step's time.
      */
     computing: z.boolean(),
+    /** It has not begun that step: it evaluates, or writes a checkpoint. */
+    between: z.boolean(),
     /** Null before it has taken some in this generation. */
     pace: paceSchema.nullable(),
   }),

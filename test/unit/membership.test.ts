@@ -14,7 +14,9 @@ const facts = { 'Lockstep version': '1', 'parameter 0': 'w [2]' };
 const patience: Patience = {
   heartbeatTimeoutMs: 100,
   loadingTimeoutMs: 1_000,
+  readyTimeoutMs: 3_000,
   stepTimeoutMs: 500,
+  betweenStepsTimeoutMs: 800,
   connectTimeoutMs: 300,
   workersTimeoutMs: 2_000,
   returnTimeoutMs: 400,
@@ -88,15 +90,29 @@ class Play {
   }
 
   beat(workerId: string, beat: Partial<Extract<MembershipEvent, { type: 'heartbeat' }>> = {}): this {
-    return this.take({ type: 'heartbeat', workerId, step: 0, waiting: null, computing: false, ...beat });
+    return this.take({
+      type: 'heartbeat',
+      workerId,
+      step: 0,
+      waiting: null,
+      computing: false,
+      between: false,
+      ...beat,
+    });
   }
 
   /** Until then, every 20 ms all but these beat, at the steps that they are at, and the clock ticks. */
   beatUntil(endMs: number, ...silent: string[]): this {
     while (this.nowMs < endMs && this.effects.every(({ type }) => type !== 'evict' && type !== 'fail')) {
-      for (const { workerId, step, waiting, isComputing: computing } of this.state.members.values()) {
+      for (const {
+        workerId,
+        step,
+        waiting,
+        isComputing: computing,
+        isBetween: between,
+      } of this.state.members.values()) {
         if (!silent.includes(workerId))
-          this.take({ type: 'heartbeat', workerId, step, waiting, computing }, this.nowMs);
+          this.take({ type: 'heartbeat', workerId, step, waiting, computing, between }, this.nowMs);
       }
       this.take({ type: 'tick' }, this.nowMs + 20);
     }
@@ -583,6 +599,32 @@ describe('a worker that beats and does nothing', () => {
     const play = Play.training(1).beat('a', { step: 1, computing: true });
     expect(play.beatUntil(20_000).types).toEqual([]);
     expect(play.beatUntil(31_000).types).toEqual(['evict']);
+  });
+
+  it('is evicted when it stays between two steps, as in a validation, while the others wait', () => {
+    const play = Play.training(2).beat('a', { step: 1 }).beat('b', { step: 1, between: true });
+    expect(play.beatUntil(700).types).toEqual([]);
+    expect(play.beatUntil(900).types).toEqual(['evict', 'halt']);
+    expect(play.error).toMatch(
+      /Worker b .*it beats, but has begun no step for 8\d\d ms, longer than the limit of 800 ms/,
+    );
+  });
+
+  it('has longer between two steps where the others needed long there', () => {
+    const play = Play.training(2).beat('a', { step: 1, between: true }).beat('b', { step: 1, between: true });
+    play.beatUntil(100).beat('a', { step: 1, computing: true }).beat('a', { step: 1 });
+    expect(play.beatUntil(1_900).types).toEqual([]);
+    expect(play.beatUntil(2_500).types).toEqual(['evict', 'halt']);
+  });
+
+  it('is evicted when it loads for ever, whatever it beats', () => {
+    const play = new Play().hello('a', 'b').beatUntil(2_900);
+    expect(play.types).toEqual([]);
+    play.beatUntil(3_100);
+    expect(play.types).toContain('evict');
+    expect(play.error).toMatch(
+      /Worker a .*it beats, but has not got ready for 30\d\d ms, longer than the limit of 3000 ms/,
+    );
   });
 
   it('is evicted when it does not halt', () => {

@@ -160,6 +160,11 @@ export class GenerationRun implements PeerAcceptor {
     return this.#stepWords.isComputing;
   }
 
+  /** Whether it has not begun the step after those committed. */
+  get isBetween(): boolean {
+    return this.#stepWords.isBetween;
+  }
+
   /** Resolves when every peer is connected; from then on they can send what they like. */
   async connect(): Promise<void> {
     await this.#links.connect();

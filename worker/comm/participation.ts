@@ -113,6 +113,7 @@ export class Participation {
       step: run?.step ?? this.#state.step ?? 0,
       waiting: this.#waiting,
       computing: isTraining && run?.isComputing === true,
+      between: isTraining && run?.isBetween === true,
       pace: isTraining && this.#entered && this.#steps ? paceOf(this.#steps, this.#entered, clockMs()) : null,
     };
   }

@@ -112,6 +112,11 @@ export class StepWords {
     return false;
   }
 
+  /** Comm thread: whether the compute thread has not begun the step after those committed. */
+  get isBetween(): boolean {
+    return Atomics.load(this.#words, begunIndex) <= this.numCommitted;
+  }
+
   /** Comm thread: the steps whose gradients are ready in a bucket, counted from the run's first. */
   numReady(bucket: number): number {
     return Atomics.load(this.#words, firstBucketIndex + bucket);
