@@ -147,8 +147,7 @@ function start(before: MembershipState): MembershipStep {
   const workerIds = idsOf(liveRoster(before));
   const fresh = {
     state: 'training',
-    isComputing: false,
-    isBlocked: false,
+    stage: null,
     waiting: null,
     weightsSha256: null,
   } as const;

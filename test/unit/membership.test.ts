@@ -14,7 +14,9 @@ const facts = { 'Lockstep version': '1', 'parameter 0': 'w [2]' };
 const patience: Patience = {
   heartbeatTimeoutMs: 100,
   loadingTimeoutMs: 1_000,
+  readyTimeoutMs: 3_000,
   stepTimeoutMs: 500,
+  betweenStepsTimeoutMs: 800,
   connectTimeoutMs: 300,
   workersTimeoutMs: 2_000,
   returnTimeoutMs: 400,
@@ -88,16 +90,21 @@ class Play {
   }
 
   beat(workerId: string, beat: Partial<Extract<MembershipEvent, { type: 'heartbeat' }>> = {}): this {
-    return this.take({ type: 'heartbeat', workerId, step: 0, waiting: null, computing: false, ...beat });
+    return this.take({
+      type: 'heartbeat',
+      workerId,
+      step: 0,
+      waiting: null,
+      stage: null,
+      ...beat,
+    });
   }
 
   /** Until then, every 20 ms all but these beat, at the steps that they are at, and the clock ticks. */
   beatUntil(endMs: number, ...silent: string[]): this {
     while (this.nowMs < endMs && this.effects.every(({ type }) => !['evict', 'fail', 'warn'].includes(type))) {
-      for (const member of this.state.members.values()) {
-        const { workerId, step, waiting, isComputing: computing, isBlocked } = member;
-        if (!silent.includes(workerId))
-          this.take({ type: 'heartbeat', workerId, step, waiting, computing, blocked: isBlocked }, this.nowMs);
+      for (const { workerId, step, waiting, stage } of this.state.members.values()) {
+        if (!silent.includes(workerId)) this.take({ type: 'heartbeat', workerId, step, waiting, stage }, this.nowMs);
       }
       this.take({ type: 'tick' }, this.nowMs + 20);
     }
@@ -558,7 +565,7 @@ describe('silence', () => {
 });
 
 describe('a worker that beats and does nothing', () => {
-  const stuck = (play: Play): Play => play.beat('a', { step: 1 }).beat('b', { step: 1, computing: true });
+  const stuck = (play: Play): Play => play.beat('a', { step: 1 }).beat('b', { step: 1, stage: 'computing' });
 
   it('is evicted when the others have waited for its gradients for longer than the limit', () => {
     const play = stuck(Play.training(2)).beatUntil(500);
@@ -569,21 +576,47 @@ describe('a worker that beats and does nothing', () => {
   });
 
   it('has longer where steps are slow', () => {
-    const play = Play.training(2).beatUntil(50).beat('a', { step: 1 }).beat('b', { step: 1, computing: true });
+    const play = Play.training(2).beatUntil(50).beat('a', { step: 1 }).beat('b', { step: 1, stage: 'computing' });
     expect(play.beatUntil(1_000).types).toEqual([]);
     expect(play.beatUntil(1_500).types).toEqual(['evict', 'halt']);
   });
 
   it('has longer where the others needed long for this very step', () => {
-    const play = Play.training(2).beat('a', { step: 1, computing: true }).beat('b', { step: 1, computing: true });
+    const play = Play.training(2).beat('a', { step: 1, stage: 'computing' }).beat('b', { step: 1, stage: 'computing' });
     play.beatUntil(100).beat('a', { step: 1 });
     expect(play.beatUntil(1_900).types).toEqual([]);
   });
 
   it('has much longer where all compute, or it is alone', () => {
-    const play = Play.training(1).beat('a', { step: 1, computing: true });
+    const play = Play.training(1).beat('a', { step: 1, stage: 'computing' });
     expect(play.beatUntil(20_000).types).toEqual([]);
     expect(play.beatUntil(31_000).types).toEqual(['evict']);
+  });
+
+  it('is evicted when it stays between two steps, as in a validation, while the others wait', () => {
+    const play = Play.training(2).beat('a', { step: 1 }).beat('b', { step: 1, stage: 'between' });
+    expect(play.beatUntil(700).types).toEqual([]);
+    expect(play.beatUntil(900).types).toEqual(['evict', 'halt']);
+    expect(play.error).toMatch(
+      /Worker b .*it beats, but has begun no step for 8\d\d ms, longer than the limit of 800 ms/,
+    );
+  });
+
+  it('has longer between two steps where the others needed long there', () => {
+    const play = Play.training(2).beat('a', { step: 1, stage: 'between' }).beat('b', { step: 1, stage: 'between' });
+    play.beatUntil(100).beat('a', { step: 1, stage: 'computing' }).beat('a', { step: 1 });
+    expect(play.beatUntil(1_900).types).toEqual([]);
+    expect(play.beatUntil(2_500).types).toEqual(['evict', 'halt']);
+  });
+
+  it('is evicted when it loads for ever, whatever it beats', () => {
+    const play = new Play().hello('a', 'b').beatUntil(2_900);
+    expect(play.types).toEqual([]);
+    play.beatUntil(3_100);
+    expect(play.types).toContain('evict');
+    expect(play.error).toMatch(
+      /Worker a .*it beats, but has not got ready for 30\d\d ms, longer than the limit of 3000 ms/,
+    );
   });
 
   it('is evicted when it does not halt', () => {
@@ -607,7 +640,7 @@ describe('workers that all wait for one another', () => {
   function blocked(numWorkers: number): Play {
     const play = Play.training(numWorkers);
     for (const workerId of play.state.members.keys())
-      play.take({ type: 'heartbeat', workerId, step: 1, waiting, computing: false, blocked: true }, 10);
+      play.take({ type: 'heartbeat', workerId, step: 1, waiting, stage: 'reducing' }, 10);
     return play;
   }
 
@@ -623,7 +656,7 @@ describe('workers that all wait for one another', () => {
 
   it('do not where the words of one show that something comes in', () => {
     const play = blocked(2).beatUntil(400);
-    play.beat('b', { step: 1, blocked: true, waiting: `${waiting}, 2` });
+    play.beat('b', { step: 1, stage: 'reducing', waiting: `${waiting}, 2` });
     expect(play.beatUntil(880).types).toEqual([]);
     expect(play.beatUntil(950).types).toEqual(['warn', 'halt']);
   });
