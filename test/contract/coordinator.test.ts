@@ -143,8 +143,9 @@ describe('the coordinator', () => {
     const impatient = { ...limits, workersTimeoutMs: 1_000 };
     coordinator = await Coordinator.start(options({ numWorkers: 2, slots: 2, limits: impatient, findCheckpoint }));
     const workers = await train('a', 'b');
-    const newcomer = await join('c');
     for (const worker of workers) worker.terminate();
+    await vi.waitUntil(() => coordinator.status().workers.length === 0);
+    const newcomer = await join('c');
     newcomer.send(ready({ 'job file': 'a' }, { trainRows: 8 }));
     const { error } = await coordinator.ended;
     newcomer.close();

@@ -649,7 +649,10 @@ describe('workers that all wait for one another', () => {
     expect(play.types).toEqual([]);
     play.beatUntil(560);
     expect(play.effects).toEqual([
-      { type: 'warn', text: expect.stringContaining(`nothing has got on for 500 ms: a says "${waiting}", b says`) },
+      {
+        type: 'warn',
+        text: expect.stringContaining(`nothing has got on for 500 ms: a says "${waiting}", b says`) as string,
+      },
       { type: 'halt', generation: 2, workerIds: ['a', 'b'] },
     ]);
   });
