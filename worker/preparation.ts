@@ -25,7 +25,7 @@ import { loadEngine, type Engine } from './compute/engine/load.js';
 import { CompiledStep } from './compute/compiled/compiled-step.js';
 import { TrainingStep, type SlotStep } from './compute/step.js';
 import { modelFacts, weightsFact } from './facts.js';
-import { locate } from './gradients.js';
+import { locate } from './locate.js';
 import type { RowRequests } from './served-dataset.js';
 
 export interface Data {
