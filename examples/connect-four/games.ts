@@ -38,7 +38,7 @@ export function playItself(context: CollectContext): Batch {
   for (let open = games; open.length > 0; open = open.filter(({ position }) => !isOver(position))) {
     const shares = search(
       open.map(({ position }) => position),
-      { predict, random, numSimulations: trainingSimulations, noise },
+      { predict, random, numSimulations: trainingSimulations, noise, width: games.length },
     );
     open.forEach((game, i) => {
       const tried = shares[i] ?? new Float32Array(numColumns);
@@ -66,7 +66,7 @@ export function playOthers(others: readonly Player[]): (context: CollectContext)
       const own = games.filter((game) => isOpen(game) && !game.isOthersTurn);
       const shares = search(
         own.map(({ position }) => position),
-        { predict, random, numSimulations: playingSimulations },
+        { predict, random, numSimulations: playingSimulations, width: games.length },
       );
       const tried = new Map(own.map((game, i) => [game, shares[i] ?? new Float32Array(numColumns)]));
       for (const game of games.filter(isOpen)) {

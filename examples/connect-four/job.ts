@@ -50,6 +50,6 @@ export default defineJob({
   optimizer: adam({ learningRate: 2e-3 }),
   batchSize,
   epochs: 8,
-  slots: 4,
+  slots: 2,
   seed: 1,
 });

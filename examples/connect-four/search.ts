@@ -13,6 +13,8 @@ export interface SearchOptions {
   readonly numSimulations: number;
   /** Share of chance in the first move's priors, for games that teach something new. @default 0 */
   readonly noise?: number;
+  /** As many positions as are ever searched at once: the network is always asked about that many, as shapes cost time. */
+  readonly width: number;
 }
 
 /** How much is tried that the network thinks well of and the search has seen little of. */
@@ -60,14 +62,14 @@ class Node {
 /** How often each column of each position was tried, as shares; positions must not be over. */
 export function search(positions: readonly Position[], options: SearchOptions): Float32Array[] {
   const roots = positions.map((position) => new Node(position));
-  expand(roots, options.predict);
+  expand(roots, options);
   const { noise = 0, random } = options;
   if (noise > 0) for (const root of roots) disturb(root, noise, random);
   for (let simulation = 0; simulation < options.numSimulations; simulation++) {
     const paths = roots.map(walk);
     const values = expand(
       paths.map(({ leaf }) => leaf),
-      options.predict,
+      options,
     );
     paths.forEach((path, i) => {
       carryBack(path, values[i] ?? 0);
@@ -93,15 +95,15 @@ function walk(root: Node): Path {
 }
 
 /** The value of each position for who is to move there: as it has ended, or as the network has it, with its priors. */
-function expand(nodes: readonly Node[], predict: Predict): number[] {
+function expand(nodes: readonly Node[], { predict, width }: SearchOptions): number[] {
   const open = nodes.filter(({ columns }) => columns.length > 0);
   const values = new Map<Node, number>();
   if (open.length > 0) {
-    const x = new Float32Array(open.length * numCells * 2);
+    const x = new Float32Array(width * numCells * 2);
     open.forEach(({ position }, i) => {
       encode(position, x, i * numCells * 2);
     });
-    const { data } = predict({ data: x, shape: [open.length, numCells / numColumns, numColumns, 2] });
+    const { data } = predict({ data: x, shape: [width, numCells / numColumns, numColumns, 2] });
     open.forEach((node, i) => {
       const outputs = data.subarray(i * numOutputs, (i + 1) * numOutputs);
       node.priors = softmaxOver(node.columns, outputs);

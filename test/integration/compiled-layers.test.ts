@@ -278,9 +278,22 @@ describe.skipIf(!findCurrent().found).each([
       ] as const) {
         expect(bits(step, batch, itsKey)).toEqual(bits(eager, batch, itsKey));
       }
+      const numBefore = numGraphs();
+      expect(predictions(step, [first, second])).toEqual(predictions(eager, [first, second]));
+      expect(numGraphs() - numBefore).toBe(native ? 1 : 0);
     } finally {
       step.dispose();
     }
+  }
+
+  /** Of a forward pass in inference mode, which is compiled too where Lockstep's addon is there. */
+  function predictions(step: SlotStep, batches: readonly Batch[]): readonly unknown[] {
+    return step.predicting({ purpose: 'evaluation', seed: 7 }, (predict) =>
+      batches.map(({ x }) => {
+        const { data, shape } = predict(x);
+        return [shape, Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex')];
+      }),
+    );
   }
 
   function bits(step: SlotStep, batch: Batch, itsKey: typeof key): readonly unknown[] {

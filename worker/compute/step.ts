@@ -236,6 +236,17 @@ export class TrainingStep {
     });
   }
 
+  /** One pass forward in inference mode, watched: its output has the place of a gradient. */
+  traceForward<T>(x: Column, observer: PassObserver<T>): T {
+    return this.#pass({ purpose: 'evaluation', seed: this.#seed }, observer, () => {
+      const tf = this.#tf;
+      const inputs = inputTensor(tf, x);
+      observer.begin?.({ inputs, labels: tf.scalar(0), weights: this.#model.variables });
+      const output = this.#model.forward(inputs, false);
+      return observer.end({ loss: tf.sum(output), metrics: [], gradients: [output], state: [] });
+    });
+  }
+
   /** Frames a pass over the model: the weights as they are bound now, the key's randomness, and nothing left behind. */
   #pass<T>(key: RandomKey, observer: Omit<PassObserver<T>, 'end'>, body: () => T): T {
     try {

@@ -2,7 +2,7 @@
  * Makes a compiled step from an eager one, for batches of one shape, or says why there can be none. A compiled step has
  * the eager step's bits, or it is not used: so whether a worker compiles a shape cannot show in the weights.
  */
-import type { Batch, Column } from '../../../src/job/dataset.js';
+import type { Batch } from '../../../src/job/dataset.js';
 import { toLockstepError } from '../../../src/errors.js';
 import { sizeOf } from '../../../src/state/parameter.js';
 import type { Tfjs } from '../engine/tfjs.js';
@@ -14,6 +14,7 @@ import type { NativeAddon } from '../engine/native-addon.js';
 import { CompiledGraph } from './compiled-graph.js';
 import { firstDifference } from './record.js';
 import { recordPass, type Recording } from './recorder.js';
+import { sameBits, shiftRows } from './same-bits.js';
 import { NativeGraph } from './native-graph.js';
 import type { StepGraph } from './step-graph.js';
 import { feedOf } from './step-values.js';
@@ -67,16 +68,8 @@ function otherKey({ seed, step, slot }: StepKey): StepKey {
   return { seed, step: step + 1, slot: slot + 1 };
 }
 
-/** Rows 1, 2, …, and the last one twice: other rows and other sums, with nothing that the data does not hold. */
 function otherRows({ x, y }: Batch): Batch {
   return { x: shiftRows(x), y: shiftRows(y) };
-}
-
-function shiftRows({ data, shape }: Column): Column {
-  const size = sizeOf(shape.slice(1));
-  const shifted = data.slice();
-  if (shape[0] !== 1) shifted.copyWithin(0, size);
-  return { data: shifted, shape };
 }
 
 /** The graph has the eager step's bits on both batches; otherwise, in words, where it has not. */
@@ -119,12 +112,4 @@ function outputDifference({ parameters, metricNames }: SlotStep, eager: Outcome,
   const found = arrays(compiled);
   const differs = arrays(eager).findIndex((values, index) => !sameBits(values, found[index]));
   return differs < 0 ? null : `${names[differs] ?? 'an output'} does not have the bits of the eager step`;
-}
-
-function sameBits(a: Float32Array, b: Float32Array | undefined): boolean {
-  return b !== undefined && Buffer.compare(bytesOf(a), bytesOf(b)) === 0;
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }

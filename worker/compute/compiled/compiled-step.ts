@@ -14,6 +14,7 @@ import type { PassObserver } from '../pass.js';
 import type { RandomKey } from '../random.js';
 import type { Measurements, SlotOutputs, SlotStep, StepKey } from '../step.js';
 import { compile } from './compile.js';
+import { CompiledForward } from './compiled-forward.js';
 import type { StepGraph } from './step-graph.js';
 import { feedOf } from './step-values.js';
 
@@ -36,6 +37,8 @@ export class CompiledStep implements SlotStep {
   readonly #addon: NativeAddon | null;
   /** By batch shape, in the order in which they were made; `null` for a shape that runs eagerly. */
   readonly #graphs = new Map<string, StepGraph | null>();
+  /** The same of forward passes, by the shape of the inputs. */
+  readonly #forwards = new Map<string, CompiledForward | null>();
   readonly #reasons = new Set<string>();
 
   constructor({ tf, step, log, addon = null }: CompiledStepOptions) {
@@ -101,7 +104,11 @@ export class CompiledStep implements SlotStep {
   }
 
   predicting<T>(key: RandomKey, body: (predict: (x: Column) => Column) => T): T {
-    return this.#eager.predicting(key, body);
+    return this.#eager.predicting(key, (eager) => body((x) => this.#forwardFor(x, eager)?.run(x) ?? eager(x)));
+  }
+
+  traceForward<T>(x: Column, observer: PassObserver<T>): T {
+    return this.#eager.traceForward(x, observer);
   }
 
   trace<T>(batch: Batch, key: StepKey, observer: PassObserver<T>): T {
@@ -109,8 +116,9 @@ export class CompiledStep implements SlotStep {
   }
 
   dispose(): void {
-    for (const graph of this.#graphs.values()) graph?.dispose();
+    for (const graph of [...this.#graphs.values(), ...this.#forwards.values()]) graph?.dispose();
     this.#graphs.clear();
+    this.#forwards.clear();
     this.#eager.dispose();
   }
 
@@ -121,29 +129,47 @@ export class CompiledStep implements SlotStep {
     const compilation = compile({ tf: this.#tf, step: this.#eager, batch, key, addon: this.#addon });
     if ('reason' in compilation) this.#explain(compilation.reason);
     const graph = 'graph' in compilation ? compilation.graph : null;
-    this.#letGo();
-    this.#graphs.set(shape, graph);
+    keep(this.#graphs, shape, graph);
     return graph;
   }
 
-  /** Makes room for one more graph: the one that was made first goes. */
-  #letGo(): void {
-    if (this.#graphs.size < maxGraphs) return;
-    const [oldest] = this.#graphs;
-    if (oldest === undefined) return;
-    const [shape, graph] = oldest;
-    graph?.dispose();
-    this.#graphs.delete(shape);
+  #forwardFor(x: Column, eager: (x: Column) => Column): CompiledForward | null {
+    const shape = shapeOf(x);
+    const known = this.#forwards.get(shape);
+    if (known !== undefined || this.#addon === null) return known ?? null;
+    const compiled = CompiledForward.compile({ tf: this.#tf, step: this.#eager, addon: this.#addon, eager }, x);
+    const forward = 'reason' in compiled ? null : compiled;
+    if ('reason' in compiled) this.#explain(compiled.reason, 'forward pass');
+    keep(this.#forwards, shape, forward);
+    return forward;
   }
 
-  #explain(reason: string): void {
+  #explain(reason: string, what = 'training step'): void {
     if (this.#reasons.has(reason)) return;
     this.#reasons.add(reason);
-    this.#log.warn(`The training step is not compiled, and runs op by op: ${reason}.`, { reason });
+    this.#log.warn(`The ${what} is not compiled, and runs op by op: ${reason}.`, { reason });
   }
+}
+
+/** In the place of the one that was made first, where there are too many. */
+function keep<Graph extends Pick<StepGraph, 'dispose'>>(
+  graphs: Map<string, Graph | null>,
+  shape: string,
+  graph: Graph | null,
+): void {
+  const [oldest] = graphs;
+  if (graphs.size >= maxGraphs && oldest !== undefined) {
+    oldest[1]?.dispose();
+    graphs.delete(oldest[0]);
+  }
+  graphs.set(shape, graph);
 }
 
 /** "Float32Array[32, 784] Int32Array[32]": what a graph is made for. */
 function shapeKey({ x, y }: Batch): string {
-  return [x, y].map(({ data, shape }) => `${data.constructor.name}${formatShape(shape)}`).join(' ');
+  return [x, y].map(shapeOf).join(' ');
+}
+
+function shapeOf({ data, shape }: Column): string {
+  return `${data.constructor.name}${formatShape(shape)}`;
 }
