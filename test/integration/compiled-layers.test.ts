@@ -303,7 +303,10 @@ describe.skipIf(!findCurrent().found).each([
     );
   }
 
-  test.each(Object.entries(layerCases))('has the bits of the eager step: %s', async (_, layerCase) => {
+  /** What is recorded does not depend on who runs it: a few layers tell whether tfjs-node's addon does. */
+  const cases = Object.entries(layerCases).filter((_, index) => native || index % 5 === 0);
+
+  test.each(cases)('has the bits of the eager step: %s', async (_, layerCase) => {
     const { shape, ids = false } = layerCase;
     await compare({
       model: sequential(layerCase),
