@@ -67,7 +67,7 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
   const { job, baseDir } = loaded;
   const data = await openAll(options, loaded);
   const sample = await data.train.read(rowsOf(Math.min(2, data.train.length)));
-  const model = { tf: engine.tf, job, seed: job.seed, log, sample };
+  const model = { tf: engine.tf, job, seed: job.seed, log, sample, baseDir };
   const eager = await TrainingStep.build(model);
   const layout = planLayout(eager.parameters, 1 + eager.metricNames.length, {
     maxSegmentElements: maxSegmentElements({ ...job, slots: plan.slots, bucketBytes: defaultBucketBytes }),

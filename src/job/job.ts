@@ -11,6 +11,8 @@ import type { DataSource, Dataset } from './dataset.js';
 
 /** A model without layers: named initial values and a function of them. */
 export interface FunctionalModel {
+  /** Where inputs are tokens: how many the model knows. Each batch is checked: a GPU would take a row of zeros for others. */
+  readonly numTokens?: number;
   /** Initial values, in the order of the flat state; made when the model is made. All are trainable. */
   readonly parameters: Readonly<Record<string, Tensor>>;
   /**
@@ -23,6 +25,14 @@ export interface FunctionalModel {
 }
 
 export type Model = LayersModel | FunctionalModel;
+
+/** What a model function is told of the job that it belongs to. */
+export interface ModelContext {
+  /** Folder of the job file: relative paths start there. */
+  readonly baseDir: string;
+}
+
+export type ModelFunction = (context: ModelContext) => Model | Promise<Model>;
 
 /** Loss or metric of a batch, from what the rows hold and what the model said; a scalar, or a value per row. */
 export type BatchFunction = (yTrue: Tensor, yPred: Tensor) => Tensor;
@@ -37,7 +47,7 @@ const dataSchema = z.custom<DataSource | Dataset>((value) => {
 
 export const jobSchema = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected 1 to 64 letters, digits, ".", "_" or "-"'),
-  model: functionSchema<() => Model | Promise<Model>>('a function that makes the model: () => tf.sequential(…)'),
+  model: functionSchema<ModelFunction>('a function that makes the model: () => tf.sequential(…)'),
   loss: z.union([z.string().min(1), functionSchema<BatchFunction>('a name, or a function (yTrue, yPred) => Tensor')]),
   metrics: z.array(z.union([z.string().min(1), functionSchema<BatchFunction>('a name or a function')])).default([]),
   data: z.strictObject({
@@ -72,8 +82,8 @@ export type Job = z.output<typeof jobSchema>;
 export interface JobDefinition {
   /** Letters, digits, ".", "_", "-"; names the run directory. */
   readonly name: string;
-  /** Makes the model. Called once in each worker, with all randomness seeded by `seed`. */
-  readonly model: () => Model | Promise<Model>;
+  /** Makes the model: your own function, or `gpt2(…)`. Called once in each worker, with all randomness seeded by `seed`. */
+  readonly model: ModelFunction;
   /** A Keras name ("sparseCategoricalCrossentropy") or a function. */
   readonly loss: string | BatchFunction;
   /** Keras names ("accuracy") or named functions. @default [] */

@@ -14,6 +14,7 @@ export function adaptFunctionalModel(model: FunctionalModel, { tf }: { readonly 
   return {
     parameters: named.map(({ name, variable }) => ({ name, shape: variable.shape, trainable: true })),
     variables,
+    numTokens: model.numTokens,
     forward: (x, training) => checkOutput(tf, model.forward(byName, x, { training })),
     penalties: () => [],
     forgetPass: () => undefined,

@@ -1,7 +1,7 @@
 /** Makes a job's model: calls its function under seeded randomness, and adapts either kind to what a step needs. */
 import type { LayersModel } from '@tensorflow/tfjs';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
-import type { FunctionalModel, Model } from '../../src/job/job.js';
+import type { FunctionalModel, ModelContext, ModelFunction } from '../../src/job/job.js';
 import { adaptFunctionalModel } from './functional-model.js';
 import { adaptLayersModel } from './layers-model.js';
 import { withSeededRandomAsync } from './random.js';
@@ -10,11 +10,12 @@ import type { ModelOptions, TrainableModel } from './trainable-model.js';
 /**
  * Calls the job's model function, with all randomness seeded.
  *
- * @throws LockstepError ERR_MODEL_INVALID
+ * @throws LockstepError ERR_MODEL_INVALID; what a model of ours says of its files
  */
-export async function makeModel(create: () => Model | Promise<Model>, options: ModelOptions): Promise<TrainableModel> {
-  return withSeededRandomAsync({ purpose: 'model', seed: options.seed }, async () => {
-    const model = await callModelFunction(create);
+export async function makeModel(create: ModelFunction, options: ModelOptions): Promise<TrainableModel> {
+  const { seed, baseDir = process.cwd() } = options;
+  return withSeededRandomAsync({ purpose: 'model', seed }, async () => {
+    const model = await callModelFunction(create, { baseDir });
     if (isFunctionalModel(model)) return adaptFunctionalModel(model, options);
     if (isLayersModel(model)) return adaptLayersModel(model, options);
     throw new LockstepError(
@@ -25,10 +26,11 @@ export async function makeModel(create: () => Model | Promise<Model>, options: M
   });
 }
 
-async function callModelFunction(create: () => Model | Promise<Model>): Promise<unknown> {
+async function callModelFunction(create: ModelFunction, context: ModelContext): Promise<unknown> {
   try {
-    return await create();
+    return await create(context);
   } catch (error) {
+    if (error instanceof LockstepError) throw error;
     const { message } = toLockstepError(error);
     throw new LockstepError('ERR_MODEL_INVALID', `The job's model function failed: ${message}`, { cause: error });
   }

@@ -7,6 +7,7 @@ import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
 import type { BatchFunction, Job } from '../../src/job/job.js';
 import { formatShape } from './batch.js';
 import type { Tfjs } from './engine/tfjs.js';
+import { ownLosses, type OwnLoss } from './losses.js';
 
 /** Every loss that tfjs-layers 4.22 has by name. */
 export const lossNames = [
@@ -46,8 +47,10 @@ export const metricNames = [
   'sparseCategoricalCrossentropy',
 ] as const;
 
-/** The only named loss whose labels are numbers of classes; of all others they have the output's shape. */
 const classLoss = 'sparseCategoricalCrossentropy';
+
+/** The named losses whose labels are numbers of classes; of all others they have the output's shape. */
+const classLosses: ReadonlySet<string> = new Set([classLoss, 'sparseCategoricalCrossentropyFromLogits']);
 
 /** A loss or a metric. `byName` ones get float32 labels, as tfjs writes them for; functions get the data's own type. */
 interface Measure {
@@ -79,7 +82,7 @@ export class Objective {
     this.#loss = loss;
     this.#metrics = metrics;
     this.metricNames = metrics.map(({ label }) => label);
-    this.takesClasses = loss.byName && loss.label === classLoss;
+    this.takesClasses = loss.byName && classLosses.has(loss.label);
   }
 
   /** @throws LockstepError ERR_JOB_INVALID for a name that nobody knows */
@@ -135,7 +138,7 @@ export class Objective {
 }
 
 function checkNames(job: Pick<Job, 'loss' | 'metrics'>): void {
-  checkName('loss', job.loss, lossNames);
+  checkName('loss', job.loss, [...lossNames, ...Object.keys(ownLosses)]);
   for (const metric of job.metrics) checkName('metric', metric, metricNames);
 }
 
@@ -172,17 +175,23 @@ function compile({ tf, job, outputShape, labelShape }: ObjectiveOptions): Compil
   const layer = tf.layers.activation({ activation: 'linear' });
   // A Sequential would hide what it compiled in a model of its own.
   const model = tf.model({ inputs, outputs: layer.apply(inputs) as SymbolicTensor }); // Symbolic in, symbolic out.
+  const own = isOwn(job.loss) ? ownLosses[job.loss](tf) : undefined;
   // With a function, tfjs would take "accuracy" for that of one-hot labels, and compare numbers of classes with 0.
-  const standsForClassLoss = typeof job.loss === 'function' && areClasses(labelShape, outputShape);
+  const standsForClassLoss =
+    own !== undefined || (typeof job.loss === 'function' && areClasses(labelShape, outputShape));
   try {
     model.compile({ optimizer: 'sgd', loss: standsForClassLoss ? classLoss : job.loss, metrics: job.metrics });
     const [named] = model.lossFunctions;
-    const loss = typeof job.loss === 'function' ? job.loss : named;
+    const loss = typeof job.loss === 'function' ? job.loss : (own ?? named);
     assert(loss !== undefined, 'tfjs resolved no loss');
     return { loss, metrics: model.metricsTensors.map(([metric]) => metric) };
   } finally {
     model.dispose();
   }
+}
+
+function isOwn(loss: string | BatchFunction): loss is OwnLoss {
+  return typeof loss === 'string' && Object.hasOwn(ownLosses, loss);
 }
 
 /** Whether labels of this shape can only be numbers of classes: one for each vector of outputs. */

@@ -9,7 +9,7 @@ import type { Batch } from '../../src/job/dataset.js';
 import type { Job } from '../../src/job/job.js';
 import type { Log } from '../../src/log.js';
 import { sizeOf, type ParameterSpec } from '../../src/state/parameter.js';
-import { atLeastTwoDimensions, checkBatch, checkLabels, inputTensor, labelTensor } from './batch.js';
+import { atLeastTwoDimensions, checkBatch, checkLabels, checkTokens, inputTensor, labelTensor } from './batch.js';
 import { asItIs, contribute, type Contribution } from './contribution.js';
 import type { Tfjs } from './engine/tfjs.js';
 import { collectGarbage } from './garbage.js';
@@ -49,6 +49,8 @@ export interface BuildOptions {
   readonly log: Log;
   /** Any batch of the job's data: shapes are checked on it, and one step is tried. */
   readonly sample: Batch;
+  /** Where the job's relative paths start. @default the working directory */
+  readonly baseDir?: string;
 }
 
 interface FirstPass {
@@ -71,6 +73,8 @@ export class TrainingStep {
   readonly metricNames: readonly string[];
   /** For a loss that takes numbers of classes: how many the model has. */
   readonly numClasses: number | undefined;
+  /** For a model of tokens: how many it knows. */
+  readonly numTokens: number | undefined;
 
   readonly #tf: Tfjs;
   readonly #model: TrainableModel;
@@ -90,6 +94,7 @@ export class TrainingStep {
       parameter.trainable || parts.firstPass.assigned[index] === true ? parameter : { ...parameter, frozen: true },
     );
     this.metricNames = parts.objective.metricNames;
+    this.numTokens = parts.model.numTokens;
     this.numClasses = parts.objective.takesClasses ? parts.firstPass.outputShape.at(-1) : undefined;
     this.#numTrainable = this.parameters.filter(({ trainable }) => trainable).length;
   }
@@ -177,6 +182,7 @@ export class TrainingStep {
   /** Loss and metrics in inference mode. As in `LayersModel.evaluate`, without what regularizers add. */
   evaluate(batch: Batch): Measurements {
     checkBatch(batch);
+    checkTokens(batch, this.numTokens);
     return this.#pass({ purpose: 'evaluation', seed: this.#seed }, {}, () => {
       const labels = labelTensor(this.#tf, batch.y);
       const output = this.#model.forward(inputTensor(this.#tf, batch.x), false);
@@ -196,6 +202,7 @@ export class TrainingStep {
   /** One training pass, watched. Compiled steps are made from what it does. */
   trace<T>(batch: Batch, key: StepKey, observer: PassObserver<T>): T {
     checkBatch(batch);
+    checkTokens(batch, this.numTokens);
     return this.#pass({ purpose: 'step', ...key }, observer, () => {
       const tf = this.#tf;
       const labels = labelTensor(tf, batch.y);
@@ -264,6 +271,7 @@ function isAssigned(parameter: ParameterSpec | undefined): boolean {
 
 /** What only a forward pass can tell: the output's shape, and which variables the model assigns in training. */
 function passForward(model: TrainableModel, { tf, seed, sample }: BuildOptions): FirstPass {
+  checkTokens(sample, model.numTokens);
   const before = model.variables.map(({ dataId }) => dataId);
   try {
     const outputShape = withSeededRandom({ purpose: 'evaluation', seed }, () =>

@@ -11,6 +11,8 @@ export interface TrainableModel {
   readonly parameters: readonly ParameterSpec[];
   /** The float32 variable behind each parameter, same order. Whoever runs a pass assigns them first. */
   readonly variables: readonly Variable[];
+  /** Where inputs are tokens: how many there are. */
+  readonly numTokens?: number | undefined;
   /**
    * The output, [rows, …]. May assign variables that are not trainable.
    *
@@ -31,4 +33,6 @@ export interface ModelOptions {
   readonly log: Log;
   /** Gives the input's shape to a model that has none. */
   readonly sample: Batch;
+  /** Where the job's relative paths start. @default the working directory */
+  readonly baseDir?: string;
 }
