@@ -2,8 +2,17 @@
 export { LockstepError, type ErrorCode } from './src/errors.js';
 export type { Batch, Column, DataSource, Dataset, OpenContext } from './src/job/dataset.js';
 export { defineJob } from './src/job/job.js';
-export type { BatchFunction, FunctionalModel, JobDefinition, Model } from './src/job/job.js';
+export type {
+  BatchFunction,
+  FunctionalModel,
+  JobDefinition,
+  Model,
+  ModelContext,
+  ModelFunction,
+} from './src/job/job.js';
 export { adam, adamw, sgd } from './src/optimizer/config.js';
 export type { AdamConfig, AdamWConfig, OptimizerConfig, SgdConfig } from './src/optimizer/config.js';
 export { tf } from './worker/compute/tf.js';
 export * from './worker/data/index.js';
+export type { Gpt2Config } from './worker/models/gpt2/config.js';
+export { gpt2, type Gpt2Options } from './worker/models/gpt2/gpt2.js';
