@@ -10,3 +10,4 @@ export type { PairedFiles } from './paired-files.js';
 export type { RowShapes } from './reshape.js';
 export { source, Source } from './source.js';
 export type { SplitOptions, SplitPart } from './split.js';
+export { text, type TextOptions } from './text.js';
