@@ -58,7 +58,10 @@ export default defineConfig(
     },
   },
   { files: ['**/*.d.ts'], rules: { '@typescript-eslint/no-extraneous-class': 'off' } },
-  { files: ['bin/**', 'scripts/**', 'bench/**', 'test/simulation/run/main.ts'], rules: { 'no-console': 'off' } },
+  {
+    files: ['bin/**', 'scripts/**', 'bench/**', 'test/simulation/run/main.ts', 'test/soak/main.ts'],
+    rules: { 'no-console': 'off' },
+  },
   { files: ['test/**', 'bench/**'], rules: { 'max-lines': 'off' } },
   {
     files: ['**/*.{js,mjs,cjs}'],

@@ -14,6 +14,7 @@ import { allReduceSuites } from './suites/all-reduce.js';
 import type { Context } from './suites/context.js';
 import { memorySuites } from './suites/memory.js';
 import { peerSuites } from './suites/peers.js';
+import { recoverySuites } from './suites/recovery.js';
 import { scalingSuites } from './suites/scaling.js';
 import { stepTimeSuites } from './suites/step-time.js';
 import { stockSuites } from './suites/stock.js';
@@ -27,6 +28,7 @@ const topics: Readonly<Record<string, (context: Context) => Suite[]>> = {
   scaling: scalingSuites,
   memory: memorySuites,
   steptime: stepTimeSuites,
+  recovery: recoverySuites,
 };
 
 interface Options {

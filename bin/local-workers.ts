@@ -65,6 +65,9 @@ type Run = Parameters<Launcher['start']>[0];
 /** How long a lost worker's process may take to end, for its end to be told. */
 const explanationTimeoutMs = 2_000;
 
+/** For one that is out of the run to end by itself, with what its flight recorder has; one that is stopped, or hangs, does not. */
+const lastWordsMs = 500;
+
 /** The last lines of a worker's own words are kept, to tell why it ended. */
 const keptLines = 20;
 
@@ -120,12 +123,13 @@ export class LocalWorkers implements Launcher {
   }
 
   end(pid: number): void {
-    const mark = this.#children.get(pid)?.mark;
-    if (mark && isRunning(mark)) process.kill(pid, 'SIGKILL');
+    setTimeout(() => {
+      this.#kill(pid);
+    }, lastWordsMs);
   }
 
   kill(): void {
-    for (const pid of this.#children.keys()) this.end(pid);
+    for (const pid of this.#children.keys()) this.#kill(pid);
   }
 
   release(): void {
@@ -140,6 +144,11 @@ export class LocalWorkers implements Launcher {
     }, 10_000);
     await Promise.all([...this.#children.values()].map(({ ended }) => ended));
     clearTimeout(timer);
+  }
+
+  #kill(pid: number): void {
+    const mark = this.#children.get(pid)?.mark;
+    if (mark && isRunning(mark)) process.kill(pid, 'SIGKILL');
   }
 
   #stopKeeping(): void {

@@ -7,6 +7,7 @@ import { benchCommand } from './commands/bench.js';
 import { coordinatorCommand } from './commands/coordinator.js';
 import { doctorCommand } from './commands/doctor.js';
 import { engineCommand } from './commands/engine.js';
+import { flightCommand } from './commands/flight.js';
 import { scaleCommand } from './commands/scale.js';
 import { statusCommand } from './commands/status.js';
 import { trainCommand } from './commands/train.js';
@@ -22,6 +23,7 @@ const commands = [
   coordinatorCommand,
   workerCommand,
   statusCommand,
+  flightCommand,
   scaleCommand,
   benchCommand,
   engineCommand,

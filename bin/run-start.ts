@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { Coordinator } from '../coordinator/coordinator.js';
 import type { CoordinatorOptions } from '../coordinator/coordinator-options.js';
+import { FlightLog } from '../coordinator/flight-log.js';
 import type { Journal } from '../coordinator/journal.js';
 import type { CheckpointPlace } from '../coordinator/membership-state.js';
 import { markOf } from '../coordinator/process-mark.js';
@@ -14,7 +15,7 @@ import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Injection } from '../src/run-summary.js';
 import { formatEndpoint, parseEndpoint, type Endpoint } from '../transport/endpoint.js';
-import { latestCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
+import { keepCheckpoint, latestCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
 import { faultsLeft } from './chaos.js';
 import { settle } from './settle.js';
 import type { Settled } from './summary.js';
@@ -110,6 +111,7 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
     past: isBack ? { numWanted, generation, roster } : null,
     before: isBack ? { ...(await readRecord(folder.path, left.journal)), injections } : null,
     journal,
+    flight: FlightLog.open(folder.path, { isTakenBack: isBack, log }),
     runDir: folder.path,
     loaded,
     overrides: options.overrides,
@@ -130,6 +132,9 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
       if (newest) return { step: newest.checkpoint.step, path: newest.path };
       // One that lies here is damaged; the disk of another host is out of sight.
       return told && existsSync(told.path) ? null : told;
+    },
+    keepCheckpoint: async (aside: string, path: string) => {
+      await keepCheckpoint(aside, path, { keep: loaded.job.checkpointsKept, log });
     },
     onRunFound: (found: string) => {
       log.info(`takes back run ${found}, as its workers say`, { runId: found });

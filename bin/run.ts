@@ -64,7 +64,7 @@ export interface Launcher {
   scale(numWorkers: number): void;
   /** How a worker's process ended, where it was one of ours. */
   explainLoss(pid: number): Promise<string | null>;
-  /** A worker that is out of the run: its process must not live on. */
+  /** A worker that is out of the run, and has been told: its process must not live on for long. */
   end(pid: number): void;
   /** Ends them without waiting. */
   kill(): void;

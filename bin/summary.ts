@@ -1,5 +1,5 @@
 /** What a run came to, as one JSON object: `--summary FILE`. */
-import type { Recovery } from '../coordinator/membership-state.js';
+import type { ToldRecovery } from '../coordinator/run-record.js';
 import type { RunResult } from '../coordinator/coordinator-options.js';
 import type { LockstepError } from '../src/errors.js';
 import type { RecoverySummary, RunSummary } from '../src/run-summary.js';
@@ -20,7 +20,7 @@ export interface Outcome {
 
 export type Summary = RunSummary;
 
-function summarizeRecovery({ pid: _pid, numWorkers: _numWorkers, ...recovery }: Recovery): RecoverySummary {
+function summarizeRecovery({ pid: _pid, numWorkers: _numWorkers, ...recovery }: ToldRecovery): RecoverySummary {
   return recovery;
 }
 
@@ -49,6 +49,7 @@ export function summarize(run: Outcome & { readonly numWorkers: number; readonly
     weightsSha256: run.result?.weightsSha256 ?? null,
     checkpoint: record?.checkpoint?.path ?? null,
     recoveries: record?.recoveries.map(summarizeRecovery) ?? [],
+    stragglers: record?.stragglers ?? [],
     injected: record?.injections ?? [],
   };
 }

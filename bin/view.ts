@@ -1,6 +1,6 @@
 /** How a run looks while it goes on: a progress bar on a terminal, plain lines elsewhere, JSON lines with `--json`. */
 import { MultiBar, Presets, type SingleBar } from 'cli-progress';
-import type { Recovery } from '../coordinator/membership-state.js';
+import type { ToldRecovery } from '../coordinator/run-record.js';
 import type { RunFolder } from '../coordinator/run-folder.js';
 import type { RunObserver, RunRecord, StepLine, Validation } from '../coordinator/run-record.js';
 import type { Log } from '../src/log.js';
@@ -96,7 +96,7 @@ export class LineView implements View {
     // The summary names the last one; a line for each would drown the rest.
   }
 
-  onRecovery(recovery: Recovery): void {
+  onRecovery(recovery: ToldRecovery): void {
     this.#print(describeRecovery(recovery));
   }
 
@@ -197,7 +197,7 @@ export class JsonView implements View {
     this.#log.info('checkpoint', { step, path });
   }
 
-  onRecovery(recovery: Recovery): void {
+  onRecovery(recovery: ToldRecovery): void {
     this.#log.info(describeRecovery(recovery), { recovery });
   }
 
@@ -215,13 +215,26 @@ export class JsonView implements View {
 }
 
 /** "worker w1 is lost at step 20 (it was killed by SIGKILL): 3 workers go on with its slots" */
-export function describeRecovery({ kind, workerId, step, why, numWorkers, detectedMs }: Recovery): string {
+export function describeRecovery(recovery: ToldRecovery): string {
+  const { redoneSteps } = recovery;
+  const again = redoneSteps === 1 ? 'one step is' : `${redoneSteps} steps are`;
+  return `${describeChange(recovery)}${redoneSteps === 0 ? '' : `; ${again} taken again from there`}`;
+}
+
+function describeChange({ kind, workerId, step, why, numWorkers, detectedMs }: ToldRecovery): string {
   const goOn = numWorkers === 1 ? 'one worker goes on' : `${numWorkers} workers go on`;
   if (kind === 'joined') return `worker ${workerId} has joined at step ${step}: ${goOn}`;
   if (kind === 'coordinator') {
     return `the coordinator is back after ${formatSeconds(detectedMs / 1000)}, at step ${step}: ${goOn}`;
   }
-  const what = { lost: 'is lost', silent: 'is lost', hung: 'is out', diverged: 'is out', left: 'has left' }[kind];
+  const what = {
+    lost: 'is lost',
+    silent: 'is lost',
+    hung: 'is out',
+    diverged: 'is out',
+    slow: 'is out',
+    left: 'has left',
+  }[kind];
   return `worker ${workerId} ${what} at step ${step} (${why}): ${goOn} with its slots`;
 }
 

@@ -6,12 +6,12 @@ import type { RunJournal } from './coordinator-options.js';
 const looksPerTimeout = 2;
 
 export class Charge {
-  readonly #journal: RunJournal | null;
+  readonly #journal: Pick<RunJournal, 'isOurs'> | null;
   readonly #intervalMs: number;
   #lookedMs = -Infinity;
   #isReplaced = false;
 
-  constructor(journal: RunJournal | null, { heartbeatTimeoutMs }: Limits) {
+  constructor(journal: Pick<RunJournal, 'isOurs'> | null, { heartbeatTimeoutMs }: Limits) {
     this.#journal = journal;
     this.#intervalMs = heartbeatTimeoutMs / looksPerTimeout;
   }

@@ -5,19 +5,22 @@ import type { LoadedJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Endpoint } from '../transport/endpoint.js';
+import type { FlightLog } from './flight-log.js';
 import type { Injection } from '../src/run-summary.js';
-import type { CheckpointPlace, Past, Recovery } from './membership-state.js';
-import type { RecordBefore, RunObserver, RunRecord } from './run-record.js';
+import type { CheckpointPlace, Past } from './membership-state.js';
+import type { RecordBefore, RunObserver, RunRecord, ToldRecovery } from './run-record.js';
 
 /** Where a coordinator writes down what the next one has to know. */
 export interface RunJournal {
+  /** Made at random for this start, and written there for others to see. */
+  readonly owner: string;
   /** Whether no other coordinator has taken the run. */
   isOurs(): boolean;
   note(changes: { readonly runId?: string; readonly term?: number } & Partial<Past & Noted>): void;
 }
 
 export interface Noted {
-  readonly recoveries: readonly Recovery[];
+  readonly recoveries: readonly ToldRecovery[];
   readonly checkpoint: CheckpointPlace | null;
 }
 
@@ -29,6 +32,8 @@ export interface CoordinatorOptions {
   readonly past: Past | null;
   readonly before: RecordBefore | null;
   readonly journal: RunJournal | null;
+  /** @default nothing is recorded */
+  readonly flight?: FlightLog;
   readonly runDir: string;
   readonly loaded: LoadedJob;
   readonly overrides: readonly string[];
@@ -67,6 +72,12 @@ export interface CoordinatorOptions {
   readonly onInjected?: (injection: Injection) => void;
   /** Ends this process, as such a fault wants. */
   readonly onCoordinatorFault?: () => void;
+  /**
+   * Gives a checkpoint that lies aside its name, if it is whole, and removes those that are too old.
+   *
+   * @throws LockstepError ERR_CHECKPOINT_INVALID
+   */
+  readonly keepCheckpoint?: (aside: string, path: string) => Promise<void>;
   readonly observer: RunObserver;
   readonly log: Log;
 }

@@ -1,7 +1,8 @@
 /**
  * The coordinator: turns connections into events of the membership machine, and its effects into messages. It sees no
- * gradient and no weight, so its memory does not grow with the model, and nothing on the path of a step waits for it.
+ * gradient, and of a checkpoint a piece at a time, so its memory does not grow with the model, and nothing on the path of a step waits for it.
  */
+import { rename } from 'node:fs/promises';
 import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
 import type { Facts } from '../src/protocol/facts.js';
 import type { FromWorker, Status } from '../src/protocol/messages.js';
@@ -9,18 +10,27 @@ import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
+import { CheckpointStore } from './checkpoint-store.js';
 import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
 import { Injections } from './injections.js';
 import { idsOf, liveRoster } from './members.js';
 import { beginMembership, membership } from './membership.js';
-import type { MembershipConfig, MembershipEffect, MembershipEvent, MembershipState } from './membership-state.js';
+import type {
+  MembershipConfig,
+  MembershipEffect,
+  MembershipEvent,
+  MembershipState,
+  Recovery,
+} from './membership-state.js';
+import { checkpointFolder } from './run-folder.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
 import { membershipConfig, runPlan } from './run-plan.js';
 import { refuseScale } from './scaling.js';
 import { StateHashes } from './state-hashes.js';
+import { StragglerWatch } from './straggler-watch.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
 
@@ -35,8 +45,10 @@ export class Coordinator {
   readonly #config: MembershipConfig;
   readonly #listener: Listener;
   readonly #rows: RowServer | null;
+  readonly #store: CheckpointStore;
   readonly #connections: WorkerConnections;
   readonly #hashes = new StateHashes();
+  readonly #stragglers: StragglerWatch;
   readonly #reports: Reports;
   readonly #endings: Endings;
   readonly #injections: Injections;
@@ -54,6 +66,8 @@ export class Coordinator {
     this.#options = options;
     this.#listener = parts.listener;
     this.#rows = parts.rows;
+    const { runDir, keepCheckpoint: keep = rename } = options;
+    this.#store = new CheckpointStore({ folder: checkpointFolder(runDir), keep });
     this.#config = membershipConfig(options, parts.facts);
     this.#state = beginMembership(this.#config, performance.now());
     this.endpoint = parts.listener.endpoint;
@@ -73,6 +87,14 @@ export class Coordinator {
         this.#take({ type: 'lost', workerId: hello.workerId, why });
       },
     });
+    this.#stragglers = new StragglerWatch({
+      evictAfterSeconds: options.loaded.job.stragglers?.evictAfterSeconds ?? Infinity,
+      onChange: (straggler) => this.#reports.record?.addStraggler(straggler),
+      onOverdue: (workerId, why) => {
+        this.#take({ type: 'straggling', workerId, why });
+      },
+      log: options.log,
+    });
     this.#charge = new Charge(options.journal, limits);
     this.#reports = new Reports(options);
     this.#injections = new Injections({
@@ -88,6 +110,8 @@ export class Coordinator {
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
         this.#reports.onRecovery(recovery);
+        const text = `${recovery.workerId ?? 'coordinator'} ${recovery.kind}: ${recovery.why}`;
+        options.flight?.note({ kind: 'recovery', text }, this.#state);
       },
     });
     // After what has come in by now: a process that was stopped, or busy, must not take its own silence for the workers'.
@@ -171,7 +195,7 @@ export class Coordinator {
   }
 
   status(): Status {
-    return describeStatus(this.#options, this.#state, this.#reports.record, this.#reason);
+    return describeStatus(this.#options, this.#state, this.#reports.record, this.#reason, this.#stragglers);
   }
 
   /** What the run has come to, for one who does not wait for its end. */
@@ -194,7 +218,7 @@ export class Coordinator {
     await this.#rows?.close();
   }
 
-  #onMessage(workerId: string, message: Exclude<FromWorker, Hello>): void {
+  #onMessage(workerId: string, message: Exclude<FromWorker, { type: 'hello' }>): void {
     if (!this.#isInCharge()) return;
     switch (message.type) {
       case 'ready':
@@ -202,9 +226,12 @@ export class Coordinator {
         // A worker that was refused tells nothing.
         if (this.hasMember(workerId)) this.#reports.onReady(workerId, message, this.#state.members.values());
         break;
+      case 'heartbeat':
+        this.#take({ ...message, workerId });
+        this.#stragglers.add(workerId, message, this.#state);
+        break;
       case 'halted':
       case 'connected':
-      case 'heartbeat':
       case 'draining':
       case 'leaving':
       case 'finished':
@@ -224,6 +251,13 @@ export class Coordinator {
         break;
       case 'read-rows':
         void this.#serveRows(workerId, message);
+        break;
+      case 'read-file':
+      case 'write-file':
+      case 'keep-file':
+        void this.#store.answer(workerId, message).then((answer) => {
+          this.#connections.send([workerId], answer);
+        });
         break;
       default:
         if (message.type === 'checkpointed') this.#onCheckpointed(message);
@@ -268,6 +302,7 @@ export class Coordinator {
   #take(event: MembershipEvent): void {
     if (!this.#isInCharge()) return;
     const { state, effects, reason } = membership(this.#config, this.#state, event, performance.now());
+    this.#options.flight?.onEvent(event, this.#state);
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
     if (reason === this.#reason) return;
@@ -276,6 +311,7 @@ export class Coordinator {
   }
 
   #perform(effect: MembershipEffect): void {
+    this.#options.flight?.onEffect(effect, this.#state);
     switch (effect.type) {
       case 'welcome':
         this.#connections.send([effect.workerId], {
@@ -293,6 +329,9 @@ export class Coordinator {
       case 'dismiss':
         this.#connections.dismiss(effect.workerId);
         break;
+      case 'forget':
+        this.#connections.forget(effect.workerIds);
+        break;
       case 'halt':
         this.#connections.send(effect.workerIds, { type: 'halt', generation: effect.generation });
         break;
@@ -301,8 +340,9 @@ export class Coordinator {
         break;
       case 'form-generation': {
         const { type: _type, roster, ...generation } = effect;
-        this.#options.journal?.note({ generation: effect.generation, roster });
         this.#connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
+        // Workers that have heard of it say so to the next coordinator, should this one die before it is written.
+        this.#options.journal?.note({ generation: effect.generation, roster });
         break;
       }
       case 'start': {
@@ -312,12 +352,12 @@ export class Coordinator {
         // What goes through no link can be neither delayed nor cut.
         const inMemory = start.inMemory && !this.#injections.concernLinks;
         this.#connections.send(workerIds, { ...start, inMemory, told: this.#told });
-        for (const recovery of recoveries) this.#endings.tell(recovery);
+        this.#tell(recoveries);
         break;
       }
       case 'adopt':
         this.#reports.record?.start(performance.now(), effect.step);
-        for (const recovery of effect.recoveries) this.#endings.tell(recovery);
+        this.#tell(effect.recoveries);
         break;
       case 'yield':
         this.#yield(effect.error);
@@ -326,7 +366,8 @@ export class Coordinator {
         this.#connections.send(effect.workerIds, { type: 'drain' });
         break;
       case 'stop-after':
-        this.#connections.send(effect.workerIds, { type: 'stop-after', step: effect.step });
+        // What has been told of is taken again first, where the run has gone back to a checkpoint.
+        this.#connections.send(effect.workerIds, { type: 'stop-after', step: Math.max(effect.step, this.#told) });
         break;
       case 'finish':
         this.#connections.sayGoodbye(idsOf(this.#state.roster));
@@ -355,6 +396,12 @@ export class Coordinator {
     }
   }
 
+  #tell(recoveries: readonly Recovery[]): void {
+    for (const recovery of recoveries) {
+      this.#endings.tell({ ...recovery, redoneSteps: Math.max(0, this.#told - recovery.step) });
+    }
+  }
+
   /** Steps whose records are here. */
   get #told(): number {
     return this.#reports.record?.numSteps ?? 0;
@@ -363,7 +410,7 @@ export class Coordinator {
   #yield(error: LockstepError): void {
     this.#charge.giveUp();
     clearInterval(this.#clock);
-    this.#connections.leave();
+    this.#connections.forget();
     const { runId, generation } = this.#state;
     this.#end({ runId, error, weightsSha256: null, record: this.#reports.record, generations: generation });
   }

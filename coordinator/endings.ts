@@ -3,12 +3,12 @@
  * process ended is known a moment later, so what is said of it waits for that.
  */
 import { LockstepError } from '../src/errors.js';
-import type { Recovery } from './membership-state.js';
+import type { ToldRecovery } from './run-record.js';
 
 export interface EndingsOptions {
   /** How a worker's process ended, where the launcher knows. */
   readonly explainLoss: ((pid: number) => Promise<string | null>) | undefined;
-  readonly onRecovery: (recovery: Recovery) => void;
+  readonly onRecovery: (recovery: ToldRecovery) => void;
 }
 
 export class Endings {
@@ -25,7 +25,7 @@ export class Endings {
   }
 
   /** In the order of the calls. */
-  tell(recovery: Recovery): void {
+  tell(recovery: ToldRecovery): void {
     const explained = this.#explain(recovery.pid, recovery);
     this.#told = this.#told.then(async () => {
       this.#options.onRecovery({ ...recovery, why: await explained });
@@ -41,7 +41,7 @@ export class Endings {
     return new LockstepError(error.code, error.message.replace(why, ending), { details });
   }
 
-  async #explain(pid: number | null, { kind, why }: Pick<Recovery, 'kind' | 'why'>): Promise<string> {
+  async #explain(pid: number | null, { kind, why }: Pick<ToldRecovery, 'kind' | 'why'>): Promise<string> {
     return kind === 'lost' && pid !== null ? ((await this.#options.explainLoss?.(pid)) ?? why) : why;
   }
 }

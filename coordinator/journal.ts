@@ -4,7 +4,7 @@
  * itself has been replaced, and touches nothing any more.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Log } from '../src/log.js';
@@ -12,7 +12,7 @@ import { rosterEntrySchema } from '../src/protocol/messages.js';
 import type { RunJournal } from './coordinator-options.js';
 
 const count = z.int().min(0);
-const kinds = ['lost', 'silent', 'hung', 'diverged', 'left', 'joined', 'coordinator'] as const;
+const kinds = ['lost', 'silent', 'hung', 'diverged', 'slow', 'left', 'joined', 'coordinator'] as const;
 
 const processSchema = z.strictObject({ pid: z.int(), startTicks: z.string() }).readonly();
 
@@ -25,6 +25,7 @@ const recoverySchema = z.strictObject({
   step: count,
   resumedMs: z.number(),
   recomputedSlots: count,
+  redoneSteps: count,
   numWorkers: count,
 });
 
@@ -93,6 +94,10 @@ export class Journal implements RunJournal {
     return this.#content;
   }
 
+  get owner(): string {
+    return this.#content.owner;
+  }
+
   /** A journal that is lost is nobody's. */
   isOurs(): boolean {
     const found = readJournal(this.#runDir);
@@ -121,10 +126,28 @@ function replace(runDir: string, content: JournalContent, { isDurable }: { reado
   const aside = `${fileIn(runDir)}.tmp`;
   const file = openSync(aside, 'w', 0o600);
   try {
-    writeSync(file, `${JSON.stringify(content, null, 2)}\n`);
+    // To its end: a single write may take less where the disk is nearly full.
+    writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
     if (isDurable) fsyncSync(file);
   } finally {
     closeSync(file);
   }
   renameSync(aside, fileIn(runDir));
+  if (isDurable) syncFolder(runDir);
 }
+
+/** Without this, a power cut can forget the rename. */
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } catch (error) {
+    const isUnsupported = error instanceof Error && 'code' in error && noFolderSync.includes(error.code);
+    if (!isUnsupported) throw error;
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** What file systems answer that have no flush of a folder. */
+const noFolderSync: readonly unknown[] = ['EINVAL', 'EISDIR', 'ENOTSUP', 'EPERM'];

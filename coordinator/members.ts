@@ -20,8 +20,12 @@ export function idsOf(members: readonly { readonly workerId: string }[]): string
 }
 
 /** One that has said hello. */
-export function newMember(who: Pick<Member, 'workerId' | 'host' | 'pid'>, nowMs: number): Member {
+export function newMember(
+  who: Pick<Member, 'workerId' | 'host' | 'pid'> & { readonly isRemote?: boolean },
+  nowMs: number,
+): Member {
   return {
+    isRemote: false,
     ...who,
     state: 'loading',
     step: 0,

@@ -64,6 +64,8 @@ export interface Member {
   readonly workerId: string;
   readonly host: string;
   readonly pid: number;
+  /** It is on another host than the coordinator: its silence may be the network's. */
+  readonly isRemote: boolean;
   readonly state: WorkerState;
   /** Steps committed, as last heard. */
   readonly step: number;
@@ -93,7 +95,7 @@ export interface Member {
  */
 export type Phase = 'returning' | 'gathering' | 'halting' | 'connecting' | 'training' | 'finished' | 'failed';
 
-export type ChangeKind = 'lost' | 'silent' | 'hung' | 'diverged' | 'left' | 'joined' | 'coordinator';
+export type ChangeKind = 'lost' | 'silent' | 'hung' | 'diverged' | 'slow' | 'left' | 'joined' | 'coordinator';
 
 /** What the run goes on after: a worker that is no longer in it, a new one, or the coordinator's return. */
 export interface Change {
@@ -109,8 +111,12 @@ export interface Change {
 
 /** A coordinator's return that is under way. */
 export interface Return {
+  /** It has started, or is cut off from all workers. */
+  readonly cause: 'start' | 'cut-off';
+  /** False: nothing is heard of anybody, and the time that workers have to come back has not begun. */
+  readonly isConnected: boolean;
   readonly sinceMs: number;
-  /** From when workers heard of the coordinator before until this one began. */
+  /** From when workers heard of a coordinator last until this one began, or was heard of again. */
   readonly awayMs: number;
   /** The generation of the roster. */
   readonly entered: number;
@@ -157,6 +163,8 @@ export interface MembershipState {
   readonly movedSlots: number;
   /** Ctrl-C: the run is to end after the step that is under way. */
   readonly isStopping: boolean;
+  /** Why the run ends once its state is in a checkpoint; null: it goes on, or ends well. */
+  readonly ending: LockstepError | null;
   /** Where a drained run ends, in steps; null until that is agreed. */
   readonly stopAfter: number | null;
   /** Why no worker will come any more; null: one may. */
@@ -175,6 +183,8 @@ export type MembershipEvent =
       readonly workerId: string;
       readonly host: string;
       readonly pid: number;
+      /** It is on another host than the coordinator. @default false */
+      readonly isRemote?: boolean;
       /** Null: it begins. */
       readonly standing: Standing | null;
     }
@@ -206,6 +216,8 @@ export type MembershipEvent =
   | { readonly type: 'lost'; readonly workerId: string; readonly why: string }
   /** These have another state than most. */
   | { readonly type: 'diverged'; readonly workerIds: readonly string[]; readonly why: string }
+  /** It has been slower than the others for too long. */
+  | { readonly type: 'straggling'; readonly workerId: string; readonly why: string }
   | { readonly type: 'checkpointed'; readonly step: number; readonly path: string }
   /** The answer to `seek-checkpoint`; null: none is whole, so the run begins anew. */
   | { readonly type: 'checkpoint-found'; readonly checkpoint: CheckpointPlace | null }
@@ -222,6 +234,8 @@ export type MembershipEffect =
   /** As `refuse`, and its process may still run: it is to be ended. */
   | { readonly type: 'evict'; readonly workerId: string; readonly pid: number; readonly error: LockstepError }
   | { readonly type: 'dismiss'; readonly workerId: string }
+  /** Their connections are given up, without a word: they will open others. */
+  | { readonly type: 'forget'; readonly workerIds: readonly string[] }
   | { readonly type: 'halt'; readonly generation: number; readonly workerIds: readonly string[] }
   | { readonly type: 'seek-checkpoint' }
   | {

@@ -17,10 +17,11 @@ import type {
   MembershipStep,
   MembershipTransition,
 } from './membership-state.js';
+import { noLongerCutOff, noticeCutOff } from './cut-off.js';
 import { beginMoves, formWhenPossible, isWanted, letGo, lose, onHalted, startWhenConnected } from './moves.js';
 import { onScale } from './scaling.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
-import { endWaiting, evictDiverged, evictOverdue, forgiveAbsence } from './patience.js';
+import { endWaiting, evictDiverged, evictOverdue, evictStraggler, forgiveAbsence } from './patience.js';
 import {
   beginReturn,
   endReturn,
@@ -52,6 +53,7 @@ export function beginMembership(config: MembershipConfig, nowMs: number): Member
     changes: [],
     movedSlots: 0,
     isStopping: false,
+    ending: null,
     stopAfter: null,
     noMoreWorkers: null,
     nowMs,
@@ -67,7 +69,8 @@ export function membership(
   event: MembershipEvent,
   nowMs: number,
 ): MembershipTransition {
-  const taken = take(config, forgiveAbsence(config, before, nowMs), event);
+  const now = forgiveAbsence(config, before, nowMs);
+  const taken = take(config, event.type === 'hello' || event.type === 'heartbeat' ? noLongerCutOff(now) : now, event);
   const returned = andThen(taken, (next) => endReturn(config, next));
   const { state, effects } = andThen(returned, (next) => endWaiting(config, next));
   return { state, effects, reason: waitingFor(config, state) };
@@ -101,8 +104,10 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     }
     case 'diverged':
       return evictDiverged(config, state, event);
+    case 'straggling':
+      return evictStraggler(config, state, event);
     case 'checkpointed':
-      return still({ ...state, checkpoint: { step: event.step, path: event.path } });
+      return onCheckpointed(config, { ...state, checkpoint: { step: event.step, path: event.path } });
     case 'checkpoint-found': {
       const found = { ...state, isSeeking: false, checkpoint: event.checkpoint };
       return formWhenPossible(config, found, { isCheckpointSought: true });
@@ -114,9 +119,9 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'scale':
       return onScale(config, state, event.numWorkers);
     case 'stop':
-      return onStop(state);
+      return onStop(config, state);
     case 'tick':
-      return evictOverdue(config, state);
+      return andThen(evictOverdue(config, state), (next) => noticeCutOff(config, next));
   }
 }
 
@@ -139,12 +144,12 @@ function onAnyHello(
 
 function onHello(
   state: MembershipState,
-  { workerId, host, pid, standing }: Extract<MembershipEvent, { type: 'hello' }>,
+  { workerId, host, pid, isRemote = false, standing }: Extract<MembershipEvent, { type: 'hello' }>,
 ): MembershipStep {
   const isForeign = standing !== null && standing.runId !== state.runId;
   const refusal = isForeign ? foreignError(state, workerId, standing) : refuseNewcomer(state, workerId);
   if (refusal) return { state, effects: [{ type: 'refuse', workerId, error: refusal }] };
-  const members = new Map([...state.members, [workerId, newMember({ workerId, host, pid }, state.nowMs)]]);
+  const members = new Map([...state.members, [workerId, newMember({ workerId, host, pid, isRemote }, state.nowMs)]]);
   return { state: { ...state, members, noMoreWorkers: null }, effects: [{ type: 'welcome', workerId }] };
 }
 
@@ -209,6 +214,11 @@ function onConnected(
     config,
     updateMember(seen, workerId, { state: 'connected', prefersMemory, sinceMs: nowMs }),
   );
+}
+
+function onCheckpointed(config: MembershipConfig, state: MembershipState): MembershipStep {
+  const isAwaited = config.isSharded && state.phase === 'training' && isWanted(config, state, { isSaved: true });
+  return isAwaited ? beginMoves(config, state) : still(state);
 }
 
 function onHeartbeat(

@@ -36,24 +36,25 @@ export function lose(config: MembershipConfig, before: MembershipState, member: 
   const changed = { ...state, changes: [...state.changes, change] };
   // Dealt with when all others are there.
   if (changed.returning) return still({ ...changed, returning: withoutAwaited(changed.returning, workerId) });
-  return goOnWithout(config, changed, error);
+  return goOnWithout(config, changed);
 }
 
 export function withoutAwaited(returning: Return, workerId: string): Return {
   return { ...returning, awaited: returning.awaited.filter((id) => id !== workerId) };
 }
 
-/** Members of the roster are lost, whose changes are noted. */
-export function goOnWithout(config: MembershipConfig, state: MembershipState, error: LockstepError): MembershipStep {
-  if (config.isSharded && state.hasStarted && state.roster.length > 1) return onShardLost(state, error);
-  return beginMoves(config, state);
+/**
+ * Members of the roster are lost, whose changes are noted. Where the optimizer is sharded nobody holds the state whole without
+ * them: the moves lead to the newest checkpoint, unless all is done that there was to do.
+ */
+export function goOnWithout(config: MembershipConfig, state: MembershipState): MembershipStep {
+  return config.isSharded && isDone(state) ? finish(state) : beginMoves(config, state);
 }
 
-/** Its moments are nowhere else: only where the others have done all that there was to do they are not missed. */
-function onShardLost(state: MembershipState, error: LockstepError): MembershipStep {
+/** Those that are left have finished, and the last step's checkpoint is there. */
+function isDone(state: MembershipState): boolean {
   const left = liveRoster(state);
-  const isDone = left.length > 0 && left.every(({ state: doing }) => doing === 'finished');
-  return isDone ? finish(state) : fail(state, shardLostError(error));
+  return left.length > 0 && left.every((one) => one.state === 'finished' && one.step === state.checkpoint?.step);
 }
 
 /** Still connected, and it ends by itself. */
@@ -130,11 +131,14 @@ export function startWhenConnected(config: MembershipConfig, state: MembershipSt
   return isWanted(config, state) ? beginMoves(config, state) : start(state);
 }
 
-/** A worker that is ready, and that the run has a place for. */
-export function isWanted(config: MembershipConfig, state: MembershipState): boolean {
+/**
+ * A worker that is ready, and that the run has a place for. Where the optimizer is sharded the others cannot give it the state: it waits
+ * for the next checkpoint, which all go on from then.
+ */
+export function isWanted(config: MembershipConfig, state: MembershipState, { isSaved = false } = {}): boolean {
   const roster = liveRoster(state);
   if (state.isStopping || membersThat(state, 'ready').length === 0) return false;
-  if (config.isSharded && state.hasStarted) return false;
+  if (config.isSharded && state.hasStarted && !isSaved) return false;
   return roster.length < state.numWanted && roster.every((member) => member.state !== 'finished');
 }
 
@@ -166,6 +170,7 @@ export function recoveriesOf({ changes, movedSlots: recomputedSlots, nowMs, ...s
 
 /** All that are left have finished, with the same weights. */
 export function finish(state: MembershipState): MembershipStep {
+  if (state.ending) return fail(state, state.ending);
   const { step = 0, weightsSha256 } = liveRoster(state)[0] ?? {};
   return {
     state: { ...state, phase: 'finished' },
@@ -194,9 +199,4 @@ function lostError(state: MembershipState, member: Member, { kind, why }: Loss):
   const { workerId, host, pid, step } = member;
   const message = `${nameOf(state, member)} is lost after step ${step}: ${why}.`;
   return new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, host, pid, step, kind, why } });
-}
-
-function shardLostError({ message, details }: LockstepError): LockstepError {
-  const why = "Its share of the optimizer's moments is lost with it, as the optimizer is sharded.";
-  return new LockstepError('ERR_WORKER_LOST', `${message} ${why}`, { details });
 }

@@ -1,8 +1,9 @@
 /** Whom the run has waited for too long: workers that are silent, that hang, or that do not come. */
 import { LockstepError } from '../src/errors.js';
-import { andThen, fail, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
+import { isSomebodyHeard } from './cut-off.js';
+import { andThen, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
 import { formWhenPossible, lose, type Loss } from './moves.js';
-import { stoppedError } from './stopping.js';
+import { stoppedError, stopWithError } from './stopping.js';
 import type {
   Member,
   MembershipConfig,
@@ -55,6 +56,22 @@ export function evictDiverged(
   );
 }
 
+/** Only where enough are left: a slow worker is better than a run that stands still. */
+export function evictStraggler(
+  config: MembershipConfig,
+  state: MembershipState,
+  { workerId, why }: Extract<MembershipEvent, { type: 'straggling' }>,
+): MembershipStep {
+  const isEnough = liveRoster(state).length > Math.max(1, config.minWorkers);
+  if (!isEnough || config.isSharded || state.isStopping) return still(state);
+  const slow = membersThat(state, 'training').filter((member) => member.workerId === workerId);
+  return evict(
+    config,
+    state,
+    slow.map((member) => [member, { kind: 'slow', why, detectedMs: 0 }]),
+  );
+}
+
 function evict(config: MembershipConfig, state: MembershipState, losses: readonly Eviction[]): MembershipStep {
   return losses.reduce<MembershipStep>(
     (before, [member, loss]) =>
@@ -77,11 +94,15 @@ function eviction(state: MembershipState, member: Member, { kind, why }: Loss): 
 
 type Eviction = readonly [Member, Loss];
 
-function silentOnes({ patience }: MembershipConfig, state: MembershipState): Eviction[] {
+function silentOnes(config: MembershipConfig, state: MembershipState): Eviction[] {
+  const { heartbeatTimeoutMs, loadingTimeoutMs } = config.patience;
+  const isConnected = isSomebodyHeard(config, state);
   return [...state.members.values()].flatMap((member): Eviction[] => {
-    const limitMs = isInRoster(state, member.workerId) ? patience.heartbeatTimeoutMs : patience.loadingTimeoutMs;
+    const hasPart = isInRoster(state, member.workerId);
+    const limitMs = hasPart ? heartbeatTimeoutMs : loadingTimeoutMs;
     const detectedMs = state.nowMs - member.lastSeenMs;
-    if (detectedMs <= limitMs) return [];
+    const mayBeOurs = hasPart && member.isRemote && !isConnected;
+    if (detectedMs <= limitMs || mayBeOurs) return [];
     const why = `it was silent for ${Math.round(detectedMs)} ms, longer than the limit of ${limitMs} ms`;
     return [[member, { kind: 'silent', why, detectedMs }]];
   });
@@ -131,7 +152,8 @@ export function endWaiting(config: MembershipConfig, state: MembershipState): Me
   if (!isOver || state.isSeeking || membersThat(state, 'loading').length > 0) return still(waiting);
   const numReady = membersThat(state, 'ready', 'halted').length;
   if (numReady >= config.minWorkers) return formWhenPossible(config, waiting, { isImpatient: true });
-  return fail(waiting, state.isStopping ? stoppedError(state) : tooFewError(config, waiting, numReady));
+  const error = state.isStopping ? stoppedError(state) : tooFewError(config, waiting, numReady);
+  return stopWithError(config, waiting, error);
 }
 
 function tooFewError(config: MembershipConfig, state: MembershipState, numReady: number): LockstepError {

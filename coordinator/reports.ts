@@ -6,8 +6,8 @@ import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
 import type { Injection } from '../src/run-summary.js';
 import type { RunJournal } from './coordinator-options.js';
-import type { Member, Recovery } from './membership-state.js';
-import { RunRecord, type RecordBefore, type RunObserver } from './run-record.js';
+import type { Member } from './membership-state.js';
+import { RunRecord, type RecordBefore, type RunObserver, type ToldRecovery } from './run-record.js';
 
 export interface ReportsOptions {
   readonly loaded: LoadedJob;
@@ -64,7 +64,7 @@ export class Reports {
   }
 
   /** Whoever hears of it may count on the next coordinator to know of it too. */
-  onRecovery(recovery: Recovery): void {
+  onRecovery(recovery: ToldRecovery): void {
     const { journal, observer } = this.#options;
     this.#record?.addRecovery(recovery);
     if (this.#record) journal?.note({ recoveries: this.#record.recoveries });

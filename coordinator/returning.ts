@@ -26,6 +26,7 @@ import type {
   MembershipState,
   MembershipStep,
   Past,
+  Return,
 } from './membership-state.js';
 import { beginMoves, finish, goOnWithout, isWanted, recoveriesOf, withoutAwaited } from './moves.js';
 
@@ -34,8 +35,12 @@ export function beginReturn(
   { generation, roster }: Pick<Past, 'generation' | 'roster'>,
 ): MembershipState {
   if (roster.length === 0) return { ...state, generation };
-  const returning = { sinceMs: state.nowMs, awayMs: 0, entered: generation, awaited: idsOf(roster) };
+  const returning = { ...beginning(state), entered: generation, awaited: idsOf(roster) };
   return { ...state, phase: 'returning', generation, roster, hasStarted: true, returning, shortSinceMs: null };
+}
+
+function beginning({ nowMs }: MembershipState): Pick<Return, 'cause' | 'isConnected' | 'sinceMs' | 'awayMs'> {
+  return { cause: 'start', isConnected: true, sinceMs: nowMs, awayMs: 0 };
 }
 
 type HelloAgain = Extract<MembershipEvent, { type: 'hello' }> & { readonly standing: Standing };
@@ -66,9 +71,9 @@ export function isOvertaken(config: MembershipConfig, state: MembershipState, { 
 /** It is no worker's word that it has begun with, or is to begin with: its disk is lost, or this is another run. */
 function knowsNothing(
   { past, checkpoint }: MembershipConfig,
-  { phase, hasStarted, generation }: MembershipState,
+  { phase, hasStarted, generation, returning }: MembershipState,
 ): boolean {
-  if (past !== null || checkpoint !== null) return false;
+  if (past !== null || checkpoint !== null || returning?.cause === 'cut-off') return false;
   return phase === 'returning' || (phase === 'gathering' && !hasStarted && generation === 0);
 }
 
@@ -124,10 +129,11 @@ function onSecondConnection(
 /** The first worker that says so makes a coordinator whose disk is lost that of its run. */
 function begunBy(state: MembershipState, standing: Standing): MembershipState {
   const term = Math.max(state.term, standing.term + 1);
+  if (state.returning?.cause === 'cut-off') return state;
   if (state.returning) return { ...state, term: state.term > standing.term ? state.term : term };
   const { runId } = standing;
   const begun = beginReturn({ ...state, runId, term }, { generation: standing.entered, roster: standing.workers });
-  const returning = begun.returning ?? { sinceMs: state.nowMs, awayMs: 0, entered: 0, awaited: [] };
+  const returning = begun.returning ?? { ...beginning(state), entered: 0, awaited: [] };
   return { ...begun, phase: 'returning', hasStarted: true, returning };
 }
 
@@ -159,11 +165,14 @@ function learn(state: MembershipState, { generation, entered, workers, awayMs }:
   return updateRoster(renewed, { state: 'connecting' }); // in an older one
 }
 
-function comeBack(state: MembershipState, { workerId, host, pid, standing }: HelloAgain): MembershipState {
+function comeBack(
+  state: MembershipState,
+  { workerId, host, pid, isRemote = false, standing }: HelloAgain,
+): MembershipState {
   const { returning, roster, nowMs } = state;
   const goesOn = standing.isTraining && standing.entered === returning?.entered;
   const member: Member = {
-    ...newMember({ workerId, host, pid }, nowMs),
+    ...newMember({ workerId, host, pid, isRemote }, nowMs),
     state: goesOn ? 'training' : 'connecting',
     step: standing.step,
     steppedMs: nowMs,
@@ -197,24 +206,20 @@ function absence({ nowMs }: MembershipState, workerId: string, why: string): Cha
   return { kind: 'lost', workerId, pid: null, why, detectedMs: 0, atMs: nowMs };
 }
 
+const causes = { start: 'it was started again', 'cut-off': 'it was cut off from all workers' } as const;
+
 /** All are there, or known to be lost, or the time is over. */
 export function endReturn(config: MembershipConfig, before: MembershipState): MembershipStep {
   const { returning, nowMs } = before;
   if (before.phase !== 'returning' || !returning) return still(before);
-  const { returnTimeoutMs } = config.patience;
-  if (returning.awaited.length > 0 && nowMs - returning.sinceMs <= returnTimeoutMs) return still(before);
-  const why = `it did not come back within ${returnTimeoutMs} ms`;
+  const { returnTimeoutMs, workersTimeoutMs } = config.patience;
+  const limitMs = returning.isConnected ? returnTimeoutMs : workersTimeoutMs;
+  if (returning.awaited.length > 0 && nowMs - returning.sinceMs <= limitMs) return still(before);
+  const why = `it did not come back within ${limitMs} ms`;
   const missing = returning.awaited.filter((workerId) => !before.members.has(workerId));
   const absences = missing.map((workerId) => absence(before, workerId, why));
-  const { awayMs: detectedMs, sinceMs: atMs } = returning;
-  const back: Change = {
-    kind: 'coordinator',
-    workerId: null,
-    pid: null,
-    why: 'it was started again',
-    detectedMs,
-    atMs,
-  };
+  const { cause, awayMs: detectedMs, sinceMs: atMs } = returning;
+  const back: Change = { kind: 'coordinator', workerId: null, pid: null, why: causes[cause], detectedMs, atMs };
   const state = { ...before, returning: null, changes: [back, ...before.changes, ...absences] };
   return goOn(config, state, returning.entered);
 }
@@ -222,7 +227,7 @@ export function endReturn(config: MembershipConfig, before: MembershipState): Me
 function goOn(config: MembershipConfig, state: MembershipState, entered: number): MembershipStep {
   const roster = liveRoster(state);
   if (roster.length === 0) return beginMoves(config, state); // from a checkpoint, with new ones
-  if (roster.length < state.roster.length) return goOnWithout(config, state, lostMeanwhile(state));
+  if (roster.length < state.roster.length) return goOnWithout(config, state);
   const isAsItWas = state.generation === entered && roster.every(goesOn);
   return isAsItWas && !isWanted(config, state) ? adopt(state) : beginMoves(config, state);
 }
@@ -245,11 +250,4 @@ function adopt(before: MembershipState): MembershipStep {
   };
   const isDone = liveRoster(state).every((member) => member.state === 'finished');
   return isDone ? andThen(adopted, finish) : adopted;
-}
-
-function lostMeanwhile(state: MembershipState): LockstepError {
-  const lost = state.roster.filter(({ workerId }) => !state.members.has(workerId));
-  const why = state.changes.find(({ kind }) => kind !== 'coordinator' && kind !== 'joined')?.why ?? 'nobody knows how';
-  const message = `Worker ${idsOf(lost).join(', ')} is lost since the coordinator was away: ${why}.`;
-  return new LockstepError('ERR_WORKER_LOST', message, { details: { workerIds: idsOf(lost) } });
 }

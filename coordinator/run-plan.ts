@@ -21,7 +21,7 @@ export function membershipConfig(options: CoordinatorOptions, facts: Facts): Mem
 }
 
 export function runPlan(
-  { runDir, loaded, overrides, slots, threads, steps, resume, limits }: CoordinatorOptions,
+  { runDir, journal, loaded, overrides, slots, threads, steps, resume, limits }: CoordinatorOptions,
   { runId, term, hasStarted }: MembershipState,
   served: RunPlan['served'],
 ): RunPlan {
@@ -29,6 +29,7 @@ export function runPlan(
     runId,
     term,
     runDir,
+    runDirMark: journal?.owner ?? null,
     jobPath: loaded.path,
     overrides: [...overrides],
     slots,

@@ -1,7 +1,7 @@
 /** What a run has come to so far: its steps, validations and checkpoints, as workers report them. */
 import type { SlotEvaluation, StepRecord } from '../src/protocol/messages.js';
 import type { Schedule } from '../src/job/schedule.js';
-import type { Injection } from '../src/run-summary.js';
+import type { Injection, Straggler } from '../src/run-summary.js';
 import type { Recovery } from './membership-state.js';
 
 /** What the first worker that is ready tells about all. */
@@ -25,7 +25,7 @@ export interface RecordBefore {
   readonly last: StepLine | null;
   readonly validation: Validation | null;
   readonly numSkipped: number;
-  readonly recoveries: readonly Recovery[];
+  readonly recoveries: readonly ToldRecovery[];
   readonly injections: readonly Injection[];
   readonly checkpoint: { readonly step: number; readonly path: string } | null;
 }
@@ -39,13 +39,19 @@ export interface StepLine {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
+/** As it is written down. */
+export interface ToldRecovery extends Recovery {
+  /** Committed steps that are taken again: `step` is that of a checkpoint, as nobody held the state whole any more. */
+  readonly redoneSteps: number;
+}
+
 /** Told what happens, for a progress bar or a log. */
 export interface RunObserver {
   onSteps(lines: readonly StepLine[], record: RunRecord): void;
   onValidation(validation: Validation): void;
   onCheckpoint(step: number, path: string): void;
   /** The run has gone on after a worker was lost, or with a new one. */
-  onRecovery(recovery: Recovery): void;
+  onRecovery(recovery: ToldRecovery): void;
   /** What the run waits for has changed; null: nothing. */
   onReason(reason: string | null): void;
 }
@@ -54,7 +60,8 @@ export class RunRecord {
   readonly shape: RunShape;
   readonly #slots: number;
   readonly #evaluations = new Map<number, Map<number, SlotEvaluation>>();
-  readonly #recoveries: Recovery[] = [];
+  readonly #recoveries: ToldRecovery[] = [];
+  #stragglers: readonly Straggler[] = [];
   readonly #injections: Injection[] = [];
   #last: StepLine | null = null;
   #validation: Validation | null = null;
@@ -109,7 +116,7 @@ export class RunRecord {
     this.#started ??= { atMs: nowMs, step };
   }
 
-  get recoveries(): readonly Recovery[] {
+  get recoveries(): readonly ToldRecovery[] {
     return this.#recoveries;
   }
 
@@ -154,8 +161,21 @@ export class RunRecord {
     return this.#validation;
   }
 
-  addRecovery(recovery: Recovery): void {
+  addRecovery(recovery: ToldRecovery): void {
     this.#recoveries.push(recovery);
+  }
+
+  /** Those that were and those that are, in the order in which they were named. */
+  get stragglers(): readonly Straggler[] {
+    return this.#stragglers;
+  }
+
+  /** It is named, or no straggler any more. */
+  addStraggler(straggler: Straggler): void {
+    const others = this.#stragglers.filter(
+      ({ workerId, sinceStep }) => workerId !== straggler.workerId || sinceStep !== straggler.sinceStep,
+    );
+    this.#stragglers = [...others, straggler];
   }
 
   get injections(): readonly Injection[] {

@@ -3,12 +3,14 @@ import type { Status } from '../src/protocol/messages.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import type { MembershipState } from './membership-state.js';
 import type { RunRecord } from './run-record.js';
+import type { StragglerWatch } from './straggler-watch.js';
 
 export function describeStatus(
   { loaded }: { readonly loaded: LoadedJob },
   state: MembershipState,
   record: RunRecord | null,
   reason: string | null,
+  stragglers: StragglerWatch,
 ): Status {
   const roster = new Map(state.roster.map((entry) => [entry.workerId, entry]));
   return {
@@ -25,6 +27,7 @@ export function describeStatus(
     reason,
     workers: [...state.members.values()].map(({ workerId, host, pid, device, step, state: doing, waiting }) => {
       const entry = roster.get(workerId);
+      const straggler = stragglers.of(workerId);
       return {
         workerId,
         rank: entry?.rank ?? null,
@@ -35,6 +38,7 @@ export function describeStatus(
         step,
         state: doing,
         waiting,
+        straggler: straggler && { factor: straggler.factor, phase: straggler.phase },
       };
     }),
   };

@@ -1,18 +1,29 @@
 /** How a run ends well: at its last step, or after a Ctrl-C at one that all workers agree on. */
 import { LockstepError } from '../src/errors.js';
-import { fail, idsOf, isInRoster, liveRoster, still, updateMember } from './members.js';
-import type { MembershipEvent, MembershipState, MembershipStep } from './membership-state.js';
-import { finish } from './moves.js';
+import { fail, idsOf, isInRoster, liveRoster, membersThat, still, updateMember } from './members.js';
+import type { MembershipConfig, MembershipEvent, MembershipState, MembershipStep } from './membership-state.js';
+import { finish, formWhenPossible } from './moves.js';
 
 /** Ctrl-C: every worker holds after the step that it has begun; the run stops after the furthest of them. */
-export function onStop(state: MembershipState): MembershipStep {
+export function onStop(config: MembershipConfig, state: MembershipState): MembershipStep {
   if (state.isStopping) return still(state);
   const stopping = { ...state, isStopping: true };
   if (state.phase === 'training') {
     return { state: stopping, effects: [{ type: 'drain', workerIds: idsOf(liveRoster(state)) }] };
   }
   if (state.hasStarted && state.phase !== 'gathering') return still(stopping); // once they go on
-  return fail(stopping, stoppedError(state));
+  return isHeld(state) ? formWhenPossible(config, stopping) : fail(stopping, stoppedError(state));
+}
+
+/** Too few workers are left, and those have the state: they take it to a checkpoint, as after a Ctrl-C, and the run fails. */
+export function stopWithError(config: MembershipConfig, state: MembershipState, ending: LockstepError): MembershipStep {
+  if (state.isStopping || !isHeld(state)) return fail(state, state.ending ?? ending);
+  return formWhenPossible(config, { ...state, isStopping: true, ending });
+}
+
+/** Whether a worker that waits for others holds the state whole. */
+function isHeld(state: MembershipState): boolean {
+  return membersThat(state, 'halted').some(({ heldStep }) => heldStep !== null);
 }
 
 /** There is no worker that could take it to a good end. */

@@ -7,6 +7,8 @@ export function waitingFor(config: MembershipConfig, state: MembershipState): st
   const named = (wanted: WorkerState): string => idsOf(membersThat(state, wanted)).join(', ');
   switch (state.phase) {
     case 'returning':
+      if (state.returning?.isConnected === false)
+        return 'Nothing is heard of any worker: this host may be cut off from the network, and they may go on';
       return `The coordinator is back: ${state.returning?.awaited.join(', ') ?? ''} has not said that it is there`;
     case 'gathering': {
       if (state.isSeeking) return 'No worker has the state any more: the newest whole checkpoint is looked for';

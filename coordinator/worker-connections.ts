@@ -11,7 +11,8 @@ import type { FromCoordinator, FromWorker, Status } from '../src/protocol/messag
 import { lockstepVersion } from '../src/version.js';
 import { joinFragments, type Connection } from '../transport/connection.js';
 
-export type Hello = Extract<FromWorker, { type: 'hello' }>;
+/** What a worker says first, and whether it said so from another host. */
+export type Hello = Extract<FromWorker, { type: 'hello' }> & { readonly isRemote: boolean };
 
 export interface WorkerConnectionsOptions {
   /** Time from the opening of a connection to its first message. */
@@ -21,7 +22,7 @@ export interface WorkerConnectionsOptions {
   /** Returns how many workers the run wanted before; throws where it cannot have so many. */
   readonly onScale: (numWorkers: number) => number;
   readonly onHello: (hello: Hello) => void;
-  readonly onMessage: (workerId: string, message: Exclude<FromWorker, Hello>) => void;
+  readonly onMessage: (workerId: string, message: Exclude<FromWorker, { type: 'hello' }>) => void;
   readonly onClosed: (hello: Hello, why: string) => void;
 }
 
@@ -40,7 +41,7 @@ export class WorkerConnections {
       const opening = await connection.receive(openingSchema, { what: 'first message', timeoutMs });
       if (opening.type === 'watch') this.#answer(connection, this.#options.status());
       else if (opening.type === 'scale') this.#scale(connection, opening.numWorkers);
-      else this.#admit(connection, opening);
+      else this.#admit(connection, { ...opening, isRemote: connection.isRemote });
     } catch (thrown) {
       this.#drop(connection, `a connection from ${connection.remote}`, toLockstepError(thrown));
     }
@@ -80,11 +81,13 @@ export class WorkerConnections {
     if (connection) this.#drop(connection, `worker ${workerId}`, error);
   }
 
-  /** Leaves the workers to another coordinator, without a word. */
-  leave(): void {
-    const connections = [...this.#byWorker.values()];
-    this.#byWorker.clear();
-    for (const connection of connections) connection.terminate();
+  /** Without a word: they look for a coordinator, this one or another. */
+  forget(workerIds: Iterable<string> = [...this.#byWorker.keys()]): void {
+    for (const workerId of workerIds) {
+      const connection = this.#byWorker.get(workerId);
+      this.#byWorker.delete(workerId);
+      connection?.terminate();
+    }
   }
 
   /** Lets the last messages out. */

@@ -2,7 +2,7 @@
 
 /** What a run went on after. */
 export interface RecoverySummary {
-  readonly kind: 'lost' | 'silent' | 'hung' | 'diverged' | 'left' | 'joined' | 'coordinator';
+  readonly kind: 'lost' | 'silent' | 'hung' | 'diverged' | 'slow' | 'left' | 'joined' | 'coordinator';
   /** Null: it is no worker's. */
   readonly workerId: string | null;
   readonly why: string;
@@ -14,6 +14,23 @@ export interface RecoverySummary {
   readonly resumedMs: number;
   /** Slots that had another worker then. */
   readonly recomputedSlots: number;
+  /** Committed steps that were taken again: only with a sharded optimizer, of which nobody held the state whole any more. */
+  readonly redoneSteps: number;
+}
+
+/** A worker that was slower than the others. */
+export interface Straggler {
+  readonly workerId: string;
+  /** Its time per slot, by the median of the others'. */
+  readonly factor: number;
+  /** Where it loses most. */
+  readonly phase: 'data' | 'compute';
+  /** Per slot and step, in that phase, in milliseconds. */
+  readonly ownMs: number;
+  readonly othersMs: number;
+  readonly sinceStep: number;
+  /** Null: it is one still. */
+  readonly untilStep: number | null;
 }
 
 /** A fault that `--chaos` has brought. */
@@ -52,6 +69,8 @@ export interface RunSummary {
   readonly checkpoint: string | null;
   /** In the order in which the run went on after them. */
   readonly recoveries: readonly RecoverySummary[];
+  /** Workers that were slower than the others for a while. */
+  readonly stragglers: readonly Straggler[];
   /** In the order in which they came. */
   readonly injected: readonly Injection[];
 }

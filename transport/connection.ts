@@ -2,6 +2,7 @@
  * One WebSocket between two processes that have proved the token to one another. It carries control messages, or bulk
  * frames, as binary messages; whoever holds it knows which comes next. Messages wait in order until somebody reads them.
  */
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { z } from 'zod';
 import type { WebSocket } from 'ws';
@@ -44,6 +45,8 @@ export interface Carrier {
 export class Connection implements Impeded {
   /** For logs: the address of the other side. */
   readonly remote: string;
+  /** The other side is a process of another host. */
+  readonly isRemote: boolean;
   readonly closed: Promise<Closing>;
   readonly #socket: WebSocket;
   readonly #carrier: Carrier;
@@ -55,6 +58,7 @@ export class Connection implements Impeded {
     this.#socket = socket;
     this.#carrier = carrier;
     this.remote = remote;
+    this.isRemote = isBetweenHosts(carrier.stream);
     socket.binaryType = 'fragments';
     socket.on('message', (data: Buffer[], isBinary: boolean) => {
       if (!isBinary) socket.close(1003, 'text messages are not spoken here');
@@ -205,6 +209,11 @@ export class Connection implements Impeded {
       clearTimeout(timer);
     }
   }
+}
+
+/** Not over a Unix socket, nor from an address of this host to the same. */
+function isBetweenHosts(stream: Duplex): boolean {
+  return stream instanceof Socket && stream.remoteAddress !== stream.localAddress;
 }
 
 function writeBulk({ stream, dialled }: Carrier, header: Uint8Array, payload: Uint8Array, onSent: () => void): void {

@@ -36,13 +36,13 @@ export class InitialState {
     checkpoint: string | null,
     place: { readonly generation: Generation; readonly rank: number },
   ): Promise<void> {
-    const { loaded, firstWeights } = this.#prepared;
+    const { loaded, firstWeights, files } = this.#prepared;
     const { initialWeights, optimizer } = loaded.job;
     const memory = this.#memory;
     const isNew = this.#isNew;
     this.#isNew = false;
     if (checkpoint !== null) {
-      await readCheckpoint({ path: checkpoint, memory, optimizer, sharding: this.#sharding(place) });
+      await readCheckpoint({ path: checkpoint, memory, optimizer, sharding: this.#sharding(place), files });
       return;
     }
     if (!isNew) this.#clearMoments();

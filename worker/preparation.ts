@@ -19,6 +19,7 @@ import { planLayout, type Layout } from '../src/state/layout.js';
 import { lockstepVersion } from '../src/version.js';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
 import { maxSegmentElements } from './comm/reservation.js';
+import type { CheckpointFiles } from './checkpoint/checkpoint-files.js';
 import { readCheckpointHeader } from './checkpoint/checkpoint-reader.js';
 import { loadEngine, type Engine } from './compute/engine/load.js';
 import { CompiledStep } from './compute/compiled/compiled-step.js';
@@ -48,6 +49,7 @@ export interface Prepared {
   readonly facts: Facts;
   /** Steps that the checkpoint has, or 0. */
   readonly firstStep: number;
+  readonly files: CheckpointFiles;
 }
 
 export interface PreparationOptions {
@@ -57,6 +59,7 @@ export interface PreparationOptions {
   readonly loadJob: LoadJob;
   readonly device: 'auto' | 'cpu' | 'gpu';
   readonly rows: RowRequests;
+  readonly files: CheckpointFiles;
   readonly log: Log;
 }
 
@@ -72,7 +75,7 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
   const layout = planLayout(eager.parameters, 1 + eager.metricNames.length, {
     maxSegmentElements: maxSegmentElements({ ...job, slots: plan.slots, bucketBytes: defaultBucketBytes }),
   });
-  const header = plan.resumeFrom === null ? null : await readCheckpointHeader(plan.resumeFrom);
+  const header = plan.resumeFrom === null ? null : await readCheckpointHeader(plan.resumeFrom, options.files);
   const start = header
     ? { 'weights of the checkpoint': header.weightsSha256 }
     : { 'initial weights': await initialFact(job.initialWeights, baseDir, eager) };
@@ -93,7 +96,8 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
   const { step, compiled } = await compileStep(eager, { engine, job, data, schedule, log });
   const firstWeights = (): Promise<readonly Float32Array[]> => TrainingStep.valuesMadeAnew(model);
   const firstStep = header?.step ?? 0;
-  return { plan, loaded, engine, data, step, firstWeights, compiled, layout, schedule, facts, firstStep };
+  const { files } = options;
+  return { plan, loaded, engine, data, step, firstWeights, compiled, layout, schedule, facts, firstStep, files };
 }
 
 interface CompileContext extends Pick<Prepared, 'engine' | 'data' | 'schedule'> {

@@ -85,6 +85,6 @@ function commitInMemory(
   const onSkipped = (why: string): void => {
     log.warn(why);
   };
-  const reduction = new LocalReduction({ plan, memory, pages, optimizer, words, times, turn });
+  const reduction = new LocalReduction({ plan, memory, pages, native: pages, optimizer, words, times, turn });
   return commitHere({ reduction, inbox, rank: plan.rank, onNotFinite, onSkipped });
 }

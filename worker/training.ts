@@ -4,7 +4,9 @@
  * up in the next generation: partials of the step and results of an evaluation that are here count there.
  */
 import { createHash } from 'node:crypto';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { Entry } from '../src/membership/participant.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
@@ -14,6 +16,7 @@ import { stateHash } from '../src/state/state-hash.js';
 import { checkpointFacts } from './checkpoint-facts.js';
 import { startAsideWriter } from './checkpoint/aside-writer.js';
 import { Checkpoints } from './checkpoint/checkpoints.js';
+import type { Left } from './comm/channel.js';
 import type { CommLink } from './comm/comm-link.js';
 import type { CommTimes } from './comm/comm-times.js';
 import type { SharedPages } from './comm/shared-pages.js';
@@ -25,12 +28,15 @@ import type { Prepared } from './preparation.js';
 import { ProgressReport } from './progress-report.js';
 import { enterRound, type Round } from './round.js';
 import { StepTimes } from './step-times.js';
+import type { StepRing } from '../src/flight/step-ring.js';
 
 export interface TrainingOptions {
   readonly prepared: Prepared;
   readonly memory: FlatMemory;
   readonly initial: InitialState;
   readonly times: CommTimes;
+  /** Gets each step, for the flight recorder. */
+  readonly steps: StepRing;
   /** Null: peers' memory cannot be read. */
   readonly pages: SharedPages | null;
   readonly link: CommLink;
@@ -47,17 +53,18 @@ export class Training {
   readonly #times: StepTimes;
   readonly #checkpoints: Checkpoints;
   #round: Round | null = null;
+  #left: Left | null = null;
   /** Steps committed. */
   #numSteps = 0;
   /** After which it has read the state: what is due there was done before. */
   #readStep = -1;
 
   constructor(options: TrainingOptions) {
-    const { prepared, memory, times, send } = options;
+    const { prepared, memory, times, steps, send } = options;
     const { step, schedule, data, loaded, plan } = prepared;
     const { seed, microBatches, batchSize, onNotFinite } = loaded.job;
     this.#options = options;
-    this.#times = new StepTimes(times);
+    this.#times = new StepTimes(times, steps);
     this.#checkpoints = this.#makeCheckpoints();
     this.#progress = new ProgressReport(send, this.#times);
     const { sampler } = schedule;
@@ -83,6 +90,37 @@ export class Training {
   /** A checkpoint in flight is finished. */
   async close(): Promise<void> {
     await this.#checkpoints.close();
+  }
+
+  /** No coordinator comes any more, and the state stays as it is. */
+  orphan(left: Left): void {
+    this.#left = left;
+  }
+
+  /**
+   * This worker ends with an error. Where the run is orphaned, the first of those that are left writes its state down.
+   *
+   * @returns the error, with where the run can go on from
+   */
+  async leaveBehind(error: LockstepError): Promise<LockstepError> {
+    const { code, message } = error;
+    if (!this.#left || code !== 'ERR_COORDINATOR_LOST') return error;
+    const { step, isFirst } = this.#left;
+    const { prepared } = this.#options;
+    if (!isFirst) {
+      const folder = checkpointsOf(prepared);
+      return new LockstepError(code, `${message} A worker of a lower rank writes its state down, in ${folder}.`);
+    }
+    try {
+      const path = await this.#checkpoints.leave(checkpointFacts(prepared, step));
+      const details = { step, checkpoint: path };
+      const where = prepared.files.isHere ? path : `${path} on ${hostname()}`;
+      const next = `The state after step ${step} is ${where}; go on from it with --resume.`;
+      return new LockstepError(code, `${message} ${next}`, { details });
+    } catch (thrown) {
+      const cause = toLockstepError(thrown, 'ERR_CHECKPOINT_WRITE');
+      return new LockstepError(code, `${message} Its state is lost: ${cause.message}`, { cause, details: { step } });
+    }
   }
 
   /** Takes part until the coordinator says goodbye. */
@@ -147,7 +185,7 @@ export class Training {
   }
 
   /** Whether the step was committed; not where the generation ends before. */
-  async #step({ commit, readiness, faults }: Round): Promise<boolean> {
+  async #step({ begun: { generation }, commit, readiness, faults }: Round): Promise<boolean> {
     const { inbox, link, prepared } = this.#options;
     const step = this.#numSteps;
     const begun = performance.now();
@@ -158,7 +196,7 @@ export class Training {
     const computed = performance.now();
     if (step + 1 < prepared.schedule.totalSteps && !readiness.isOver) this.#gradients.prefetch(step + 1);
     if (!(await commit(step, () => this.#gradients.inHand(step + 1) !== null))) return false;
-    this.#times.add(begun, read, computed, performance.now());
+    this.#times.add({ step, generation: generation.generation }, begun, read, computed, performance.now());
     this.#numSteps = step + 1;
     this.#progress.add(this.#record());
     for (const fault of faults.after(this.#numSteps)) await inbox.unlessFailed(link.inject(fault, this.#numSteps));
@@ -211,14 +249,15 @@ export class Training {
   }
 
   #makeCheckpoints(): Checkpoints {
-    const { prepared, memory, send, inbox, log } = this.#options;
-    const { plan, loaded } = prepared;
+    const { prepared, memory, link, send, inbox, log } = this.#options;
+    const { loaded } = prepared;
     return new Checkpoints({
-      folder: join(plan.runDir, 'checkpoints'),
+      folder: checkpointsOf(prepared),
       keep: loaded.job.checkpointsKept,
       memory,
       everySeconds: loaded.job.checkpointEverySeconds ?? null,
-      startWriter: startAsideWriter,
+      files: prepared.files,
+      startWriter: (to) => startAsideWriter(to, prepared.files.isHere ? null : link.openFiles()),
       now: () => performance.now(),
       availableBytes: () => process.availableMemory(),
       onWritten: (step, path) => {
@@ -237,4 +276,8 @@ export class Training {
     weightsDigest(this.#options.memory.layout, this.#options.memory, hash);
     return hash.digest('hex');
   }
+}
+
+function checkpointsOf({ plan }: Prepared): string {
+  return join(plan.runDir, 'checkpoints');
 }

@@ -14,12 +14,14 @@ import { toFailure, type FromWorker } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { CommLink } from './comm/comm-link.js';
+import { makeSharedSteps, StepRing } from '../src/flight/step-ring.js';
 import { makeCommTimes } from './comm/comm-times.js';
 import { makeRunMemory } from './comm/run-memory.js';
 import { findSharedPages } from './compute/engine/native-build.js';
 import { Inbox } from './inbox.js';
 import { InitialState } from './initial-state.js';
 import { prepare, type Prepared } from './preparation.js';
+import { findFiles } from './run-files.js';
 import { RowRequests } from './served-dataset.js';
 import { Training } from './training.js';
 
@@ -59,7 +61,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       onOfGeneration: (message) => {
         inbox.add(message);
       },
-      onFailure: (error) => {
+      onFailure: (error, left) => {
+        if (left) training?.orphan(left);
         inbox.fail(error);
       },
     },
@@ -76,7 +79,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await training.run();
     prepared.step.dispose();
   } catch (thrown) {
-    const error = toLockstepError(thrown);
+    const failure = toLockstepError(thrown);
+    const error = (await training?.leaveBehind(failure)) ?? failure;
     if (error.details['fromCoordinator'] !== true) {
       link.send({ type: 'failed', failure: toFailure(error, stepOf(error)) });
     }
@@ -93,7 +97,8 @@ async function join(options: WorkerOptions, link: CommLink, inbox: Inbox, rows: 
   const { plan } = await inbox.next('welcome');
   link.beat(plan.heartbeatMs);
   const local = jobPath === undefined ? undefined : resolve(jobPath);
-  return inbox.unlessFailed(prepare({ plan, jobPath: local, loadJob, device, rows, log }));
+  const files = await findFiles(plan, link, log);
+  return inbox.unlessFailed(prepare({ plan, jobPath: local, loadJob, device, rows, files, log }));
 }
 
 /** With the memory of the whole run. */
@@ -111,7 +116,10 @@ function enterRun(
   const { wire, optimizer, onNotFinite } = loaded.job;
   const common = { slots: plan.slots, bucketBytes: defaultBucketBytes, wire, optimizer };
   const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
+  // Untried with the driver of a GPU, which has ways of its own with a process that ends.
+  if (engine.device === 'cpu') pages?.keepMemory();
   const times = makeCommTimes();
+  const sharedSteps = makeSharedSteps();
   const stepAddonPath = engine.native?.path ?? null;
   link.prepare({
     ...common,
@@ -121,9 +129,18 @@ function enterRun(
     memory: memory.share(),
     sharedMemory,
     times,
+    steps: sharedSteps,
     stepAddonPath,
   });
-  return new Training({ ...parts, memory, initial: InitialState.place(prepared, memory), times, pages, log });
+  return new Training({
+    ...parts,
+    memory,
+    initial: InitialState.place(prepared, memory),
+    times,
+    steps: new StepRing(sharedSteps),
+    pages,
+    log,
+  });
 }
 
 function sayReady(prepared: Prepared, link: CommLink): void {

@@ -5,6 +5,7 @@ import { measureAllReduce, type AllReduceMeasurement } from '../../worker/bench/
 import { formatSize, parseSize } from '../byte-size.js';
 import { textLog } from '../log.js';
 import { positiveInteger } from '../options.js';
+import { recoveryCommand } from './bench-recovery.js';
 
 interface AllReduceOptions {
   readonly workers: number;
@@ -29,6 +30,7 @@ export function benchCommand(): Command {
     .option('--tcp', 'through loopback TCP, as between hosts, instead of Unix sockets', false)
     .option('--json', 'a JSON object for each size on stdout', false)
     .action(benchAllReduce);
+  command.addCommand(recoveryCommand());
   return command;
 }
 

@@ -43,9 +43,14 @@ function describe({
     `${name} (run ${runId}): ${state}, step ${step} of ${totalSteps ?? '?'}, epoch ${epoch}, loss ${loss?.toFixed(4) ?? 'none yet'}`,
     ...(reason === null ? [] : [reason]),
     `checkpoint: ${checkpoint ?? 'none yet'}`,
-    ...workers.map(({ workerId, rank, host, pid, device, slots, step: committed, state: doing, waiting }) => {
-      const held = slots ? `slots ${slots[0]} to ${slots[1] - 1}` : 'no slots yet';
-      return `  ${workerId}: rank ${rank ?? '-'}, pid ${pid} on ${host}, ${device || 'loading'}, ${held}, step ${committed}, ${doing}${waiting ? `; ${waiting}` : ''}`;
-    }),
+    ...workers.map(
+      ({ workerId, rank, host, pid, device, slots, step: committed, state: doing, waiting, straggler }) => {
+        const held = slots ? `slots ${slots[0]} to ${slots[1] - 1}` : 'no slots yet';
+        const slow = straggler
+          ? `, ${straggler.factor.toFixed(1)} times as slow as the others (${straggler.phase})`
+          : '';
+        return `  ${workerId}: rank ${rank ?? '-'}, pid ${pid} on ${host}, ${device || 'loading'}, ${held}, step ${committed}, ${doing}${slow}${waiting ? `; ${waiting}` : ''}`;
+      },
+    ),
   ];
 }

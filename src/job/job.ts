@@ -70,6 +70,7 @@ export const jobSchema = z.strictObject({
   initialWeights: z.string().min(1).optional(),
   onNotFinite: z.enum(['stop', 'skip']).default('stop'),
   verifyEverySteps: z.int().min(0).default(1000),
+  stragglers: z.strictObject({ evictAfterSeconds: z.number().positive() }).optional(),
   checkpointEverySteps: z.int().positive().optional(),
   checkpointEverySeconds: z.number().positive().optional(),
   checkpointsKept: z.int().positive().default(3),
@@ -131,6 +132,11 @@ export interface JobDefinition {
   readonly onNotFinite?: 'stop' | 'skip';
   /** Workers compare a hash of their weights and moments every so many steps; 0: never. @default 1000 */
   readonly verifyEverySteps?: number;
+  /**
+   * A worker that has been slower than the others for so long, one and a half times at least, is evicted, and replaced where
+   * that is possible; not where too few would be left. @default it is named, and stays
+   */
+  readonly stragglers?: { readonly evictAfterSeconds: number };
   /** Checkpoints inside an epoch too. @default only at each epoch's end */
   readonly checkpointEverySteps?: number;
   /** A checkpoint when so many seconds have passed since the last one. @default as steps and epochs have it */
@@ -173,14 +179,22 @@ export function requireOwnJob(definition: unknown): void {
 /** Validates a definition and fills in its defaults. */
 export function parseJob(definition: unknown): Job {
   const parsed = jobSchema.safeParse(definition);
-  if (parsed.success) return refuseSkippedShares(parsed.data);
+  if (parsed.success) return refuseUnfitForShares(parsed.data);
   const problems = parsed.error.issues.map((issue) => `${issue.path.map(String).join('.') || 'job'}: ${issue.message}`);
   throw new LockstepError('ERR_JOB_INVALID', `The job is not valid: ${problems.join('; ')}`, { details: { problems } });
 }
 
-/** An owner of moments has taken its part of the step before it can know that another part is not finite. */
-function refuseSkippedShares(job: Job): Job {
-  if (job.onNotFinite === 'stop' || !job.optimizer.sharded) return job;
-  const problem = "onNotFinite: 'skip' does not go with a sharded optimizer; use 'stop', or sharded: false";
+function refuseUnfitForShares({ optimizer, ...job }: Job): Job {
+  const problem = optimizer.sharded ? unfitForShares(job) : null;
+  if (problem === null) return { ...job, optimizer };
   throw new LockstepError('ERR_JOB_INVALID', `The job is not valid: ${problem}`, { details: { problems: [problem] } });
+}
+
+function unfitForShares({ onNotFinite, stragglers }: Pick<Job, 'onNotFinite' | 'stragglers'>): string | null {
+  // An owner of moments has taken its part of the step before it can know that another part is not finite.
+  if (onNotFinite === 'skip') {
+    return "onNotFinite: 'skip' does not go with a sharded optimizer; use 'stop', or sharded: false";
+  }
+  if (!stragglers) return null;
+  return 'stragglers: a worker with a share of the optimizer cannot be evicted; leave it out, or use sharded: false';
 }

@@ -27,6 +27,7 @@ export function plainJob(job: Job): PlainJob {
     initialWeights: job.initialWeights ?? null,
     onNotFinite: job.onNotFinite,
     verifyEverySteps: job.verifyEverySteps,
+    stragglers: job.stragglers ?? null,
     checkpointEverySteps: job.checkpointEverySteps ?? null,
     checkpointEverySeconds: job.checkpointEverySeconds ?? null,
     checkpointsKept: job.checkpointsKept,

@@ -3,7 +3,7 @@
  * it has it for good; what is left is told again on the next connection, in the same order, and the coordinator takes each
  * once. Pure: no socket and no clock.
  */
-import type { FromWorker } from '../protocol/messages.js';
+import type { FromCoordinator, FromWorker } from '../protocol/messages.js';
 
 /** Most messages that wait; of more the oldest are given up, which costs lines of metrics.jsonl and nothing else. */
 export const maxKeptMessages = 20_000;
@@ -37,8 +37,8 @@ export class Outbox {
   /** What was sent on this connection and is to be counted, in order. */
   #sent: Kept[] = [];
   #numHeard = 0;
-  /** Questions without an answer yet, by request. */
-  readonly #asked = new Map<number, FromWorker>();
+  /** Questions without an answer yet. */
+  readonly #asked = new Map<string, FromWorker>();
   #numGivenUp = 0;
 
   /**
@@ -47,7 +47,7 @@ export class Outbox {
    * @param onHeard called when the coordinator has it for good
    */
   add(message: FromWorker, isConnected: boolean, onHeard: () => void = () => undefined): void {
-    if (message.type === 'read-rows') this.#asked.set(message.request, message);
+    if (isQuestion(message)) this.#asked.set(nameOf(message), message);
     // A worker that halts says again what it has finished.
     if (message.type === 'halted') this.#drop(({ message: { type } }) => type === 'finished');
     if (!isKept(message)) return;
@@ -76,9 +76,9 @@ export class Outbox {
     for (const { onHeard } of heard) onHeard();
   }
 
-  /** Rows came. */
-  answered(request: number): void {
-    this.#asked.delete(request);
+  /** An answer came. */
+  answered(answer: Extract<FromCoordinator, { type: 'rows' | 'file' }>): void {
+    this.#asked.delete(nameOf(answer));
   }
 
   /** A connection begins: what is to be told on it first. */
@@ -96,4 +96,15 @@ export class Outbox {
 
 function isLasting({ type }: FromWorker): boolean {
   return type === 'finished' || type === 'leaving';
+}
+
+type Question = Extract<FromWorker, { readonly request: number }>;
+
+function isQuestion(message: FromWorker): message is Question {
+  return 'request' in message;
+}
+
+/** Rows and files are numbered each for itself. */
+function nameOf({ type, request }: Pick<Question, 'request'> & { readonly type: string }): string {
+  return `${type === 'read-rows' || type === 'rows' ? 'rows' : 'file'} ${request}`;
 }

@@ -1,6 +1,7 @@
 /** The control messages, a schema and a type for each. Docs: docs/protocol.md. */
 import { z } from 'zod';
 import { workerFaultSchema } from '../chaos/faults.js';
+import { bytesSchema, fileQuestionSchemas } from './file-questions.js';
 
 const count = z.int().min(0);
 const maxTextLength = 65_536;
@@ -35,6 +36,14 @@ export const stepRecordSchema = z.strictObject({
   metrics: z.array(measurement),
 });
 export type StepRecord = z.output<typeof stepRecordSchema>;
+
+/** Milliseconds per step, by what they go into: the means of a worker's last steps. */
+const paceSchema = z.strictObject({
+  data: z.number().min(0),
+  compute: z.number().min(0),
+  network: z.number().min(0),
+  optimizer: z.number().min(0),
+});
 
 export const slotEvaluationSchema = z.strictObject({
   slot: count,
@@ -91,7 +100,7 @@ const helloSchema = z.strictObject({
 const columnSchema = z.strictObject({
   dtype: z.enum(['float32', 'int32', 'uint8']),
   shape: z.array(count).max(16),
-  bytes: z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes'),
+  bytes: bytesSchema,
 });
 
 export const fromWorkerSchema = z.discriminatedUnion('type', [
@@ -120,6 +129,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
      * writes a checkpoint, fetches state, or waits for others: only what should end soon is held to the step's time.
      */
     computing: z.boolean(),
+    /** Null before it has taken some in this generation. */
+    pace: paceSchema.nullable(),
   }),
   z.strictObject({
     type: z.literal('progress'),
@@ -146,6 +157,7 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
     split: z.enum(['train', 'validation']),
     indices: z.array(count),
   }),
+  ...fileQuestionSchemas,
 ]);
 export type FromWorker = z.output<typeof fromWorkerSchema>;
 
@@ -167,6 +179,8 @@ export const runPlanSchema = z.strictObject({
   /** Of this coordinator: each start of one has a higher number. */
   term: z.int().positive(),
   runDir: text,
+  /** What `journal.json` there says of its owner, for whoever sees the folder; null: all do. */
+  runDirMark: text.nullable(),
   jobPath: text,
   overrides: z.array(text),
   slots: z.int().positive(),
@@ -205,8 +219,17 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('goodbye') }),
   z.strictObject({ type: z.literal('abort'), failure: failureSchema }),
   z.strictObject({ type: z.literal('rows'), request: count, x: columnSchema, y: columnSchema }),
+  /** The size of the whole file, and the bytes that were asked for, fewer where it ends before. */
+  z.strictObject({
+    type: z.literal('file'),
+    request: count,
+    size: count,
+    bytes: bytesSchema,
+    failure: failureSchema.nullable(),
+  }),
 ]);
 export type FromCoordinator = z.output<typeof fromCoordinatorSchema>;
+export type FileAnswer = Extract<FromCoordinator, { type: 'file' }>;
 
 /** What a connection may open with, once the token is proved. */
 export const openingSchema = z.discriminatedUnion('type', [
@@ -232,6 +255,8 @@ export const workerStatusSchema = z.strictObject({
   step: count,
   state: text,
   waiting: text.nullable(),
+  /** It is slower than the others, so many times, most of all in this phase; null: it is not. */
+  straggler: z.strictObject({ factor: z.number(), phase: z.enum(['data', 'compute']) }).nullable(),
 });
 
 /** What `lockstep status` shows. */

@@ -105,8 +105,8 @@ export class FlatMemory {
     return new Float32Array(this.#memory(parameter.segment).buffer, from, parameter.size);
   }
 
-  /** Any bytes of one segment's memory, as frames carry them. */
-  bytes(segment: number, address: number, numBytes: number): Uint8Array<SharedArrayBuffer> {
+  /** Any bytes of one segment's memory, as frames carry them. @default all of them */
+  bytes(segment: number, address = 0, numBytes?: number): Uint8Array<SharedArrayBuffer> {
     return new Uint8Array(this.#memory(segment).buffer, address, numBytes);
   }
 

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Coordinator } from '../../coordinator/coordinator.js';
 import type { CoordinatorOptions } from '../../coordinator/coordinator-options.js';
 import { jobSchema } from '../../src/job/job.js';
-import type { Recovery } from '../../coordinator/membership-state.js';
+import type { ToldRecovery } from '../../coordinator/run-record.js';
 import type { Log } from '../../src/log.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
 import { fromCoordinatorSchema, type FromCoordinator, type FromWorker } from '../../src/protocol/messages.js';
@@ -87,11 +87,11 @@ describe('the coordinator', () => {
 
   it('does not take its own silence for that of its workers', async () => {
     const worker = await join('a');
-    worker.send({ type: 'heartbeat', step: 0, waiting: null, computing: false });
+    worker.send({ type: 'heartbeat', step: 0, waiting: null, computing: false, pace: null });
     stopThisProcess(2 * limits.heartbeatTimeoutMs);
     await vi.waitUntil(() => coordinator.status().workers[0]?.state === 'loading');
     for (let i = 0; i < 4; i++) {
-      worker.send({ type: 'heartbeat', step: 0, waiting: `beat ${i}`, computing: false });
+      worker.send({ type: 'heartbeat', step: 0, waiting: `beat ${i}`, computing: false, pace: null });
       await vi.waitUntil(() => coordinator.status().workers[0]?.waiting === `beat ${i}`);
     }
     worker.close();
@@ -99,8 +99,8 @@ describe('the coordinator', () => {
 
   it('goes on with those that are left, and tells how the lost one ended', async () => {
     await coordinator.close();
-    const recoveries: Recovery[] = [];
-    const told = { ...observer, onRecovery: (recovery: Recovery) => recoveries.push(recovery) };
+    const recoveries: ToldRecovery[] = [];
+    const told = { ...observer, onRecovery: (recovery: ToldRecovery) => recoveries.push(recovery) };
     const explainLoss = (): Promise<string> => Promise.resolve('it was killed by SIGKILL');
     coordinator = await Coordinator.start(options({ numWorkers: 2, slots: 2, observer: told, explainLoss }));
     const [a, b] = await train('a', 'b');
@@ -128,7 +128,7 @@ describe('the coordinator', () => {
     coordinator = await Coordinator.start(options({ numWorkers: 2, slots: 2, onEvicted }));
     const [a, b] = await train('a', 'b');
     const beats = setInterval(() => {
-      a.send({ type: 'heartbeat', step: 0, waiting: null, computing: false });
+      a.send({ type: 'heartbeat', step: 0, waiting: null, computing: false, pace: null });
     }, limits.heartbeatMs);
     expect(await next(b, 'abort')).toMatchObject({ failure: { code: 'ERR_WORKER_LOST' } });
     clearInterval(beats);

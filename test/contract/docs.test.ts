@@ -8,6 +8,7 @@ import { benchCommand } from '../../bin/commands/bench.js';
 import { coordinatorCommand } from '../../bin/commands/coordinator.js';
 import { doctorCommand } from '../../bin/commands/doctor.js';
 import { engineCommand } from '../../bin/commands/engine.js';
+import { flightCommand } from '../../bin/commands/flight.js';
 import { scaleCommand } from '../../bin/commands/scale.js';
 import { statusCommand } from '../../bin/commands/status.js';
 import { trainCommand } from '../../bin/commands/train.js';
@@ -42,7 +43,9 @@ describe('docs/operations.md', () => {
     operations = await read('docs/operations.md');
   });
 
-  const commands = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand].map((make) => make());
+  const commands = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand, flightCommand].map(
+    (make) => make(),
+  );
 
   test.each(commands.map((command) => [command.name(), command] as const))(
     'has every option of `lockstep %s` in a table',
@@ -76,7 +79,7 @@ test('docs/protocol.md names every control message', async () => {
 describe('README.md', () => {
   test('has every command in its table', async () => {
     const readme = await read('README.md');
-    const ofRuns = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand];
+    const ofRuns = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand, flightCommand];
     const names = [...ofRuns, benchCommand, engineCommand, doctorCommand].map((make) => make().name());
     expect(names.filter((name) => !readme.includes(`\n| \`lockstep ${name}`))).toEqual([]);
   });

@@ -67,20 +67,31 @@ test('the last worker that is killed, and not replaced, ends the run, which name
   await allEnded(workers.map(({ pid }) => pid));
 });
 
-test('a worker that is killed with its share of the moments ends the run, which says why', async () => {
-  const args = ['--workers', '2', '--set', 'optimizer.sharded=true', '--run-dir', folder.at('sharded')];
-  const run = LockstepProcess.start([...points, ...endless, ...args]);
+test('workers that are too few, and get no others, take their state to a checkpoint before the run ends', async () => {
+  const digits = ['train', 'examples/digits/job.ts', '--set', 'slots=3', '--set', 'threads=1'];
+  const files = ['--run-dir', folder.at('few'), '--summary', folder.at('few.json')];
+  const patience = ['--min-workers', '2', '--workers-timeout-ms', '8000', '--no-replace'];
+  const run = LockstepProcess.start([...digits, '--workers', '3', ...patience, ...endless, ...files]);
   await run.line(/^epoch 1:/);
-  const { workers } = await runningStatus(folder.at('sharded'), ({ checkpoint }) => checkpoint !== null);
-  process.kill(workers[0]?.pid ?? NaN, 'SIGKILL');
+  const { workers } = await runningStatus(folder.at('few'), () => true);
+  for (const { pid } of workers.slice(0, 2)) process.kill(pid, 'SIGKILL');
+
   const ended = await run.ended;
   expect(ended.exitCode).toBe(1);
-  expect(errorLines(ended)).toEqual([
-    expect.stringMatching(
-      /was killed by SIGKILL\. Its share of the optimizer's moments .*--resume.*\[ERR_WORKER_LOST\]$/,
-    ),
-  ]);
+  const { steps, checkpoint, ...summary } = readSummary(folder.at('few.json'));
+  expect(summary).toMatchObject({ ok: false, error: { code: 'ERR_WORKER_LOST' }, weightsSha256: null });
+  // Not that of the last epoch's end.
+  expect(checkpoint).toMatch(new RegExp(`step-0*${steps}\\.safetensors$`));
+  const [error] = errorLines(ended);
+  expect(error).toMatch(/^The run needs 2 worker\(s\) and has 1: .*--resume.*\[ERR_WORKER_LOST\]$/);
+  expect(error).toContain(`The last checkpoint is ${checkpoint ?? '-'} (step ${steps})`);
   await allEnded(workers.map(({ pid }) => pid));
+
+  const more = [...endless, '--steps', String(steps + 5), '--workers', '1'];
+  await lockstepDone([...digits, ...more, ...files, '--resume']);
+  const undisturbed = ['--run-dir', folder.at('enough'), '--summary', folder.at('enough.json')];
+  await lockstepDone([...digits, ...more, ...undisturbed]);
+  expect(readSummary(folder.at('few.json')).weightsSha256).toBe(readSummary(folder.at('enough.json')).weightsSha256);
 });
 
 test('a worker that is killed before the first step is replaced too', async () => {
@@ -98,9 +109,16 @@ test('a worker that is killed before the first step is replaced too', async () =
   await allEnded(workers.map(({ pid }) => pid));
 });
 
-test('workers of a coordinator that is killed, and never comes back, end by themselves, and say so', async () => {
-  const args = ['test/e2e/fixtures/points.ts', '--workers', '2', ...endless, '--run-dir', folder.at('orphans')];
-  const coordinator = LockstepProcess.start(['coordinator', ...args]);
+test('workers of a coordinator that never comes back end by themselves, and the first leaves their state', async () => {
+  const job = ['test/e2e/fixtures/points.ts', '--set', 'slots=2', '--set', 'threads=1', ...endless];
+  const coordinator = LockstepProcess.start([
+    'coordinator',
+    ...job,
+    '--workers',
+    '2',
+    '--run-dir',
+    folder.at('orphans'),
+  ]);
   const [, url = '', token = ''] = await coordinator.line(/--join (\S+) --token-file (\S+)/);
   const workers = ['a', 'b'].map((id) =>
     LockstepProcess.start(['worker', '--join', url, '--token-file', token, '--id', id, ...shortPatience]),
@@ -109,11 +127,43 @@ test('workers of a coordinator that is killed, and never comes back, end by them
   coordinator.signal('SIGKILL');
 
   expect(await coordinator.ended).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
+  const errors: string[] = [];
   for (const { ended } of workers) {
     const { exitCode, stderr } = await ended;
-    expect(errorLines({ stderr })).toEqual([expect.stringMatching(/coordinator is gone.*\[ERR_COORDINATOR_LOST\]$/)]);
+    errors.push(...errorLines({ stderr }));
     expect(exitCode).toBe(1);
   }
+  const gone = /coordinator is gone.*none has come for 1000 ms\..*\[ERR_COORDINATOR_LOST\]$/;
+  expect(errors).toEqual([expect.stringMatching(gone), expect.stringMatching(gone)]);
+  const [, step = '', path = ''] = /The state after step (\d+) is (\S+); go on/.exec(errors[0] ?? '') ?? [];
+  expect(path).toBe(folder.at('orphans', 'checkpoints', checkpointFiles(folder.at('orphans')).at(-1) ?? ''));
+
+  const more = ['train', ...job, '--workers', '1', '--steps', String(Number(step) + 5)];
+  const files = ['--run-dir', folder.at('orphans'), '--summary', folder.at('orphans.json'), '--resume'];
+  const { stderr } = await lockstepDone([...more, ...files]);
+  await lockstepDone([...more, '--run-dir', folder.at('cared'), '--summary', folder.at('cared.json')]);
+  expect(stderr).not.toContainEqual(expect.stringContaining('passed over'));
+  expect(readSummary(folder.at('orphans.json')).weightsSha256).toBe(readSummary(folder.at('cared.json')).weightsSha256);
+});
+
+test('a worker that stands still without a coordinator, as another has died, leaves the state too', async () => {
+  const job = 'test/faults/fixtures/long-epoch.ts';
+  const run = LockstepProcess.start([
+    'train',
+    job,
+    '--workers',
+    '2',
+    '--run-dir',
+    folder.at('still'),
+    ...shortPatience,
+  ]);
+  await run.line(/coordinator at ws:/);
+  const { workers } = await runningStatus(folder.at('still'), ({ step }) => step > 10);
+  run.signal('SIGKILL');
+  await allEnded([run.pid]);
+  process.kill(workers.find(({ rank }) => rank === 0)?.pid ?? NaN, 'SIGKILL');
+  await allEnded(workers.map(({ pid }) => pid));
+  expect(checkpointFiles(folder.at('still'))).toEqual([expect.stringMatching(/^step-\d+\.safetensors$/)]);
 });
 
 test('workers of a train command that is killed end in time, and the run goes on from its checkpoint', async () => {

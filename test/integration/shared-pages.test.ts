@@ -1,5 +1,6 @@
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { execa } from 'execa';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { assert } from '../../src/errors.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
@@ -27,7 +28,8 @@ it('a memory that is shared keeps its values, and another memory that mounts a p
   theirs.view('second', 0)[1024] = 1;
   expect(pages.sees(shared)).toBe(true);
   const target = { segment: 0, region: 'first', offset: 4096, bytes: 4096 };
-  pages.mount(ours, target, shared, { region: 'second', offset: 4096 });
+  const peer = pages.open(shared);
+  pages.mount(ours, target, peer, { region: 'second', offset: 4096 });
   expect(ours.view('first', 0)[1024]).toBe(1);
   theirs.view('second', 0)[1025] = 2;
   expect(ours.view('first', 0)[1025]).toBe(2);
@@ -36,6 +38,7 @@ it('a memory that is shared keeps its values, and another memory that mounts a p
   expect([...ours.view('first', 0).subarray(1022, 1026)]).toEqual([0, 0, 7, 7]);
   expect(ours.view('first', 0)[2048]).toBe(0);
   pages.close(shared);
+  pages.release(peer);
   expect(ours.view('first', 0)[1024]).toBe(7);
 });
 
@@ -56,7 +59,8 @@ it('a kernel reads what another process of this host has written', async () => {
   const first = (await peer[Symbol.asyncIterator]().next()) as IteratorResult<string, undefined>; // a line of stdout
   const shared = JSON.parse(first.value ?? '') as ReturnType<SharedPages['share']>; // what the script writes
   expect(pages.sees(shared)).toBe(true);
-  pages.mount(memory, { segment: 0, region: 'first', offset: 0, bytes: 20_000 }, shared, {
+  const opened = pages.open(shared);
+  pages.mount(memory, { segment: 0, region: 'first', offset: 0, bytes: 20_000 }, opened, {
     region: 'second',
     offset: 0,
   });
@@ -68,6 +72,7 @@ it('a kernel reads what another process of this host has written', async () => {
   // Its pages outlive it, for as long as somebody has them.
   expect(memory.view('first', 0)[0]).toBe(3);
   expect(pages.sees(shared)).toBe(false);
+  pages.release(opened);
 });
 
 it('another file under the same number is not taken for the peer’s memory', () => {
@@ -84,8 +89,42 @@ it('what is no whole page is refused', () => {
   const memory = FlatMemory.create(layout, regions);
   const shared = pages.share(memory);
   const target = { segment: 0, region: 'first', offset: 64, bytes: 4096 };
+  const opened = pages.open(shared);
   expect(() => {
-    pages.mount(memory, target, shared, { region: 'second', offset: 0 });
+    pages.mount(memory, target, opened, { region: 'second', offset: 0 });
   }).toThrow('whole pages');
+  pages.release(opened);
   pages.close(shared);
 });
+
+it('a process that is killed has a keeper of its memory, which has none of its files, takes none of its signals, and ends with it', async () => {
+  const script =
+    'process.stdout.write(`${require(process.argv[1]).keepMemory()}\\n`); setInterval(() => undefined, 1000);';
+  const child = execa('node', ['-e', script, path], { reject: false });
+  const first = (await child[Symbol.asyncIterator]().next()) as IteratorResult<string, undefined>; // a line of stdout
+  expect(first.value).toBe('true');
+  const pid = String(child.pid ?? '');
+  const keeper = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  await vi.waitFor(() => expect(readFileSync(`/proc/${keeper}/comm`, 'utf8')).toBe('lockstep-memory\n'), waiting);
+  await vi.waitFor(() => expect(openedBy(keeper)).toEqual([expect.stringContaining('pidfd')]), waiting);
+  process.kill(Number(keeper), 'SIGTERM');
+  expect(statusOf(keeper)).toMatch(/^State:\t[SR]/m);
+  child.kill('SIGKILL');
+  await child;
+  await vi.waitFor(() => expect(hasEnded(keeper)).toBe(true), waiting);
+});
+
+const waiting = { timeout: 10_000, interval: 5 };
+
+function openedBy(pid: string): string[] {
+  return readdirSync(`/proc/${pid}/fd`).map((file) => readlinkSync(`/proc/${pid}/fd/${file}`));
+}
+
+function statusOf(pid: string): string {
+  return readFileSync(`/proc/${pid}/status`, 'utf8');
+}
+
+/** Whoever is its parent by then may be late to take note of it. */
+function hasEnded(pid: string): boolean {
+  return !existsSync(`/proc/${pid}`) || statusOf(pid).includes('State:\tZ');
+}

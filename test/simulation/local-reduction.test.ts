@@ -10,7 +10,13 @@ import type { SharedMemory } from '../../src/protocol/messages.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory, PARAMETERS } from '../../src/state/memory.js';
 import { Boards } from '../../worker/comm/boards.js';
-import { makeCommTimes } from '../../worker/comm/comm-times.js';
+import {
+  awaitedIndex,
+  awaitedRankIndex,
+  makeCommTimes,
+  networkIndex,
+  type CommTimes,
+} from '../../worker/comm/comm-times.js';
 import { LocalReduction, type Outcome } from '../../worker/comm/local-reduction.js';
 import { slotRegion } from '../../worker/comm/regions.js';
 import { reserveRegions } from '../../worker/comm/reservation.js';
@@ -33,6 +39,9 @@ const optimizer = sgd({ learningRate: 0.5, momentum: 0.9 });
 interface Machine {
   readonly memory: FlatMemory;
   readonly shared: SharedMemory;
+  readonly times: CommTimes;
+  /** Turns that it takes to compute a step. */
+  lateTurns: number;
   committed: number;
   kept: KeptPartials;
 }
@@ -70,7 +79,8 @@ class Host {
     const regions = reserveRegions(this.#layout, { slots: numSlots, wire: 'float32', optimizer, bucketBytes });
     this.machines = Array.from({ length: numWorkers }, () => {
       const memory = FlatMemory.create(this.#layout, regions);
-      return { memory, shared: this.#pages.share(memory), committed: 0, kept: noPartials };
+      const times = makeCommTimes();
+      return { memory, shared: this.#pages.share(memory), times, lateTurns: 1, committed: 0, kept: noPartials };
     });
     this.ranges = assignSlots(numSlots, numWorkers);
   }
@@ -147,13 +157,13 @@ class Host {
   ): Promise<Outcome | undefined> {
     const { plan, words, turn, numSteps } = given;
     if (!plan || !words) return undefined;
-    const { memory } = machine;
+    const { memory, times } = machine;
     // Who waits gives the turn to the others, which are in the same thread.
     const pages = { wake: () => undefined, awaitWord: () => false };
-    const reduction = new LocalReduction({ plan, memory, pages, optimizer, words, times: makeCommTimes(), turn });
+    const reduction = new LocalReduction({ plan, memory, pages, optimizer, words, times, turn });
     let outcome: Outcome | undefined;
     for (let step = words.numCommitted; step < numSteps; step++) {
-      await turn();
+      for (let turns = 0; turns < machine.lateTurns; turns++) await turn();
       this.#compute(machine, plan, step);
       outcome = await reduction.reduce(step);
       if (outcome.type !== 'committed') break;
@@ -203,6 +213,21 @@ describe.skipIf(addon === null)('the reduction in memory', () => {
       }),
       { numRuns: 25 },
     );
+  });
+
+  it('tells whom it waited for longest, and for how long', async () => {
+    const host = new Host({ sizes: [100], numSlots: 3, numWorkers: 3 });
+    const [, slow] = host.machines;
+    if (slow) slow.lateTurns = 1000;
+    await host.train(1);
+    host.close();
+    const told = host.machines.map(({ times }) => times[awaitedRankIndex]);
+    expect([told[0], told[2]]).toEqual([1, 1]);
+    expect(told[1]).not.toBe(1);
+    for (const { times } of host.machines.filter((machine) => machine !== slow)) {
+      expect(times[awaitedIndex]).toBeGreaterThan(0);
+      expect(times[awaitedIndex]).toBeLessThan(times[networkIndex] ?? 0);
+    }
   });
 
   it('commits no step with a gradient that is not finite, wherever it is, and every worker says so', async () => {

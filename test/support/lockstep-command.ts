@@ -3,6 +3,7 @@
  * Every wait ends when the process does, so that a test that waits for what never comes says what came instead.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -28,13 +29,23 @@ export interface StartOptions {
   readonly entry?: string;
   /** What the process takes for its host's name (a UTS namespace), where `canNameHosts`. @default this host's */
   readonly hostName?: string;
+  /** The command that starts it, such as one that enters a network namespace. @default none */
+  readonly through?: readonly string[];
+  /** A folder that is there, and empty for the process (a mount namespace), where `canHideFolders`. @default it sees all */
+  readonly hides?: string;
 }
 
 const underHostName = ['--user', '--map-root-user', '--uts', 'sh', '-c', 'hostname "$0" && exec "$@"'];
+const withoutFolder = ['--user', '--map-root-user', '--mount', 'sh', '-c', 'mount -t tmpfs none "$0" && exec "$@"'];
 
 /** Whether this user may start processes under another host name. */
 export function canNameHosts(): boolean {
   return spawnSync('unshare', [...underHostName, 'another-host', 'true']).status === 0;
+}
+
+/** Whether this user may start processes that see another folder in the place of one. */
+export function canHideFolders(): boolean {
+  return spawnSync('unshare', [...withoutFolder, tmpdir(), 'true']).status === 0;
 }
 
 export class LockstepProcess {
@@ -51,7 +62,15 @@ export class LockstepProcess {
     this.#args = args;
     const { CUDA_VISIBLE_DEVICES = '' } = process.env; // the CPU, unless somebody says otherwise
     const naming = options.hostName === undefined ? [] : ['unshare', ...underHostName, options.hostName];
-    const [command = '', ...rest] = [...naming, process.execPath, options.entry ?? entry, ...args];
+    const hiding = options.hides === undefined ? [] : ['unshare', ...withoutFolder, options.hides];
+    const [command = '', ...rest] = [
+      ...(options.through ?? []),
+      ...hiding,
+      ...naming,
+      process.execPath,
+      options.entry ?? entry,
+      ...args,
+    ];
     this.#child = spawn(command, rest, {
       cwd: options.cwd,
       env: { ...process.env, CUDA_VISIBLE_DEVICES, ...options.env },
@@ -79,13 +98,14 @@ export class LockstepProcess {
     this.#child.kill(name);
   }
 
-  /** The first match in a line of either stream, now or later. */
-  async line(pattern: RegExp): Promise<RegExpExecArray> {
+  /** The nth line of either stream that matches, now or later. */
+  async line(pattern: RegExp, nth = 1): Promise<RegExpExecArray> {
     for (;;) {
-      for (const line of [...this.#stdout, ...this.#stderr]) {
-        const match = pattern.exec(line);
-        if (match) return match;
-      }
+      const matches = [...this.#stdout, ...this.#stderr]
+        .map((line) => pattern.exec(line))
+        .filter((match) => match !== null);
+      const match = matches[nth - 1];
+      if (match) return match;
       if (this.#hasEnded()) throw new Error(`The line ${String(pattern)} never came from ${this.#describe()}`);
       await new Promise<void>((resolve) => this.#watchers.add(resolve));
     }

@@ -24,6 +24,7 @@ const summarySchema = z.object({
   weightsSha256: z.string().nullable(),
   checkpoint: z.string().nullable(),
   recoveries: z.array(z.unknown()),
+  stragglers: z.array(z.unknown()),
   injected: z.array(z.object({ fault: z.string(), workerId: z.string().nullable(), step: z.int() })),
 });
 export type SummaryFile = z.output<typeof summarySchema>;
@@ -43,7 +44,7 @@ export type MetricsLine = z.output<typeof metricsLineSchema>;
 
 /** A line for each step and each validation, in the order of their steps. */
 export function readMetrics(runDir: string): MetricsLine[] {
-  const lines = readFileSync(join(runDir, 'metrics.jsonl'), 'utf8').trimEnd().split('\n');
+  const lines = readFileSync(join(runDir, 'metrics.jsonl'), 'utf8').split('\n').filter(Boolean);
   const parsed = lines.map((line) => metricsLineSchema.parse(JSON.parse(line)));
   return parsed.toSorted((a, b) => a.step - b.step || Number(a.loss === undefined) - Number(b.loss === undefined));
 }

@@ -11,6 +11,7 @@ import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { checkpointPath } from '../../worker/checkpoint/checkpoint-folder.js';
 import { readCheckpoint } from '../../worker/checkpoint/checkpoint-reader.js';
+import { localFiles } from '../../worker/checkpoint/local-files.js';
 import {
   Checkpoints,
   writeAndPrune,
@@ -58,13 +59,13 @@ function fill(memory: FlatMemory, value: number): void {
 const startWriter: CheckpointsOptions['startWriter'] = () => ({
   write: async (what) => {
     await new Promise<void>((go, fail) => begun.push({ what, go, fail }));
-    await writeAndPrune({ ...what, memory: FlatMemory.attach(what.memory), sharding: null, log });
+    await writeAndPrune({ ...what, memory: FlatMemory.attach(what.memory), sharding: null, files: localFiles, log });
   },
   close: () => Promise.resolve(),
 });
 
 function makeCheckpoints(memory: FlatMemory, changes: Partial<CheckpointsOptions> = {}): Checkpoints {
-  const options = { folder, keep: 3, memory, everySeconds: null, startWriter, log };
+  const options = { folder, keep: 3, memory, files: localFiles, everySeconds: null, startWriter, log };
   return new Checkpoints({
     ...options,
     now: () => nowMs,

@@ -1,6 +1,7 @@
 /** One generation in the comm thread, of a worker that is alone. */
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { makeSharedSteps } from '../../src/flight/step-ring.js';
 import { adam } from '../../src/optimizer/config.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
 import { planLayout } from '../../src/state/layout.js';
@@ -26,6 +27,7 @@ function runAlone(onCommit: (numSteps: number) => void): { run: GenerationRun; w
       runId: 'r',
       memory: memory.share(),
       times: makeCommTimes(),
+      steps: makeSharedSteps(),
       stepAddonPath: null,
       sharedMemory: null,
       computeThreads: 1,

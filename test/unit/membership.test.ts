@@ -321,9 +321,12 @@ describe('a loss', () => {
     expect(play.halted({ b: 9 }).connected('b').take(done('b')).types).toEqual(['finish']);
   });
 
-  it('after which all that are left have finished ends a run that could not go on', () => {
-    const play = Play.training(2, { isSharded: true }).take(done('a')).lost('b');
+  it('after which all that are left have finished ends a run with a sharded optimizer that has its last checkpoint', () => {
+    const finished = (): Play => Play.training(2, { isSharded: true }).take(done('a'));
+    const play = finished().take({ type: 'checkpointed', step: 9, path: '/c9' }).lost('b');
     expect(play.effects).toEqual([{ type: 'finish', step: 9, weightsSha256: 'x' }]);
+    const older = finished().take({ type: 'checkpointed', step: 8, path: '/c8' }).lost('b');
+    expect(older.effects).toMatchObject([{ type: 'halt', workerIds: ['a'] }]);
   });
 
   it('before all have finished asks those that have finished too, and has them finish again', () => {
@@ -334,12 +337,29 @@ describe('a loss', () => {
     expect(play.take(done('a')).types).toEqual(['finish']);
   });
 
-  it('of moments that nobody else has ends the run, and says why', () => {
-    const play = Play.training(2, { isSharded: true }).lost('b');
-    expect(play.error).toBe(
-      'ERR_WORKER_LOST: Worker b (rank 1, pid 1 on h) is lost after step 0: it was killed by SIGKILL. ' +
-        "Its share of the optimizer's moments is lost with it, as the optimizer is sharded.",
-    );
+  it('of moments that nobody else has sends the run back to the newest checkpoint, with those that are left', () => {
+    const play = Play.training(3, { isSharded: true }).lost('b').halted({ a: null, c: null });
+    expect(play.types).toEqual(['seek-checkpoint']);
+    play.take({ type: 'checkpoint-found', checkpoint: { step: 4, path: '/c4' } });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', generation: 2, step: 4, resumeFrom: '/c4' }]);
+    expect(play.roster).toEqual(['a 0-2 @none', 'c 2-3 @none']);
+    expect(play.connected('a', 'c').effects).toMatchObject([
+      { type: 'start', recoveries: [{ kind: 'lost', step: 4 }] },
+    ]);
+  });
+
+  it('of moments, where there is no checkpoint yet, has the run begin anew', () => {
+    const play = Play.training(2, { isSharded: true }).lost('b').halted({ a: null });
+    play.take({ type: 'checkpoint-found', checkpoint: null });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 0, resumeFrom: null }]);
+  });
+
+  it('while a checkpoint is looked for begins the moves anew', () => {
+    const play = Play.training(3, { isSharded: true }).lost('b').halted({ a: null, c: null }).lost('c');
+    expect(play.effects).toEqual([{ type: 'halt', generation: 3, workerIds: ['a'] }]);
+    play.take({ type: 'checkpoint-found', checkpoint: { step: 4, path: '/c4' } });
+    expect(play.types).toEqual([]);
+    expect(play.halted({ a: null }).types).toEqual(['seek-checkpoint']);
   });
 
   it('forgets a finish and a stop that were said in the older generation', () => {
@@ -398,6 +418,33 @@ describe('with fewer workers than it needs', () => {
     expect(play.roster).toEqual(['c 0-1 @5', 'd 1-3 @none']);
   });
 
+  it('those that are left take the state to a checkpoint when nobody comes for long, and then the run ends', () => {
+    const play = Play.training(3, { minWorkers: 2 }).lost('a', 'b').halted({ c: 5 }).beatUntil(1_990);
+    expect(play.state.phase).toBe('gathering');
+    while (play.state.phase === 'gathering') play.beat('c').take({ type: 'tick' }, play.nowMs + 20);
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 5, resumeFrom: null }]);
+    expect(play.connected('c').types).toEqual(['start', 'drain']);
+    expect(play.take(holds('c', 6)).effects).toMatchObject([{ type: 'stop-after', step: 6 }]);
+    play.take({ type: 'checkpointed', step: 6, path: '/c6' }).take(done('c'));
+    expect(play.error).toMatch(
+      /^ERR_WORKER_LOST: The run needs 2 worker\(s\) and has 1: none came for 2000 ms\. Worker b /,
+    );
+    expect(play.state.phase).toBe('failed');
+  });
+
+  it('the run ends for want of workers also where the last one dies on the way to that checkpoint', () => {
+    const play = Play.training(2, { minWorkers: 2 }).lost('b').halted({ a: 5 });
+    play.take({ type: 'no-more-workers', why: 'all have ended' }).connected('a').lost('a');
+    expect(play.error).toContain('The run needs 2 worker(s) and has 1: all have ended.');
+  });
+
+  it('a Ctrl-C has those that are left take the state to a checkpoint, and the run ends well', () => {
+    const play = Play.training(2, { minWorkers: 2 }).lost('b').halted({ a: 5 }).take({ type: 'stop' });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 5 }]);
+    play.connected('a').take(holds('a', 5)).take(done('a'));
+    expect(play.types).toEqual(['finish']);
+  });
+
   it('the first generation is formed after a while, if they are enough at all', () => {
     const play = new Play({ numWorkers: 3, minWorkers: 2 }).hello('a', 'b').ready('a', 'b').beatUntil(1_970);
     expect(play.state.phase).toBe('gathering');
@@ -408,6 +455,17 @@ describe('with fewer workers than it needs', () => {
 });
 
 describe('a newcomer', () => {
+  it('joins a run with a sharded optimizer at its next checkpoint, from which all go on', () => {
+    const found = { type: 'checkpoint-found', checkpoint: { step: 4, path: '/c4' } } as const;
+    const play = Play.training(3, { isSharded: true }).lost('c').halted({ a: null, b: null }).take(found);
+    expect(play.connected('a', 'b').hello('d').ready('d').types).toEqual([]);
+    play.take({ type: 'checkpointed', step: 6, path: '/c6' });
+    expect(play.effects).toEqual([{ type: 'halt', generation: 3, workerIds: ['a', 'b'] }]);
+    play.halted({ a: null, b: null }).take({ type: 'checkpoint-found', checkpoint: { step: 6, path: '/c6' } });
+    expect(play.connected('a', 'b', 'd').types).toEqual(['start']);
+    expect(play.take({ type: 'checkpointed', step: 8, path: '/c8' }).types).toEqual([]);
+  });
+
   const shorthanded = (): Play => Play.training(3).lost('b').halted({ a: 5, c: 5 }).connected('a', 'c');
 
   it('joins once it is ready, with even shares and no state', () => {
@@ -631,5 +689,31 @@ describe('a worker whose state is not that of the others', () => {
   it('is of no interest where it is gone already', () => {
     const play = Play.training(3).take({ type: 'diverged', workerIds: ['z'], why: 'its state is another' });
     expect([play.effects, play.state.members.size]).toEqual([[], 3]);
+  });
+});
+
+describe('a worker that has been slow for too long', () => {
+  const slow = (play: Play): Play => play.take({ type: 'straggling', workerId: 'b', why: 'it was 3.0 times as slow' });
+
+  it('is evicted, and the others go on without it', () => {
+    const play = slow(Play.training(3));
+    expect(play.effects).toMatchObject([
+      { type: 'evict', workerId: 'b' },
+      { type: 'halt', workerIds: ['a', 'c'] },
+    ]);
+    expect(play.state.changes).toMatchObject([{ kind: 'slow', workerId: 'b', why: 'it was 3.0 times as slow' }]);
+  });
+
+  it.each([
+    ['too few would be left', { minWorkers: 3 }],
+    ['it has a share of the optimizer', { isSharded: true }],
+  ])('stays where %s', (_, config) => {
+    const play = slow(Play.training(3, config));
+    expect([play.effects, play.state.phase]).toEqual([[], 'training']);
+  });
+
+  it('stays where it is alone, or the run stops', () => {
+    expect(Play.training(1).take({ type: 'straggling', workerId: 'a', why: 'it was slow' }).effects).toEqual([]);
+    expect(slow(Play.training(3).take({ type: 'stop' })).effects).toEqual([]);
   });
 });

@@ -45,7 +45,7 @@ describe('the outbox', () => {
   });
 
   it('keeps no signs of life', () => {
-    const outbox = outboxOf({ type: 'heartbeat', step: 1, waiting: null, computing: false });
+    const outbox = outboxOf({ type: 'heartbeat', step: 1, waiting: null, computing: false, pace: null });
     expect(outbox.reconnect()).toEqual([]);
   });
 
@@ -66,8 +66,17 @@ describe('the outbox', () => {
   it('asks again for rows that have not come', () => {
     const ask = (request: number): FromWorker => ({ type: 'read-rows', request, split: 'train', indices: [0] });
     const outbox = outboxOf(ask(1), ask(2));
-    outbox.answered(1);
+    const column = { dtype: 'uint8' as const, shape: [1], bytes: new Uint8Array(1) };
+    outbox.answered({ type: 'rows', request: 1, x: column, y: column });
     expect(outbox.reconnect()).toEqual([ask(2)]);
+  });
+
+  it('asks again about a file, whose questions have numbers of their own', () => {
+    const rows: FromWorker = { type: 'read-rows', request: 1, split: 'train', indices: [0] };
+    const keep = (request: number): FromWorker => ({ type: 'keep-file', request, name: 'step-00000001.safetensors' });
+    const outbox = outboxOf(rows, keep(1), keep(2));
+    outbox.answered({ type: 'file', request: 1, size: 0, bytes: new Uint8Array(0), failure: null });
+    expect(outbox.reconnect()).toEqual([rows, keep(2)]);
   });
 
   it('gives up the oldest where too many wait', () => {

@@ -1,6 +1,7 @@
 /** Who tells of which steps, from one generation to the next. */
 import { expect, test } from 'vitest';
 import type { FromWorker, StepRecord } from '../../src/protocol/messages.js';
+import { makeSharedSteps, StepRing } from '../../src/flight/step-ring.js';
 import { makeCommTimes } from '../../worker/comm/comm-times.js';
 import { ProgressReport } from '../../worker/progress-report.js';
 import { StepTimes } from '../../worker/step-times.js';
@@ -9,9 +10,12 @@ const record = (step: number): StepRecord => ({ step, loss: step / 10, metrics: 
 
 class Worker {
   readonly told: number[][] = [];
-  readonly report = new ProgressReport((message: FromWorker) => {
-    if (message.type === 'progress') this.told.push(message.records.map(({ step }) => step));
-  }, new StepTimes(makeCommTimes()));
+  readonly report = new ProgressReport(
+    (message: FromWorker) => {
+      if (message.type === 'progress') this.told.push(message.records.map(({ step }) => step));
+    },
+    new StepTimes(makeCommTimes(), new StepRing(makeSharedSteps())),
+  );
 
   take(...steps: readonly number[]): void {
     for (const step of steps) this.report.add(record(step));

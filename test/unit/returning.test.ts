@@ -154,10 +154,12 @@ describe('a coordinator that is back', () => {
     expect(back.effects).toMatchObject([{ type: 'form-generation', generation: 4, step: 5, resumeFrom: '/c' }]);
   });
 
-  it('ends a run with a share of the moments lost', () => {
+  it('has a run with a share of the moments lost go back to its newest checkpoint', () => {
     const back = new Back({ isSharded: true }).hello('a').ready('a');
     back.take({ type: 'lost', workerId: 'b', why: 'its process is gone' });
-    expect(back.error).toMatch(/^ERR_WORKER_LOST: .*optimizer is sharded/);
+    expect(back.effects).toEqual([{ type: 'halt', generation: 4, workerIds: ['a'] }]);
+    back.take({ type: 'halted', workerId: 'a', generation: 4, step: null });
+    expect(back.types).toEqual(['seek-checkpoint']);
   });
 
   it('lets a newcomer in once it has the others', () => {

@@ -10,6 +10,7 @@ import { defaultLimits } from '../../src/protocol/limits.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { toPlainError } from '../comm/channel.js';
 import { CommLink } from '../comm/comm-link.js';
+import { makeSharedSteps } from '../../src/flight/step-ring.js';
 import { makeCommTimes } from '../comm/comm-times.js';
 import { planGeneration } from '../comm/generation-plan.js';
 import { LocalReduction } from '../comm/local-reduction.js';
@@ -69,7 +70,7 @@ class Rank {
     const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: this.#pagesPath });
     const times = makeCommTimes();
     const own = { ...common, runId: 'bench', memory: memory.share(), sharedMemory };
-    this.#link.prepare({ ...own, times, onNotFinite: 'stop', stepAddonPath: null });
+    this.#link.prepare({ ...own, times, onNotFinite: 'stop', stepAddonPath: null, steps: makeSharedSteps() });
     send({ type: 'prepared' });
     const { entry } = await this.#inbox.next('enter');
     this.#link.rest(entry.generation.generation, true);

@@ -1,5 +1,5 @@
 /** A thread that writes checkpoints while the others compute and reduce. */
-import { Worker } from 'node:worker_threads';
+import { Worker, type MessagePort } from 'node:worker_threads';
 import { LockstepError } from '../../src/errors.js';
 import type { Log, LogFields, LogLevel } from '../../src/log.js';
 import { fromPlainError, type PlainError } from '../comm/channel.js';
@@ -10,8 +10,12 @@ export type FromAside =
   | { readonly type: 'failed'; readonly error: PlainError }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields };
 
-export function startAsideWriter(log: Log): AsideWriter {
-  const thread = new Worker(new URL('./aside-thread.js', import.meta.url), { name: 'checkpoints' });
+/** @param port by which the coordinator writes the files; null: the thread does */
+export function startAsideWriter(log: Log, port: MessagePort | null): AsideWriter {
+  const [workerData, transferList] = [{ port }, port ? [port] : []];
+  const thread = new Worker(new URL('./aside-thread.js', import.meta.url), {
+    ...{ name: 'checkpoints', workerData, transferList },
+  });
   let settle: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | null = null;
   thread.on('message', (message: FromAside) => {
     if (message.type === 'log') log[message.level](message.message, message.fields);

@@ -1,10 +1,12 @@
 /** The folder of a run's checkpoints: one file per step, `step-00000050.safetensors`. */
-import { readdir, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { open, readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { LockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import type { Checkpoint } from '../../src/state/checkpoint.js';
 import { readCheckpointHeader, verifyCheckpoint } from './checkpoint-reader.js';
+import { putInPlace } from './local-files.js';
 
 const STEP_DIGITS = 8;
 const checkpointName = /^step-(?<step>\d{8,})\.safetensors$/;
@@ -71,7 +73,32 @@ export async function pruneCheckpoints(
   }
 }
 
-async function hasWholeHeader(path: string): Promise<boolean> {
+/**
+ * Gives a checkpoint that was written aside in the folder its name, if it is whole, and prunes. One that has its name already, as who gave
+ * it died before it said so, is kept.
+ *
+ * @throws LockstepError ERR_CHECKPOINT_INVALID
+ */
+export async function keepCheckpoint(
+  aside: string,
+  path: string,
+  { keep, log }: { readonly keep: number; readonly log: Log },
+): Promise<void> {
+  if (!existsSync(aside) && (await hasWholeHeader(path))) return;
+  const { step } = await verifyCheckpoint(aside);
+  await syncFile(aside);
+  await putInPlace(aside, path, log);
+  log.info('checkpoint written', { path, step });
+  await pruneCheckpoints(dirname(path), { keep, step });
+}
+
+async function syncFile(path: string): Promise<void> {
+  await using file = await open(path, 'r');
+  await file.sync();
+}
+
+/** Whether a checkpoint lies there that is whole as far as its header tells. */
+export async function hasWholeHeader(path: string): Promise<boolean> {
   try {
     await readCheckpointHeader(path);
     return true;

@@ -9,6 +9,7 @@ import { momentRegions } from '../../src/optimizer/optimizer.js';
 import { type Checkpoint, parseCheckpoint } from '../../src/state/checkpoint.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { StoredTensor } from '../../src/state/safetensors.js';
+import type { CheckpointFiles } from './checkpoint-files.js';
 import { sealOf } from './header-seal.js';
 import { momentTensors, parameterTensors, type Sharding, type StateTensor } from './tensors.js';
 import { TensorFile } from './tensor-file.js';
@@ -22,8 +23,8 @@ const MAX_LISTED = 5;
  *
  * @throws LockstepError ERR_CHECKPOINT_INVALID
  */
-export async function readCheckpointHeader(path: string): Promise<Checkpoint> {
-  await using file = await TensorFile.open(path);
+export async function readCheckpointHeader(path: string, files?: CheckpointFiles): Promise<Checkpoint> {
+  await using file = await TensorFile.open(path, files);
   return checkpointOf(file);
 }
 
@@ -47,12 +48,14 @@ export interface ReadCheckpointOptions {
   readonly optimizer: OptimizerConfig;
   /** Where moments are shared out: this worker's are filled. @default it holds them all */
   readonly sharding?: Sharding | null;
+  /** @default a folder that this worker sees */
+  readonly files?: CheckpointFiles;
 }
 
 /** @throws LockstepError ERR_CHECKPOINT_INVALID; ERR_RESUME_MISMATCH if it belongs to another model or optimizer */
 export async function readCheckpoint(options: ReadCheckpointOptions): Promise<Checkpoint> {
-  const { path, memory, optimizer, sharding = null } = options;
-  await using file = await TensorFile.open(path);
+  const { path, memory, optimizer, sharding = null, files } = options;
+  await using file = await TensorFile.open(path, files);
   const checkpoint = checkpointOf(file);
   checkOptimizer(checkpoint.optimizer, optimizer, path);
   const targets = new Map(

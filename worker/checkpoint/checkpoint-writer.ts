@@ -2,23 +2,20 @@
  * Writes the flat state to a checkpoint, straight from shared memory. The file appears under its name whole or not at
  * all: it is written aside, flushed to the disk and renamed. Whatever fails, older checkpoints stay as they are.
  */
-import { createHash, randomUUID } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { createHash } from 'node:crypto';
 import { assert, LockstepError } from '../../src/errors.js';
 import { ChecksumStream } from '../../src/kernels/checksum-stream.js';
 import type { Log } from '../../src/log.js';
 import { CHECKPOINT_FORMAT, type CheckpointFacts, encodeCheckpoint } from '../../src/state/checkpoint.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { encodeHeader } from '../../src/state/safetensors.js';
+import type { CheckpointFiles, TargetFile } from './checkpoint-files.js';
 import { sealHeader, UNSEALED } from './header-seal.js';
+import { localFiles } from './local-files.js';
 import { momentTensors, parameterTensors, type Sharding, type StateTensor } from './tensors.js';
 
 /** What is hashed and written at once, so that the thread's other work waits a few milliseconds at most. */
 const PIECE_BYTES = 4 * 2 ** 20;
-
-/** File systems that have no flush of a folder answer with one of these. */
-const folderSyncUnsupported: ReadonlySet<string | undefined> = new Set(['EINVAL', 'EISDIR', 'ENOTSUP', 'EPERM']);
 
 export interface WriteCheckpointOptions {
   /** Where the checkpoint appears; its folder is made if it is not there. */
@@ -28,6 +25,8 @@ export interface WriteCheckpointOptions {
   readonly facts: CheckpointFacts;
   /** Where moments are shared out: they are gathered here. @default this worker holds them all */
   readonly sharding?: Sharding | null;
+  /** @default a folder that this worker sees */
+  readonly files?: CheckpointFiles;
   readonly log: Log;
 }
 
@@ -38,30 +37,25 @@ export interface WrittenCheckpoint {
 
 /** @throws LockstepError ERR_DISK_FULL, ERR_CHECKPOINT_WRITE */
 export async function writeCheckpoint(options: WriteCheckpointOptions): Promise<WrittenCheckpoint> {
-  const { path, log } = options;
-  const folder = dirname(path);
-  const aside = asidePath(path);
+  const { path, files = localFiles, log } = options;
+  let target: TargetFile | null = null;
   try {
-    await mkdir(folder, { recursive: true });
-    const written = await writeAside(aside, options);
-    await rename(aside, path);
-    await syncFolder(folder, log);
+    target = await files.create(path, log);
+    const written = await writeState(target, options);
+    await target.keep();
     log.info('checkpoint written', { path, step: options.facts.step, ...written });
     return written;
   } catch (thrown) {
-    await rm(aside, { force: true }).catch((error: unknown) => log.warn('cannot remove a file', { aside, error }));
+    await target?.discard().catch((error: unknown) => {
+      log.warn('cannot remove what was written of a checkpoint', { path, error });
+    });
     throw writeError(thrown, path, options.facts.step);
   }
 }
 
-/** Unique, so that two writers of one step do not meet; begins with `.tmp-`, so that no reader takes it. */
-function asidePath(path: string): string {
-  return join(dirname(path), `.tmp-${basename(path)}-${randomUUID()}`);
-}
-
 /** The header holds digests of what follows it, so it is written last, over a gap of its length. */
-async function writeAside(
-  path: string,
+async function writeState(
+  target: TargetFile,
   { memory, facts, sharding = null }: Pick<WriteCheckpointOptions, 'memory' | 'facts' | 'sharding'>,
 ): Promise<WrittenCheckpoint> {
   const parameters = parameterTensors(memory);
@@ -77,20 +71,18 @@ async function writeAside(
     UNSEALED,
     tensors.map(() => unknown),
   ).length;
-  await using handle = await open(path, 'wx');
   const sha256 = createHash('sha256');
-  const weights = await writeTensors(handle, parameters, gap, (piece) => sha256.update(piece));
-  const rest = await writeTensors(handle, moments, weights.end);
+  const weights = await writeTensors(target, parameters, gap, (piece) => sha256.update(piece));
+  const rest = await writeTensors(target, moments, weights.end);
   const weightsSha256 = sha256.digest('hex');
   const finalHeader = header(weightsSha256, [...weights.checksums, ...rest.checksums]);
   assert(finalHeader.length === gap, `the header has ${finalHeader.length} bytes, and ${gap} are left for it`);
-  await writeAll(handle, finalHeader, 0);
-  await handle.sync();
+  await target.write(finalHeader, 0);
   return { weightsSha256, numBytes: rest.end };
 }
 
 async function writeTensors(
-  handle: FileHandle,
+  target: TargetFile,
   tensors: readonly StateTensor[],
   start: number,
   watch: (piece: Uint8Array) => void = () => undefined,
@@ -104,32 +96,13 @@ async function writeTensors(
         const piece = bytes.subarray(at, at + PIECE_BYTES);
         checksum.update(piece);
         watch(piece);
-        await writeAll(handle, piece, position + at);
+        await target.write(piece, position + at);
       }
       position += bytes.length;
     }
     checksums.push(checksum.take());
   }
   return { end: position, checksums };
-}
-
-/** A write may take fewer bytes than it was given. */
-async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let at = 0; at < bytes.length;) {
-    const { bytesWritten } = await handle.write(bytes, at, bytes.length - at, position + at);
-    at += bytesWritten;
-  }
-}
-
-/** Without this, a power cut can forget the rename. */
-async function syncFolder(folder: string, log: Log): Promise<void> {
-  await using handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } catch (error) {
-    if (!folderSyncUnsupported.has(errnoOf(error))) throw error;
-    log.debug('this file system does not flush folders', { folder, error });
-  }
 }
 
 function writeError(thrown: unknown, path: string, step: number): LockstepError {

@@ -7,8 +7,10 @@ import { assert, toLockstepError, type LockstepError } from '../../src/errors.js
 import type { Log } from '../../src/log.js';
 import type { CheckpointFacts } from '../../src/state/checkpoint.js';
 import type { FlatMemory, SharedFlatMemory } from '../../src/state/memory.js';
-import { checkpointPath, pruneCheckpoints } from './checkpoint-folder.js';
+import type { CheckpointFiles } from './checkpoint-files.js';
+import { checkpointPath, hasWholeHeader, pruneCheckpoints } from './checkpoint-folder.js';
 import { writeCheckpoint } from './checkpoint-writer.js';
+import { localFiles } from './local-files.js';
 import { Snapshot } from './snapshot.js';
 import type { Sharding } from './tensors.js';
 
@@ -31,6 +33,7 @@ export interface CheckpointsOptions {
   /** How many stay. */
   readonly keep: number;
   readonly memory: FlatMemory;
+  readonly files: CheckpointFiles;
   /** A checkpoint is due so long after the last one; null: only where the schedule says so. */
   readonly everySeconds: number | null;
   readonly startWriter: (log: Log) => AsideWriter;
@@ -82,7 +85,10 @@ export class Checkpoints {
 
   /** Resolves when the next step may begin. Nothing is taken where the generation ends before, or this step has one. */
   async take(facts: CheckpointFacts, between: Between): Promise<void> {
-    if (facts.step === this.#lastStep || !(await this.#settled(between))) return;
+    if (facts.step === this.#lastStep) return;
+    // The coordinator may be away, which no step waits for.
+    if (this.#inFlight && !this.#options.files.isHere) return;
+    if (!(await this.#settled(between))) return;
     const snapshot = this.#roomForSnapshot(facts, between);
     if (!snapshot) {
       await this.#writeStraight(facts, between);
@@ -101,9 +107,20 @@ export class Checkpoints {
     await this.#writeStraight(facts, between);
   }
 
-  /** What is in flight is finished first. */
+  /** Of a state that stays as it is: where its checkpoint lies, which this worker writes unless another one has. */
+  async leave(facts: CheckpointFacts): Promise<string> {
+    const { folder, files, keep, memory, log } = this.#options;
+    const path = checkpointPath(folder, facts.step);
+    if (files.isHere) await this.#inFlight;
+    if (await hasWholeHeader(path)) return path;
+    // Where the coordinator wrote it has to lie here now.
+    await writeAndPrune({ folder, keep, facts, memory, sharding: null, files: localFiles, log });
+    return path;
+  }
+
+  /** What is in flight is finished first, unless it takes a coordinator. */
   async close(): Promise<void> {
-    await this.#inFlight;
+    if (this.#options.files.isHere) await this.#inFlight;
     await this.#writer?.close();
   }
 
@@ -146,8 +163,8 @@ export class Checkpoints {
   }
 
   async #writeStraight(facts: CheckpointFacts, { sharding }: Between): Promise<void> {
-    const { folder, keep, memory, onWritten, log } = this.#options;
-    await writeAndPrune({ folder, keep, facts, memory, sharding, log });
+    const { folder, keep, memory, files, onWritten, log } = this.#options;
+    await writeAndPrune({ folder, keep, facts, memory, sharding, files, log });
     this.#begin(facts);
     onWritten(facts.step, checkpointPath(folder, facts.step));
   }
@@ -160,9 +177,10 @@ export async function writeAndPrune(what: {
   readonly facts: CheckpointFacts;
   readonly memory: FlatMemory;
   readonly sharding: Sharding | null;
+  readonly files: CheckpointFiles;
   readonly log: Log;
 }): Promise<void> {
-  const { folder, keep, facts, memory, sharding, log } = what;
-  await writeCheckpoint({ path: checkpointPath(folder, facts.step), memory, facts, sharding, log });
-  await pruneCheckpoints(folder, { keep, step: facts.step });
+  const { folder, keep, facts, memory, sharding, files, log } = what;
+  await writeCheckpoint({ path: checkpointPath(folder, facts.step), memory, facts, sharding, files, log });
+  if (files.isHere) await pruneCheckpoints(folder, { keep, step: facts.step });
 }

@@ -1,5 +1,4 @@
 /** A safetensors file that is read piece by piece, its tensors straight to where they belong. */
-import { type FileHandle, open } from 'node:fs/promises';
 import { LockstepError } from '../../src/errors.js';
 import {
   parseHeader,
@@ -8,6 +7,8 @@ import {
   type SafetensorsHeader,
   type StoredTensor,
 } from '../../src/state/safetensors.js';
+import type { CheckpointFiles, SourceFile } from './checkpoint-files.js';
+import { localFiles } from './local-files.js';
 
 /** Most bytes that are read and hashed at once. */
 const PIECE_BYTES = 4 * 2 ** 20;
@@ -17,13 +18,13 @@ export class TensorFile implements AsyncDisposable {
   readonly header: SafetensorsHeader;
   /** The header as it lies in the file, with the length before it. */
   readonly headerBytes: Uint8Array;
-  readonly #handle: FileHandle;
+  readonly #file: SourceFile;
 
-  private constructor(path: string, { header, bytes }: ReadHeader, handle: FileHandle) {
+  private constructor(path: string, { header, bytes }: ReadHeader, file: SourceFile) {
     this.path = path;
     this.header = header;
     this.headerBytes = bytes;
-    this.#handle = handle;
+    this.#file = file;
   }
 
   /**
@@ -31,14 +32,14 @@ export class TensorFile implements AsyncDisposable {
    *
    * @throws LockstepError ERR_CHECKPOINT_INVALID if it cannot be read, or is not a whole safetensors file
    */
-  static async open(path: string): Promise<TensorFile> {
-    const handle = await open(path, 'r').catch((error: unknown) => {
+  static async open(path: string, files: CheckpointFiles = localFiles): Promise<TensorFile> {
+    const file = await files.open(path).catch((error: unknown) => {
       throw readError(error, path);
     });
     try {
-      return new TensorFile(path, await readHeader(handle, path), handle);
+      return new TensorFile(path, await readHeader(file, path), file);
     } catch (error) {
-      await handle.close();
+      await file.close();
       throw readError(error, path);
     }
   }
@@ -54,12 +55,12 @@ export class TensorFile implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#handle.close();
+    await this.#file.close();
   }
 
   async #read(target: Uint8Array, position: number): Promise<void> {
     try {
-      await readAll(this.#handle, target, position);
+      await this.#file.read(target, position);
     } catch (error) {
       throw readError(error, this.path);
     }
@@ -71,22 +72,13 @@ interface ReadHeader {
   readonly bytes: Uint8Array;
 }
 
-async function readHeader(handle: FileHandle, path: string): Promise<ReadHeader> {
-  const { size } = await handle.stat();
+async function readHeader(file: SourceFile, path: string): Promise<ReadHeader> {
+  const { size } = file;
   const prefix = new Uint8Array(Math.min(size, PREFIX_BYTES));
-  await readAll(handle, prefix, 0);
+  await file.read(prefix, 0);
   const bytes = new Uint8Array(PREFIX_BYTES + parsePrefix(prefix, size, path));
-  await readAll(handle, bytes, 0);
+  await file.read(bytes, 0);
   return { header: parseHeader(bytes.subarray(PREFIX_BYTES), size, path), bytes };
-}
-
-/** A read may give fewer bytes than there is room for. */
-async function readAll(handle: FileHandle, target: Uint8Array, position: number): Promise<void> {
-  for (let at = 0; at < target.length;) {
-    const { bytesRead } = await handle.read(target, at, target.length - at, position + at);
-    if (bytesRead === 0) throw new Error(`the file ends at byte ${position + at}, expected ${target.length - at} more`);
-    at += bytesRead;
-  }
 }
 
 function readError(thrown: unknown, path: string): LockstepError {

@@ -5,6 +5,7 @@
  */
 import type { AllReducePlan } from '../../src/collective/plan.js';
 import type { FlatMemory } from '../../src/state/memory.js';
+import { nobody } from './comm-times.js';
 import { BOARD, PEER_BOARDS } from './regions.js';
 import { pageBytes, type SharedPages } from './shared-pages.js';
 
@@ -29,6 +30,7 @@ export class Boards {
   readonly #pages: Waking | null;
   /** By rank; of this one its own. */
   readonly #boards: readonly Int32Array<SharedArrayBuffer>[];
+  #awaited = nobody;
 
   /** @param pages null for a worker that is alone */
   constructor({ rank, worldSize }: AllReducePlan, memory: FlatMemory, pages: Waking | null) {
@@ -77,10 +79,17 @@ export class Boards {
 
   /** Blocks until all have told of so many steps, for `timeoutMs` at most with each. Whether they have. */
   awaitAll(what: Told, numSteps: number, timeoutMs: number): boolean {
-    return this.#boards.every(
-      (board) =>
-        Atomics.load(board, words[what]) >= numSteps ||
-        this.#pages?.awaitWord(board, words[what], numSteps, timeoutMs) === true,
-    );
+    return this.#boards.every((board, rank) => {
+      if (Atomics.load(board, words[what]) >= numSteps) return true;
+      this.#awaited = rank;
+      return this.#pages?.awaitWord(board, words[what], numSteps, timeoutMs) === true;
+    });
+  }
+
+  /** The rank that was last to tell what `awaitAll` has waited for since this was asked before; `nobody`: it had not to wait. */
+  takeAwaited(): number {
+    const rank = this.#awaited;
+    this.#awaited = nobody;
+    return rank;
   }
 }

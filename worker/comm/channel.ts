@@ -1,4 +1,5 @@
 /** What the compute thread (the process's main thread) and the comm thread say to one another outside of steps. */
+import type { MessagePort } from 'node:worker_threads';
 import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { WireFormat } from '../../src/collective/wire.js';
 import type { ErrorCode, LockstepError } from '../../src/errors.js';
@@ -18,6 +19,7 @@ import type {
 } from '../../src/protocol/messages.js';
 import type { SharedFlatMemory } from '../../src/state/memory.js';
 import type { Endpoint } from '../../transport/endpoint.js';
+import type { SharedSteps } from '../../src/flight/step-ring.js';
 import type { CommTimes } from './comm-times.js';
 import type { SharedStepWords } from './step-words.js';
 
@@ -40,6 +42,8 @@ export interface RunSetup {
   readonly slots: number;
   readonly memory: SharedFlatMemory;
   readonly times: CommTimes;
+  /** What the compute thread tells of its last steps. */
+  readonly steps: SharedSteps;
   /** The addon that tells of buckets from inside of a step; null: none. */
   readonly stepAddonPath: string | null;
   /** The memory as peers of this host can mount it; null where they cannot. */
@@ -78,6 +82,8 @@ export type ToComm =
   | { readonly type: 'gather-moments'; readonly region: MomentRegion; readonly bucket: number }
   /** Once at a time; answered by `injected`, where there is an after. `step`: committed. */
   | { readonly type: 'inject'; readonly fault: WorkerFault; readonly step: number }
+  /** Of who asks about files of the run directory; it is handed over. */
+  | { readonly type: 'files'; readonly port: MessagePort }
   | { readonly type: 'close' };
 
 /** What the comm thread makes of the coordinator's halts, generations and starts. */
@@ -88,6 +94,14 @@ export type OfGeneration =
   | { readonly type: 'enter'; readonly entry: Entry }
   | { readonly type: 'begin'; readonly begun: Begun };
 
+/** What a worker holds when no coordinator comes any more. */
+export interface Left {
+  /** Steps committed, whose state it holds whole. */
+  readonly step: number;
+  /** No worker of a lower rank is there, as far as it knows. */
+  readonly isFirst: boolean;
+}
+
 export type FromComm =
   | { readonly type: 'online'; readonly addresses: Addresses }
   /** All but what the comm thread sees to itself: halts, generations and their starts. */
@@ -97,6 +111,8 @@ export type FromComm =
   | { readonly type: 'gathered'; readonly whole: boolean }
   | { readonly type: 'injected' }
   | { readonly type: 'failed'; readonly error: PlainError }
+  /** As `failed`: no coordinator comes any more. */
+  | { readonly type: 'orphaned'; readonly error: PlainError; readonly left: Left }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields }
   | { readonly type: 'closed' };
 

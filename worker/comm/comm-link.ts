@@ -1,5 +1,5 @@
 /** The compute thread's end of the comm thread: starts it, sends it what it has to do, and hands over what it says. */
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import type { WorkerFault } from '../../src/chaos/faults.js';
 import type { LockstepError } from '../../src/errors.js';
 import { toLockstepError } from '../../src/errors.js';
@@ -10,6 +10,7 @@ import {
   fromPlainError,
   type CommOptions,
   type FromComm,
+  type Left,
   type OfGeneration,
   type RunSetup,
   type ToComm,
@@ -19,8 +20,11 @@ export interface CommHandlers {
   onMessage(message: FromCoordinator): void;
   /** A halt, and what comes of a generation: channel.ts. */
   onOfGeneration(message: OfGeneration): void;
-  /** Something ended this worker's part in the run, or the connection to the coordinator. */
-  onFailure(error: LockstepError): void;
+  /**
+   * Something ended this worker's part in the run, or the connection to the coordinator. `left`: where none comes any more, the
+   * state, which stays as it is from now on.
+   */
+  onFailure(error: LockstepError, left?: Left): void;
 }
 
 export class CommLink {
@@ -83,6 +87,13 @@ export class CommLink {
     this.#post({ type: 'resting', generation, filled });
   }
 
+  /** A port for one who asks about files of the run directory (file-relay.ts). */
+  openFiles(): MessagePort {
+    const { port1, port2 } = new MessageChannel();
+    this.#thread.postMessage({ type: 'files', port: port2 } satisfies ToComm, [port2]);
+    return port1;
+  }
+
   /**
    * Rank 0 of a sharded run: whether the region `gathered` holds a moment of a bucket; false where the generation ended
    * before. One at a time.
@@ -122,6 +133,9 @@ export class CommLink {
 
 function deliver(message: Exclude<FromComm, { type: 'online' | 'failed' }>, handlers: CommHandlers, log: Log): void {
   switch (message.type) {
+    case 'orphaned':
+      handlers.onFailure(fromPlainError(message.error), message.left);
+      break;
     case 'received':
       handlers.onMessage(message.message);
       break;

@@ -8,7 +8,9 @@ import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js
 import { Impediment } from '../../transport/impediment.js';
 import type { CommOptions, FromComm, ToComm } from './channel.js';
 import { toPlainError } from './channel.js';
+import { FlightRecorder } from '../flight/flight-recorder.js';
 import { CoordinatorLink } from './coordinator-link.js';
+import { FileRelay } from './file-relay.js';
 import { Injector } from './injector.js';
 import { ofGenerations, Participation, type OfGenerations } from './participation.js';
 import { PeerListener } from './peer-listener.js';
@@ -20,7 +22,9 @@ assert(port, 'comm-thread runs in a worker thread');
 class CommThread {
   readonly #listener: PeerListener;
   readonly #participation: Participation;
+  readonly #flight: FlightRecorder;
   readonly #injector: Injector;
+  readonly #files: FileRelay;
   #coordinator: CoordinatorLink | null = null;
   #heartbeat: NodeJS.Timeout | undefined;
   #intervalMs = Infinity;
@@ -39,7 +43,19 @@ class CommThread {
     const pulse = (): void => {
       if (performance.now() - this.#beatMs >= this.#intervalMs) this.#sayAlive();
     };
-    const own = { workerId, token, limits, listener, pages, impediment };
+    this.#files = new FileRelay(send);
+    this.#flight = new FlightRecorder({
+      workerId,
+      onUnwritable: (why) => {
+        const message = `the flight recorder cannot write to the run directory: ${why}`;
+        post({ type: 'log', level: 'debug', message, fields: {} });
+      },
+    });
+    const flight = this.#flight;
+    const report = (error: LockstepError): void => {
+      this.#recordError(error);
+    };
+    const own = { workerId, token, limits, listener, pages, impediment, flight };
     this.#participation = new Participation({ ...own, send, isAlone, post, report, pulse });
   }
 
@@ -58,9 +74,12 @@ class CommThread {
           });
         },
         note: (level, message) => {
+          if (level === 'info') thread.#flight.note('coordinator', message);
           post({ type: 'log', level, message, fields: {} });
         },
-        onFailure: report,
+        onFailure: (error) => {
+          thread.#onCoordinatorFailed(error);
+        },
       });
       return thread;
     } catch (error) {
@@ -76,7 +95,7 @@ class CommThread {
   onMessage(message: ToComm): void {
     switch (message.type) {
       case 'send':
-        this.#coordinator?.send(message.message);
+        this.#send(message.message);
         break;
       case 'heartbeats':
         this.#beat(message.intervalMs);
@@ -99,16 +118,47 @@ class CommThread {
           post({ type: 'injected' });
         });
         break;
+      case 'files':
+        this.#files.serve(message.port);
+        break;
       case 'close':
         void guardAsync(() => this.#close());
         break;
     }
   }
 
+  #onCoordinatorFailed(error: LockstepError): void {
+    const left = error.code === 'ERR_COORDINATOR_LOST' ? this.#participation.abandon() : null;
+    if (left) post({ type: 'orphaned', error: toPlainError(error), left });
+    else this.#recordError(error);
+  }
+
+  #send(message: FromWorker): void {
+    this.#coordinator?.send(message);
+    if (message.type !== 'failed') return;
+    this.#flight.note('failed', message.failure.message);
+    this.#flight.write();
+  }
+
+  #recordError(error: LockstepError): void {
+    report(error);
+    this.#flight.note('failed', error.message);
+    this.#flight.write();
+  }
+
   #onSaid(message: FromCoordinator): void {
     if (isOfGenerations(message)) {
       this.#participation.onMessage(message);
       return;
+    }
+    if (message.type === 'file') {
+      this.#files.settle(message);
+      return;
+    }
+    if (message.type === 'welcome') this.#flight.writeTo(message.plan);
+    if (message.type === 'abort') {
+      this.#flight.note('abort', message.failure.message);
+      this.#flight.write();
     }
     if (message.type === 'drain') this.#participation.onDrain();
     // One that leaves may be in a step, which is not committed with it any more.
@@ -136,6 +186,7 @@ class CommThread {
     this.#participation.close();
     await this.#coordinator?.close();
     await this.#listener.close();
+    await this.#flight.written;
     post({ type: 'closed' });
     port?.close();
   }

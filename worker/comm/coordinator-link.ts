@@ -130,7 +130,8 @@ export class CoordinatorLink {
         this.#plan = message.plan;
         break;
       case 'rows':
-        this.#outbox.answered(message.request);
+      case 'file':
+        this.#outbox.answered(message);
         break;
       case 'goodbye':
       case 'abort':

@@ -10,13 +10,14 @@ import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
 import type { Impediment } from '../../transport/impediment.js';
 import { Boards } from './boards.js';
-import { networkIndex, optimizerIndex } from './comm-times.js';
 import type { RunSetup } from './channel.js';
+import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { planGeneration } from './generation-plan.js';
 import { hasIdleCores } from './idle-cores.js';
 import { PeerLinks } from './peer-links.js';
 import { peerFrames } from './peer-frames.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
+import { ReductionClock } from './reduction-clock.js';
 import { Reduction } from './reduction.js';
 import type { SharedPages } from './shared-pages.js';
 import { StateTransfer } from './state-transfer.js';
@@ -33,6 +34,8 @@ export interface GenerationRunOptions {
   readonly hostId: string;
   /** To read the memory of peers of this host; null where that cannot be done. */
   readonly pages: SharedPages | null;
+  /** Told of frames and lost links. @default nobody is */
+  readonly flight?: FlightRecorder;
   readonly impediment: Impediment;
   /** There is no coordinator at present to decide what a lost peer means. */
   readonly isAlone: () => boolean;
@@ -60,9 +63,8 @@ export class GenerationRun implements PeerAcceptor {
   readonly #taken: number[];
   /** The compute thread reduces, and commits. */
   #inMemory = false;
-  /** When the last bucket became ready, and when the last result came. */
-  #readyMs = 0;
-  #completeMs = 0;
+  readonly #clock: ReductionClock;
+  #isClosed = false;
   readonly #abort = new AbortController();
   readonly #timers = new Set<NodeJS.Timeout>();
 
@@ -83,6 +85,7 @@ export class GenerationRun implements PeerAcceptor {
     const frames = (peer: number): BulkHandler => this.#framesOf(peer);
     const own = { runId, generation, rank, hostId, memory: sharedMemory, mount, frames };
     this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, impediment, signal });
+    this.#clock = new ReductionClock(setup.times);
     this.#reduction = this.#makeReduction();
     this.#boards = new Boards(this.#plan, memory, options.pages);
     this.#boards.clear();
@@ -94,33 +97,32 @@ export class GenerationRun implements PeerAcceptor {
       signal,
       pulse: options.pulse,
       send: (to, header, payload) => {
-        this.#links.links.get(to)?.connection.sendBulk(header, payload, () => undefined);
+        this.#sendFrame(to, header, payload, () => undefined);
       },
     });
   }
 
   #makeReduction(): Reduction {
     const { setup, memory, entry, onCommit, pulse } = this.#options;
-    const { links } = this.#links;
     return new Reduction({
       plan: this.#plan,
       memory,
       windows: this.#windows,
       optimizer: setup.optimizer,
+      native: this.#options.pages,
       step: entry.generation.step,
       pulse,
       send: (to, header, payload, onSent) => {
-        links.get(to)?.connection.sendBulk(header, payload, () => {
+        this.#sendFrame(to, header, payload, () => {
           this.#guard(onSent);
         });
       },
       onComplete: () => {
-        this.#completeMs = performance.now();
-        this.#spend(networkIndex, this.#completeMs - this.#readyMs);
+        this.#clock.complete();
       },
       onNotFinite: (step, found) => this.#onNotFinite(step, found),
       onCommit: (committed) => {
-        this.#spend(optimizerIndex, performance.now() - this.#completeMs);
+        this.#clock.committed();
         onCommit(committed + 1);
         this.#stepWords.markCommitted(committed);
       },
@@ -146,6 +148,11 @@ export class GenerationRun implements PeerAcceptor {
     const overlaps = buckets.length > 1 && hasIdleCores(worldSize, this.#options.setup.computeThreads);
     const links = [...this.#links.links.values()];
     return isLocal && !overlaps && links.every(({ readsOurs, readsTheirs }) => readsOurs && readsTheirs);
+  }
+
+  /** Whether no worker of a lower rank is linked with this one. */
+  get isFirst(): boolean {
+    return [...this.#links.links].every(([rank, { connection }]) => rank > this.#plan.rank || !connection.isOpen);
   }
 
   /** Whether the compute thread is in the gradients of a step. */
@@ -200,11 +207,18 @@ export class GenerationRun implements PeerAcceptor {
     await this.#links.accept(connection);
   }
 
-  close(): void {
+  /** Nothing is committed any more, and the state stays as it is. Peers see it by `close` alone. */
+  freeze(): void {
     if (this.#abort.signal.aborted) return;
     this.#abort.abort();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#stepWords.close(this.#options.pulse);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.freeze();
     this.#links.close();
     const { memory, pages, setup } = this.#options;
     if (pages && setup.sharedMemory) this.#windows.close({ memory, pages, own: setup.sharedMemory });
@@ -236,19 +250,27 @@ export class GenerationRun implements PeerAcceptor {
       const numReady = this.#stepWords.numReady(bucket);
       if (numReady === numTaken) continue;
       this.#taken[bucket] = numReady;
-      this.#readyMs = performance.now();
+      this.#clock.ready();
       this.#reduction.onReady(numReady - 1, bucket);
     }
   }
 
-  #spend(index: number, ms: number): void {
-    const { times } = this.#options.setup;
-    times[index] = (times[index] ?? 0) + ms;
+  #sendFrame(to: number, header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
+    const { flight } = this.#options;
+    const number = flight?.frames.add('sent', to, header, clockMs()) ?? 0;
+    this.#links.links.get(to)?.connection.sendBulk(header, payload, () => {
+      flight?.frames.done(number, clockMs());
+      onSent();
+    });
   }
 
   #framesOf(rank: number): BulkHandler {
     return peerFrames(rank, {
+      frames: this.#options.flight?.frames,
       reduction: this.#reduction,
+      onWhole: () => {
+        this.#clock.heard(rank);
+      },
       guard: (action) => {
         this.#guard(action);
       },
@@ -276,7 +298,8 @@ export class GenerationRun implements PeerAcceptor {
     if (this.#abort.signal.aborted) return;
     const { workerId = 'unknown', host = 'unknown' } = this.#options.entry.generation.workers[rank] ?? {};
     const message = `Worker ${workerId} (rank ${rank} on ${host}) is gone at step ${this.step}: ${why}.`;
-    const { limits, isAlone } = this.#options;
+    const { limits, isAlone, flight } = this.#options;
+    flight?.note('link-lost', message, this.generation);
     const giveUpLater = (): void => {
       this.#timers.add(
         setTimeout(() => {

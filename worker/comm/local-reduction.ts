@@ -13,12 +13,20 @@ import type { AllReducePlan } from '../../src/collective/plan.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { Boards, type Told, type Waking } from './boards.js';
-import { networkIndex, optimizerIndex, type CommTimes } from './comm-times.js';
+import {
+  awaitedIndex,
+  awaitedRankIndex,
+  networkIndex,
+  nobody,
+  optimizerIndex,
+  spend,
+  type CommTimes,
+} from './comm-times.js';
 import { Finiteness, type NotFinite } from './finiteness.js';
 import { Places, type Range } from './places.js';
 import { blockMs, type StepWords } from './step-words.js';
 import { Sums } from './sums.js';
-import { Update } from './update.js';
+import { Update, type UpdateOptions } from './update.js';
 
 export interface LocalReductionOptions {
   /** Local (plan.ts). */
@@ -26,6 +34,8 @@ export interface LocalReductionOptions {
   readonly memory: FlatMemory;
   /** Null for a worker that is alone. */
   readonly pages: Waking | null;
+  /** @default nothing */
+  readonly native?: UpdateOptions['native'];
   readonly optimizer: OptimizerConfig;
   readonly words: StepWords;
   readonly times: CommTimes;
@@ -51,21 +61,25 @@ export class LocalReduction {
   readonly #finiteness: Finiteness;
   /** When messages came in last. */
   #turnedMs = 0;
+  /** The longest wait of this step. */
+  #longestMs = 0;
 
   constructor(options: LocalReductionOptions) {
-    const { plan, memory, pages, optimizer } = options;
+    const { plan, memory, pages, native, optimizer } = options;
     const places = new Places(plan, memory);
     this.#options = options;
     this.#boards = new Boards(plan, memory, pages);
     this.#sums = new Sums(plan, memory, places);
     this.#finiteness = new Finiteness(plan, memory, this.#sums);
-    this.#update = new Update({ plan, memory, optimizer, places, sums: this.#sums });
+    this.#update = new Update({ plan, memory, optimizer, places, sums: this.#sums, native });
   }
 
   /** The partials of `step` are in memory: resolves when it is committed, or will not be. */
   async reduce(step: number): Promise<Outcome> {
-    const { turn } = this.#options;
+    const { times, turn } = this.#options;
     const begun = performance.now();
+    this.#longestMs = 0;
+    times[awaitedRankIndex] = nobody;
     for (const bucket of this.#options.plan.buckets) this.#sums.prepare(bucket);
     if (!this.#tell('partials', step)) return { type: 'ended' };
     if (begun - this.#turnedMs >= turnMs) {
@@ -79,8 +93,8 @@ export class LocalReduction {
     const committed = this.#commit(step, () => {
       this.#update.apply(step);
     });
-    this.#spend(networkIndex, complete - begun);
-    this.#spend(optimizerIndex, performance.now() - complete);
+    spend(times, networkIndex, complete - begun);
+    spend(times, optimizerIndex, performance.now() - complete);
     return { type: committed ? 'committed' : 'ended' };
   }
 
@@ -99,11 +113,23 @@ export class LocalReduction {
 
   async #all(what: Told, step: number): Promise<boolean> {
     const { words, turn } = this.#options;
+    const begun = performance.now();
     while (!this.#boards.awaitAll(what, step + 1, blockMs)) {
       if (words.isClosed) return false;
       await turn();
     }
+    this.#recordWait(performance.now() - begun);
     return true;
+  }
+
+  #recordWait(ms: number): void {
+    const { times } = this.#options;
+    const rank = this.#boards.takeAwaited();
+    if (rank === nobody) return;
+    spend(times, awaitedIndex, ms);
+    if (ms <= this.#longestMs) return;
+    this.#longestMs = ms;
+    times[awaitedRankIndex] = rank;
   }
 
   /** What this rank owns; each sum is looked at while it is in the processor's cache. Whether the generation goes on. */
@@ -137,10 +163,5 @@ export class LocalReduction {
       change();
       words.markCommitted(step);
     });
-  }
-
-  #spend(index: number, ms: number): void {
-    const { times } = this.#options;
-    times[index] = (times[index] ?? 0) + ms;
   }
 }

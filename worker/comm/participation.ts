@@ -17,8 +17,11 @@ import type { Limits } from '../../src/protocol/limits.js';
 import type { FromCoordinator, FromWorker, Generation, Standing } from '../../src/protocol/messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { requireNative } from '../compute/engine/native-build.js';
+import { StepRing } from '../../src/flight/step-ring.js';
+import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
+import { paceOf } from '../flight/pace.js';
 import type { Impediment } from '../../transport/impediment.js';
-import type { FromComm, RunSetup } from './channel.js';
+import type { FromComm, Left, RunSetup } from './channel.js';
 import { GenerationRun } from './generation-run.js';
 import type { PeerListener } from './peer-listener.js';
 import type { SharedPages } from './shared-pages.js';
@@ -29,6 +32,7 @@ export interface ParticipationOptions {
   readonly limits: Limits;
   readonly listener: PeerListener;
   readonly pages: SharedPages | null;
+  readonly flight: FlightRecorder;
   readonly impediment: Impediment;
   /** To the coordinator. */
   readonly send: (message: FromWorker) => void;
@@ -48,6 +52,7 @@ export class Participation {
   readonly #options: ParticipationOptions;
   #setup: RunSetup | null = null;
   #memory: FlatMemory | null = null;
+  #steps: StepRing | null = null;
   #state = outside;
   #run: GenerationRun | null = null;
   /** Those that are to come in this generation, where the run has --chaos. */
@@ -55,6 +60,8 @@ export class Participation {
   /** The last one that was entered. */
   #entered: Generation | null = null;
   #isDraining = false;
+  /** Nobody leads it any more. */
+  #isOver = false;
   /** Steps that the coordinator knew of when the generation began. */
   #told = 0;
   /** Why it does not train yet. */
@@ -70,6 +77,8 @@ export class Participation {
   prepare(setup: RunSetup): void {
     this.#setup = setup;
     this.#memory = FlatMemory.attach(setup.memory);
+    this.#steps = new StepRing(setup.steps);
+    this.#options.flight.recordSteps(this.#steps);
   }
 
   onMessage(message: OfGenerations): void {
@@ -77,6 +86,8 @@ export class Participation {
       this.#faults = message.faults;
       return;
     }
+    const text = message.type === 'halt' ? (this.#waiting ?? 'nothing is waited for') : 'the coordinator says so';
+    this.#options.flight.note(message.type, text, message.generation);
     if (message.type === 'start') this.#told = message.told;
     else {
       this.#faults = [];
@@ -100,9 +111,14 @@ export class Participation {
     const isTraining = this.#state.phase === 'training';
     return {
       step: run?.step ?? this.#state.step ?? 0,
-      waiting: isTraining && run ? run.waiting : this.#reason,
+      waiting: this.#waiting,
       computing: isTraining && run?.isComputing === true,
+      pace: isTraining && this.#entered && this.#steps ? paceOf(this.#steps, this.#entered, clockMs()) : null,
     };
+  }
+
+  get #waiting(): string | null {
+    return this.#state.phase === 'training' && this.#run ? this.#run.waiting : this.#reason;
   }
 
   /** Of the generation that it is in; the next one is told anew. */
@@ -127,11 +143,21 @@ export class Participation {
     this.#options.post({ type: 'gathered', whole });
   }
 
+  /** No coordinator comes any more: what this worker has committed stays as it is from now on. Null: it holds no whole state. */
+  abandon(): Left | null {
+    this.#run?.freeze();
+    if (this.#run && this.#state.phase === 'training') this.#take({ type: 'committed', step: this.#run.step });
+    this.#isOver = true;
+    const { step } = this.#state;
+    return step === null ? null : { step, isFirst: this.#run?.isFirst ?? true };
+  }
+
   close(): void {
     this.#run?.close();
   }
 
   #take(event: ParticipantEvent): void {
+    if (this.#isOver) return;
     const config = { workerId: this.#options.workerId, holdsAll: this.#setup?.optimizer.sharded !== true };
     const { state, effects, reason } = participant(config, this.#state, event);
     this.#state = state;
@@ -152,6 +178,7 @@ export class Participation {
         this.#isDraining = false;
         post({ type: 'halted', generation: effect.generation });
         send(effect);
+        this.#recordHalt(effect.step, effect.generation);
         break;
       case 'enter':
         this.#enter(effect.entry);
@@ -159,11 +186,13 @@ export class Participation {
       case 'fetch':
         this.#guard(effect.generation, async (run) => {
           await run.fetch(effect.ranks);
+          this.#options.flight.note('healed', `from rank ${effect.ranks.join(', ')}`, effect.generation);
           this.#take({ type: 'fetched', generation: effect.generation });
         });
         break;
       case 'connected':
         send({ ...effect, prefersMemory: this.#run?.prefersMemory === true });
+        this.#options.flight.note('connected', 'to all peers, with the state', effect.generation);
         break;
       case 'begin':
         this.#begin(effect.inMemory);
@@ -172,7 +201,7 @@ export class Participation {
   }
 
   #enter(entry: Entry): void {
-    const { token, limits, listener, pages, impediment, isAlone, post, report, pulse } = this.#options;
+    const { token, limits, listener, pages, impediment, flight, isAlone, post, report, pulse } = this.#options;
     assert(this.#setup && this.#memory, 'a generation is entered when the run is prepared');
     const { generation } = entry.generation;
     const { hostId } = listener.addresses;
@@ -184,8 +213,9 @@ export class Participation {
     };
     const own = { setup: this.#setup, memory: this.#memory, entry, onSkipped };
     this.#entered = entry.generation;
-    const links = { token, limits, hostId, pages, impediment };
+    const links = { token, limits, hostId, pages, impediment, flight };
     this.#run = new GenerationRun({ ...own, ...links, isAlone, onCommit, report, pulse });
+    flight.enter(generation);
     post({ type: 'enter', entry });
     listener.deliverTo(this.#run);
     this.#guard(generation, async (run) => {
@@ -211,6 +241,13 @@ export class Participation {
     const told = { told: this.#told, faults: this.#faults };
     const begun = { generation, self, words, waker: this.#waker, inMemory, ...told };
     this.#options.post({ type: 'begin', begun });
+  }
+
+  /** When the coordinator has its answer. */
+  #recordHalt(step: number | null, generation: number): void {
+    const { flight } = this.#options;
+    flight.note('halted', step === null ? 'without a state' : `with the state of step ${step}`, generation);
+    flight.write();
   }
 
   #leave(): void {

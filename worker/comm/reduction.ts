@@ -18,7 +18,7 @@ import { IncomingFrame } from './incoming-frame.js';
 import { isMomentFrame, Moments } from './moments.js';
 import { Places } from './places.js';
 import { Sums } from './sums.js';
-import { Update } from './update.js';
+import { Update, type UpdateOptions } from './update.js';
 import type { Windows } from './windows.js';
 
 /**
@@ -45,6 +45,8 @@ export interface ReductionOptions {
   /** On the memory of peers; those that open later count from then on. */
   readonly windows: Windows;
   readonly optimizer: OptimizerConfig;
+  /** @default nothing */
+  readonly native?: UpdateOptions['native'];
   readonly step: number;
   readonly send: SendFrame;
   /** All results of the step are here, and nothing is updated yet. @default nobody is told */
@@ -72,7 +74,7 @@ export class Reduction {
   readonly #events: AllReduceEvent[] = [];
 
   constructor(options: ReductionOptions) {
-    const { plan, memory, optimizer, step, pulse } = options;
+    const { plan, memory, optimizer, native, step, pulse } = options;
     this.#options = options;
     this.#machine = new AllReduce(plan, step);
     this.#places = new Places(plan, memory);
@@ -87,7 +89,7 @@ export class Reduction {
         this.#send([to], bucket, { ...what, step: this.step }, content, () => undefined);
       },
     });
-    this.#update = new Update({ plan, memory, optimizer, places: this.#places, sums: this.#sums, pulse });
+    this.#update = new Update({ plan, memory, optimizer, places: this.#places, sums: this.#sums, native, pulse });
   }
 
   /** The step that is not committed yet, counted from 0. */

@@ -2,9 +2,10 @@
  * Shares the pages of a worker's flat memory with other processes of its host, and puts theirs in the place of its own
  * (see native/shared-pages.cc). Between such workers a frame says that bytes are there, and carries none of them.
  */
-import { statSync } from 'node:fs';
+import { close, openSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { assert } from '../../src/errors.js';
+import type { Kernels } from '../../src/kernels/kernels.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 
@@ -13,11 +14,14 @@ export const pageBytes = 4096;
 
 interface Addon {
   share(bytes: Uint8Array): number;
-  mount(bytes: Uint8Array, path: string, offset: number): void;
+  mount(bytes: Uint8Array, file: number, offset: number): void;
   restore(bytes: Uint8Array, file: number, offset: number): void;
   close(file: number): void;
   wake(words: Int32Array, index: number): void;
   awaitWord(words: Int32Array, index: number, atLeast: number, timeoutMs: number): boolean;
+  /** With four addresses, the number of elements, and the coefficients. */
+  adam(bytes: Uint8Array, ...rest: (number | Float32Array)[]): void;
+  keepMemory(): boolean;
 }
 
 /** Bytes of one segment of a flat memory, from the start of a region. */
@@ -28,6 +32,12 @@ export interface PageRange {
   readonly offset: number;
   /** Rounded up to whole pages. */
   readonly bytes: number;
+}
+
+/** A peer's memory, open in this process. */
+export interface PeerMemory extends Pick<SharedMemory, 'regions'> {
+  /** By segment. */
+  readonly files: readonly number[];
 }
 
 export class SharedPages {
@@ -53,6 +63,14 @@ export class SharedPages {
     return { pid: process.pid, files, regions: Object.fromEntries(regions) };
   }
 
+  /**
+   * When this process is killed, others are to see it at once, and not when the kernel has freed its memory
+   * (native/memory-keeper.cc). Whether it will be so.
+   */
+  keepMemory(): boolean {
+    return this.#addon.keepMemory();
+  }
+
   /** Wakes all that wait for a word, in whichever process. */
   wake(words: Int32Array<SharedArrayBuffer>, index: number): void {
     this.#addon.wake(words, index);
@@ -61,6 +79,18 @@ export class SharedPages {
   /** Blocks until a word, which a peer writes, is `atLeast` so large, or for `timeoutMs`. Whether it is. */
   awaitWord(words: Int32Array<SharedArrayBuffer>, index: number, atLeast: number, timeoutMs: number): boolean {
     return this.#addon.awaitWord(words, index, atLeast, timeoutMs);
+  }
+
+  /** `kernels` over `bytes`, one segment's memory, with Adam in the processor's own instructions (native/adam.cc): the same bits. */
+  accelerate(kernels: Kernels, bytes: Uint8Array): Kernels {
+    return {
+      ...kernels,
+      adam: (at, n, by) => {
+        const coefficients = [by.beta1, by.share1, by.beta2, by.share2, by.stepSize, by.unbias2, by.epsilon, by.decay];
+        const addresses = [at.parameters, at.gradient, at.moment1, at.moment2];
+        this.#addon.adam(bytes, ...addresses, n, Float32Array.from(coefficients));
+      },
+    };
   }
 
   close({ files }: SharedMemory): void {
@@ -76,13 +106,26 @@ export class SharedPages {
     }
   }
 
+  /** For as long as this is open, what was a peer's memory is there, whether the peer lives or not. */
+  open({ pid, files, regions }: SharedMemory): PeerMemory {
+    return { files: files.map(({ file }) => openSync(pathOf(pid, file), 'r')), regions };
+  }
+
+  /**
+   * What is mounted stays. In a thread of its own: of a peer that has died this may be the last that keeps its memory, which takes the
+   * kernel a while to free.
+   */
+  release({ files }: PeerMemory): void {
+    for (const file of files) close(file, () => undefined);
+  }
+
   /** From now on the pages at `target` are those that `peer` has at `source`. They are for reading only. */
-  mount(memory: FlatMemory, target: PageRange, peer: SharedMemory, source: Pick<PageRange, 'region' | 'offset'>): void {
+  mount(memory: FlatMemory, target: PageRange, peer: PeerMemory, source: Pick<PageRange, 'region' | 'offset'>): void {
     const { bytes } = pagesAt(memory, target);
-    const file = peer.files[target.segment]?.file;
+    const file = peer.files[target.segment];
     const from = peer.regions[source.region]?.[target.segment];
     assert(file !== undefined && from !== undefined, `a peer has no region ${source.region}`);
-    this.#addon.mount(bytes, pathOf(peer.pid, file), from + source.offset);
+    this.#addon.mount(bytes, file, from + source.offset);
   }
 
   /** The pages at `target` are again those of this memory, `own` as it was shared. */

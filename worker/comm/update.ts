@@ -1,10 +1,13 @@
 /** What a commit changes: the optimizer on what is trainable; averages and scalars are assigned. */
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { trainableIn } from '../../src/collective/payload.js';
+import { assert } from '../../src/errors.js';
+import type { Kernels } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { applyOptimizer, momentRegions, type OptimizerAddresses } from '../../src/optimizer/optimizer.js';
 import { PARAMETERS, type FlatMemory } from '../../src/state/memory.js';
 import { floatBytes, type Places, type Range } from './places.js';
+import type { SharedPages } from './shared-pages.js';
 import type { Sums } from './sums.js';
 
 export interface UpdateOptions {
@@ -13,15 +16,24 @@ export interface UpdateOptions {
   readonly optimizer: OptimizerConfig;
   readonly places: Places;
   readonly sums: Sums;
+  /** What makes the kernels faster on this machine; null: nothing. @default null */
+  readonly native?: Pick<SharedPages, 'accelerate'> | null | undefined;
   /** Called between buckets: meanwhile this thread does nothing else, for a second and more in a large model. */
   readonly pulse?: (() => void) | undefined;
 }
 
 export class Update {
   readonly #options: UpdateOptions;
+  /** By segment. */
+  readonly #kernels: readonly Kernels[];
 
   constructor(options: UpdateOptions) {
+    const { memory, native } = options;
     this.#options = options;
+    this.#kernels = memory.layout.segments.map((_, segment) => {
+      const kernels = memory.kernels(segment);
+      return native?.accelerate(kernels, memory.bytes(segment)) ?? kernels;
+    });
   }
 
   /** Applies every bucket, block by block: so what is summed or unpacked here is still in the processor's cache. */
@@ -80,11 +92,12 @@ export class Update {
     addresses: Pick<OptimizerAddresses, 'parameters' | 'gradient'>,
     step: number,
   ): void {
-    const { memory, optimizer, places } = this.#options;
+    const { optimizer, places } = this.#options;
     const moments = Object.fromEntries(
       momentRegions(optimizer).map((region) => [region, places.moment(region, bucket, block.offset)]),
     );
-    const kernels = memory.kernels(bucket.segment);
+    const kernels = this.#kernels[bucket.segment];
+    assert(kernels, `there is no segment ${bucket.segment}`);
     applyOptimizer(optimizer, step + 1, kernels, { ...addresses, ...moments }, block.elements);
   }
 

@@ -11,7 +11,7 @@ import type { TreeNode } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
-import { pageBytes, type PageRange, type SharedPages } from './shared-pages.js';
+import { pageBytes, type PageRange, type PeerMemory, type SharedPages } from './shared-pages.js';
 import { peerBoardOffset } from './boards.js';
 import {
   BOARD,
@@ -26,12 +26,16 @@ import {
 
 const floatBytes = Float32Array.BYTES_PER_ELEMENT;
 
+/** Until the memory of peers is let go, for what is left of those that have died to be freed. */
+const releaseMs = 1_000;
+
 /** Between which ranks of one generation frames carry no bytes. */
 export class Windows {
   /** Peers that read this worker's memory. */
   readonly readers = new Set<number>();
   readonly #mounted = new Set<number>();
   readonly #open: PageRange[] = [];
+  readonly #memories: PeerMemory[] = [];
 
   /** Whether this worker reads the memory of `rank`. */
   reads(rank: number): boolean {
@@ -41,18 +45,20 @@ export class Windows {
   /** Opens windows on all that `rank` will tell of. Whether this process can see its memory. */
   open(rank: number, theirs: SharedMemory, { plan, memory, pages }: WindowOptions): boolean {
     if (!pages.sees(theirs)) return false;
+    const peer = pages.open(theirs);
+    this.#memories.push(peer);
     const inbox = placeInbox(plan, memory.layout.segments.length);
     for (const bucket of plan.buckets) {
       for (const chunk of bucket.chunks.filter(({ onPages }) => onPages)) {
         for (const { target, source } of windowsOf({ rank, plan, bucket, chunk, inbox })) {
           this.#open.push(target);
-          pages.mount(memory, target, theirs, source);
+          pages.mount(memory, target, peer, source);
         }
       }
     }
     const board = { segment: 0, region: PEER_BOARDS, offset: peerBoardOffset(rank), bytes: pageBytes };
     this.#open.push(board);
-    pages.mount(memory, board, theirs, { region: BOARD, offset: 0 });
+    pages.mount(memory, board, peer, { region: BOARD, offset: 0 });
     this.#mounted.add(rank);
     return true;
   }
@@ -61,15 +67,23 @@ export class Windows {
   close({ memory, pages, own }: Omit<WindowOptions, 'plan'> & { readonly own: SharedMemory }): void {
     for (const target of this.#open) pages.restore(memory, target, own);
     this.#open.length = 0;
+    const memories = this.#memories.splice(0);
+    // What is on its way to the next generation goes first.
+    setTimeout(() => {
+      for (const peer of memories) pages.release(peer);
+    }, releaseMs).unref();
     this.#mounted.clear();
     this.readers.clear();
   }
 }
 
+/** What opens and closes windows. */
+export type WindowPages = Pick<SharedPages, 'sees' | 'open' | 'mount' | 'restore' | 'release'>;
+
 export interface WindowOptions {
   readonly plan: AllReducePlan;
   readonly memory: FlatMemory;
-  readonly pages: SharedPages;
+  readonly pages: WindowPages;
 }
 
 interface Window {

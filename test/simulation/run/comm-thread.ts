@@ -147,6 +147,7 @@ export class CommThread {
         step: run?.step ?? this.#state.step ?? 0,
         waiting: isTraining && run ? run.waiting : this.#reason,
         computing: isTraining && run?.words.isComputing === true,
+        pace: null,
       });
       this.#beat(intervalMs);
     });

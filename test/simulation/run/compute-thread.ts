@@ -4,6 +4,7 @@
  */
 import { toLockstepError, type LockstepError } from '../../../src/errors.js';
 import type { Entry } from '../../../src/membership/participant.js';
+import { makeSharedSteps, StepRing } from '../../../src/flight/step-ring.js';
 import type { FromWorker, SlotEvaluation } from '../../../src/protocol/messages.js';
 import { ProgressReport } from '../../../worker/progress-report.js';
 import { makeCommTimes } from '../../../worker/comm/comm-times.js';
@@ -54,7 +55,11 @@ export class ComputeThread {
   constructor(options: ComputeThreadOptions) {
     const { world, send } = options;
     this.#options = options;
-    this.#progress = new ProgressReport(send, new StepTimes(makeCommTimes()), () => world.clock.nowMs);
+    this.#progress = new ProgressReport(
+      send,
+      new StepTimes(makeCommTimes(), new StepRing(makeSharedSteps())),
+      () => world.clock.nowMs,
+    );
     this.#work = this.#run();
   }
 

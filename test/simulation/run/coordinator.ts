@@ -186,7 +186,8 @@ export class Coordinator {
         break;
       case 'adopt':
       case 'yield':
-        throw new Error('A simulated coordinator has no other before or after it.');
+      case 'forget':
+        throw new Error('A simulated coordinator is of the host of its workers, with no other before or after it.');
       case 'fail':
         this.#world.onFail(effect.error);
     }

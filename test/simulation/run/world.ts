@@ -136,6 +136,7 @@ function planOf({ shape }: Job): RunPlan {
     jobPath: '',
     overrides: [],
     threads: 1,
+    runDirMark: null,
     resumeFrom: null,
     served: null,
   };

@@ -2,17 +2,18 @@
 // V8's own; its pages are replaced in place, which V8 does not notice: a memory of fixed size is never moved or resized.
 //
 //   share(bytes)                       backs `bytes` with a memfd and returns its number
-//   mount(bytes, path, offset)         puts the file's pages from `offset` on in the place of `bytes`, for reading only
+//   mount(bytes, fd, offset)           puts a file's pages from `offset` on in the place of `bytes`, for reading only
 //   restore(bytes, fd, offset)         puts the pages of this process's own memfd back in the place of `bytes`
 //   close(fd)                          forgets a memfd; whoever has mapped it keeps its pages
 //   awaitWord(words, index, atLeast, timeoutMs)   blocks until a word is that large, which another process writes
 //   wake(words, index)                 wakes who waits for a word, in any process
+//   adam(…)                            adam.h
+//   keepMemory()                       memory-keeper.cc
 //
 // `bytes` is a Uint8Array over shared memory that begins on a page and has whole pages. Failures throw Error with the name of
 // the system call and its errno.
 
 #include <errno.h>
-#include <fcntl.h>
 #include <node_api.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +25,9 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "adam.h"
+#include "memory-keeper.h"
 
 namespace {
 
@@ -84,26 +88,7 @@ napi_value Share(napi_env env, napi_callback_info info) {
   return result;
 }
 
-napi_value Mount(napi_env env, napi_callback_info info) {
-  napi_value arguments[3];
-  Range range;
-  char path[4096];
-  int64_t offset = 0;
-  if (!Arguments(env, info, 3, arguments) || !GetRange(env, arguments[0], &range)) return nullptr;
-  if (napi_get_value_string_utf8(env, arguments[1], path, sizeof path, nullptr) != napi_ok) {
-    napi_throw_type_error(env, nullptr, "expected a path");
-    return nullptr;
-  }
-  if (!GetNumber(env, arguments[2], &offset)) return nullptr;
-  const int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return Fail(env, path);
-  const void* mapped = mmap(range.start, range.length, PROT_READ, MAP_SHARED | MAP_FIXED, file, offset);
-  if (mapped == MAP_FAILED) Fail(env, "mmap");
-  close(file);
-  return nullptr;
-}
-
-napi_value Restore(napi_env env, napi_callback_info info) {
+napi_value Map(napi_env env, napi_callback_info info, int protection) {
   napi_value arguments[3];
   Range range;
   int64_t file = 0;
@@ -111,9 +96,16 @@ napi_value Restore(napi_env env, napi_callback_info info) {
   if (!Arguments(env, info, 3, arguments) || !GetRange(env, arguments[0], &range)) return nullptr;
   if (!GetNumber(env, arguments[1], &file) || !GetNumber(env, arguments[2], &offset)) return nullptr;
   const int flags = MAP_SHARED | MAP_FIXED;
-  void* mapped = mmap(range.start, range.length, PROT_READ | PROT_WRITE, flags, static_cast<int>(file), offset);
-  if (mapped == MAP_FAILED) Fail(env, "mmap");
+  if (mmap(range.start, range.length, protection, flags, static_cast<int>(file), offset) == MAP_FAILED) Fail(env, "mmap");
   return nullptr;
+}
+
+napi_value Mount(napi_env env, napi_callback_info info) {
+  return Map(env, info, PROT_READ);
+}
+
+napi_value Restore(napi_env env, napi_callback_info info) {
+  return Map(env, info, PROT_READ | PROT_WRITE);
 }
 
 napi_value Close(napi_env env, napi_callback_info info) {
@@ -204,5 +196,7 @@ NAPI_MODULE_INIT() {
   Export(env, exports, "close", Close);
   Export(env, exports, "awaitWord", AwaitWord);
   Export(env, exports, "wake", Wake);
+  Export(env, exports, "adam", lockstep::Adam);
+  Export(env, exports, "keepMemory", KeepMemory);
   return exports;
 }

@@ -42,6 +42,8 @@ const flags = [
   ...['-shared', '-fPIC', '-O3', '-std=c++17', '-fno-exceptions', '-fvisibility=hidden', '-Wall', '-Wextra'],
   // A product and a sum are two roundings, as in the kernels of src/kernels.
   '-ffp-contract=off',
+  // Neither `errno` nor floating-point exceptions are looked at: loops with roots and comparisons can be vectors.
+  ...['-fno-math-errno', '-fno-trapping-math'],
   `-DNAPI_VERSION=${String(napiVersion)}`,
   // Its op stays registered in TensorFlow when the thread that loaded it ends. It finds TensorFlow wherever the cache is.
   ...['-Wl,-z,nodelete', '-Wl,-rpath,$ORIGIN/../../deps/lib'],

@@ -1,0 +1,44 @@
+/**
+ * A coordinator that hears nothing of anybody: its own host may be cut off from the network, and the workers, which go on without
+ * it, look for it. To take them all for lost would throw away what they do. So it waits as one that was started again does; the
+ * time that they have to come back begins when the first of them, or anybody else, is heard.
+ */
+import { idsOf, liveRoster, still } from './members.js';
+import type { MembershipConfig, MembershipState, MembershipStep, Return } from './membership-state.js';
+
+/** Whether the silence of workers of other hosts is theirs: somebody was heard while they were not. */
+export function isSomebodyHeard({ patience }: MembershipConfig, { members, nowMs }: MembershipState): boolean {
+  return [...members.values()].some(({ lastSeenMs }) => nowMs - lastSeenMs <= patience.heartbeatTimeoutMs / 2);
+}
+
+/** Begins the return of a coordinator from which all of the generation are cut off. */
+export function noticeCutOff(config: MembershipConfig, state: MembershipState): MembershipStep {
+  const { phase, nowMs, generation } = state;
+  const live = liveRoster(state);
+  const isMaking = phase === 'halting' || phase === 'connecting' || phase === 'training';
+  const isSilent = live.every(
+    ({ isRemote, lastSeenMs }) => isRemote && nowMs - lastSeenMs > config.patience.heartbeatTimeoutMs,
+  );
+  if (!isMaking || live.length === 0 || !isSilent || isSomebodyHeard(config, state)) return still(state);
+  const workerIds = idsOf(live);
+  const members = new Map([...state.members].filter(([workerId]) => !workerIds.includes(workerId)));
+  const returning: Return = {
+    cause: 'cut-off',
+    isConnected: false,
+    sinceMs: nowMs,
+    awayMs: 0,
+    entered: generation,
+    awaited: workerIds,
+  };
+  return {
+    state: { ...state, phase: 'returning', members, returning, stopAfter: null },
+    effects: [{ type: 'forget', workerIds }],
+  };
+}
+
+/** Somebody is heard. */
+export function noLongerCutOff(state: MembershipState): MembershipState {
+  const { returning, nowMs } = state;
+  if (returning?.isConnected !== false) return state;
+  return { ...state, returning: { ...returning, isConnected: true, sinceMs: nowMs } };
+}

@@ -1,0 +1,5 @@
+#pragma once
+
+#include <node_api.h>
+
+napi_value KeepMemory(napi_env env, napi_callback_info info);
