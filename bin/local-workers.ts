@@ -68,6 +68,9 @@ const explanationTimeoutMs = 2_000;
 /** For one that is out of the run to end by itself, with what its flight recorder has; one that is stopped, or hangs, does not. */
 const lastWordsMs = 500;
 
+/** For workers to end when the run has, before they are killed. */
+const closingTimeoutMs = 10_000;
+
 /** The last lines of a worker's own words are kept, to tell why it ended. */
 const keptLines = 20;
 
@@ -141,7 +144,7 @@ export class LocalWorkers implements Launcher {
     this.#stopKeeping();
     const timer = setTimeout(() => {
       this.kill();
-    }, 10_000);
+    }, closingTimeoutMs);
     await Promise.all([...this.#children.values()].map(({ ended }) => ended));
     clearTimeout(timer);
   }
@@ -302,10 +305,14 @@ function describeEnd(result: Awaited<Child>, lines: readonly string[]): Ending {
   return { how: `${how}${saying}`, bySignal: signal !== undefined };
 }
 
+/** A driver that hangs does not answer. */
+const listingTimeoutMs = 20_000;
+
 /** The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; what it is set to already limits them. */
 export async function listGpus(): Promise<string[]> {
   const visible = process.env['CUDA_VISIBLE_DEVICES'];
   if (visible !== undefined) return visible.split(',').filter((id) => id !== '' && id !== '-1');
-  const listed = await execa('nvidia-smi', ['--query-gpu=index', '--format=csv,noheader'], { reject: false });
+  const query = ['--query-gpu=index', '--format=csv,noheader'];
+  const listed = await execa('nvidia-smi', query, { reject: false, timeout: listingTimeoutMs });
   return listed.failed ? [] : listed.stdout.split('\n').flatMap((line) => line.trim() || []);
 }

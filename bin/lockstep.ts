@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The `lockstep` command. An error becomes one line and the exit code that its code stands for. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Command, CommanderError } from 'commander';
 import { toLockstepError } from '../src/errors.js';
 import { lockstepVersion } from '../src/version.js';
@@ -34,6 +35,9 @@ for (const command of [program, ...program.commands, ...program.commands.flatMap
   command.exitOverride();
 }
 
+/** For whoever reads them to take them. */
+const lastOutputMs = 10_000;
+
 let exitCode = 0;
 try {
   await program.parseAsync();
@@ -41,7 +45,8 @@ try {
   exitCode = thrown instanceof CommanderError ? usageExitCode(thrown) : report(thrown);
 }
 // A job file may hold a timer or a connection open; the command is over all the same, once its words are out.
-await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write('', done))));
+const written = [process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write('', done)));
+await Promise.race([Promise.all(written), delay(lastOutputMs)]);
 process.exit(exitCode);
 
 /** Commander has written its message already; help and version are no errors. */

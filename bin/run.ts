@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Coordinator } from '../coordinator/coordinator.js';
+import { within } from '../coordinator/deadline.js';
 import type { Launched } from '../coordinator/journal.js';
 import { readToken, RunFolder } from '../coordinator/run-folder.js';
 import type { RunResult } from '../coordinator/coordinator-options.js';
@@ -105,7 +106,11 @@ export async function runJob(options: RunOptions, launcher: Launcher): Promise<S
 
 async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: Start): Promise<Outcome> {
   const { log, resume } = options;
-  const loaded = await loadJob(options.job, options.overrides);
+  const { readyTimeoutMs } = options.limits;
+  const loaded = await within(loadJob(options.job, options.overrides), readyTimeoutMs, () => {
+    const message = `The job file ${options.job} is not loaded after ${readyTimeoutMs} ms. --ready-timeout-ms gives it longer.`;
+    return new LockstepError('ERR_JOB_LOAD', message);
+  });
   const path = resolve(options.runDir ?? join('runs', `${loaded.job.name}-${timestamp()}`));
   if (resume && options.runDir === undefined) {
     throw new LockstepError('ERR_USAGE', '--resume needs --run-dir DIR: the run to go on with.');

@@ -4,12 +4,15 @@
  */
 import { rename } from 'node:fs/promises';
 import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
+import type { LoadedJob } from '../src/job/loaded-job.js';
 import type { Facts } from '../src/protocol/facts.js';
+import type { Limits } from '../src/protocol/limits.js';
 import type { FromWorker, Status } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
+import { within } from './deadline.js';
 import { CheckpointStore } from './checkpoint-store.js';
 import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
@@ -18,6 +21,7 @@ import { Injections } from './injections.js';
 import { idsOf, liveRoster } from './members.js';
 import { beginMembership, membership } from './membership.js';
 import type {
+  CheckpointPlace,
   MembershipConfig,
   MembershipEffect,
   MembershipEvent,
@@ -125,7 +129,7 @@ export class Coordinator {
   /** Opens the data if it is served, and listens. */
   static async start(options: CoordinatorOptions): Promise<Coordinator> {
     const { loaded, resume, endpoint, token, limits, log } = options;
-    const rows = loaded.job.data.serve ? await RowServer.open(loaded) : null;
+    const rows = loaded.job.data.serve ? await openRows(loaded, limits) : null;
     const facts = {
       'Lockstep version': lockstepVersion,
       ...loaded.facts,
@@ -362,6 +366,9 @@ export class Coordinator {
       case 'yield':
         this.#yield(effect.error);
         break;
+      case 'warn':
+        this.#options.log.warn(effect.text);
+        break;
       case 'drain':
         this.#connections.send(effect.workerIds, { type: 'drain' });
         break;
@@ -389,11 +396,21 @@ export class Coordinator {
   async #seekCheckpoint(): Promise<void> {
     try {
       const told = this.#state.checkpoint;
-      const checkpoint = this.#options.findCheckpoint ? await this.#options.findCheckpoint(told) : told;
+      const checkpoint = await this.#findCheckpoint(told);
       this.#take({ type: 'checkpoint-found', checkpoint });
     } catch (thrown) {
       this.#take({ type: 'abandon', error: toLockstepError(thrown) });
     }
+  }
+
+  async #findCheckpoint(told: CheckpointPlace | null): Promise<CheckpointPlace | null> {
+    const { findCheckpoint, limits, runDir } = this.#options;
+    if (!findCheckpoint) return told;
+    const { workersTimeoutMs } = limits;
+    return within(findCheckpoint(told), workersTimeoutMs, () => {
+      const message = `The checkpoints of ${runDir} could not be read within ${workersTimeoutMs} ms: its disk does not answer.`;
+      return new LockstepError('ERR_RUN_DIR', message);
+    });
   }
 
   #tell(recoveries: readonly Recovery[]): void {
@@ -426,4 +443,11 @@ export class Coordinator {
       generations: this.#state.generation,
     });
   }
+}
+
+async function openRows(loaded: LoadedJob, { readyTimeoutMs }: Limits): Promise<RowServer> {
+  return within(RowServer.open(loaded), readyTimeoutMs, () => {
+    const message = `The data of job ${loaded.job.name} is not open after ${readyTimeoutMs} ms. --ready-timeout-ms gives it longer.`;
+    return new LockstepError('ERR_TIMEOUT', message);
+  });
 }

@@ -1,7 +1,9 @@
 /** What the membership machine knows, hears and decides, as data. The machine itself is in membership.ts. */
 import type { LockstepError } from '../src/errors.js';
 import type { Facts } from '../src/protocol/facts.js';
-import type { Addresses, RosterEntry, Standing } from '../src/protocol/messages.js';
+import type { Addresses, FromWorker, RosterEntry, Standing } from '../src/protocol/messages.js';
+
+export type Stage = Extract<FromWorker, { type: 'heartbeat' }>['stage'];
 
 /** How long the run waits for what. */
 export interface Patience {
@@ -9,8 +11,12 @@ export interface Patience {
   readonly heartbeatTimeoutMs: number;
   /** The same of one that still loads. */
   readonly loadingTimeoutMs: number;
+  /** For a worker that has said hello to be ready. */
+  readonly readyTimeoutMs: number;
   /** The least time that one step's gradients may take; slow steps get more. */
   readonly stepTimeoutMs: number;
+  /** The same of what lies between two steps. */
+  readonly betweenStepsTimeoutMs: number;
   /** For a worker to say `halted`, and `connected`. */
   readonly connectTimeoutMs: number;
   /** For workers to come, where there are too few. */
@@ -73,13 +79,15 @@ export interface Member {
   readonly heldStep: number | null;
   /** What it waits for, in words, as last heard. */
   readonly waiting: string | null;
-  /** The gradients of its step are not all there yet, as last heard. */
-  readonly isComputing: boolean;
+  /** How far it is with the step after those committed, as last heard. */
+  readonly stage: Stage;
   /** It would have the steps of its generation reduced in memory. */
   readonly prefersMemory: boolean;
   readonly lastSeenMs: number;
   /** Since when it has told of nothing new. */
   readonly sinceMs: number;
+  /** Since when it waits for the same, in the same words. */
+  readonly waitingSinceMs: number;
   /** When it told of its last step; null: of none in this generation. */
   readonly steppedMs: number | null;
   /** The slowest of its recent steps. */
@@ -207,7 +215,7 @@ export type MembershipEvent =
       readonly workerId: string;
       readonly step: number;
       readonly waiting: string | null;
-      readonly computing: boolean;
+      readonly stage: Stage;
     }
   | { readonly type: 'draining'; readonly workerId: string; readonly step: number }
   | { readonly type: 'leaving'; readonly workerId: string; readonly step: number }
@@ -261,6 +269,8 @@ export type MembershipEffect =
     }
   /** A newer coordinator has the run: this one ends, and leaves the workers to it. */
   | { readonly type: 'yield'; readonly error: LockstepError }
+  /** To be told to whoever watches. */
+  | { readonly type: 'warn'; readonly text: string }
   | { readonly type: 'drain'; readonly workerIds: readonly string[] }
   | { readonly type: 'stop-after'; readonly step: number; readonly workerIds: readonly string[] }
   | { readonly type: 'finish'; readonly step: number; readonly weightsSha256: string }

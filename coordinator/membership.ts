@@ -21,7 +21,7 @@ import { noLongerCutOff, noticeCutOff } from './cut-off.js';
 import { beginMoves, formWhenPossible, isWanted, letGo, lose, onHalted, startWhenConnected } from './moves.js';
 import { onScale } from './scaling.js';
 import { onDraining, onFinished, onStop } from './stopping.js';
-import { endWaiting, evictDiverged, evictOverdue, evictStraggler, forgiveAbsence } from './patience.js';
+import { endStandstill, endWaiting, evictDiverged, evictOverdue, evictStraggler, forgiveAbsence } from './patience.js';
 import {
   beginReturn,
   endReturn,
@@ -121,7 +121,10 @@ function take(config: MembershipConfig, state: MembershipState, event: Membershi
     case 'stop':
       return onStop(config, state);
     case 'tick':
-      return andThen(evictOverdue(config, state), (next) => noticeCutOff(config, next));
+      return andThen(
+        andThen(evictOverdue(config, state), (next) => noticeCutOff(config, next)),
+        (next) => endStandstill(config, next),
+      );
   }
 }
 
@@ -223,16 +226,18 @@ function onCheckpointed(config: MembershipConfig, state: MembershipState): Membe
 
 function onHeartbeat(
   state: MembershipState,
-  { workerId, step: committed, waiting, computing }: Extract<MembershipEvent, { type: 'heartbeat' }>,
+  { workerId, step: committed, waiting, stage }: Extract<MembershipEvent, { type: 'heartbeat' }>,
 ): MembershipState {
   const { nowMs } = state;
   const member = state.members.get(workerId);
-  const seen = { waiting, lastSeenMs: nowMs };
+  const isSame = member?.waiting === waiting && member.stage === stage && committed <= member.step;
+  const waitingSinceMs = isSame ? member.waitingSinceMs : nowMs;
+  const seen = { waiting, waitingSinceMs, lastSeenMs: nowMs };
   if (!member || !isInRoster(state, workerId)) return updateMember(state, workerId, seen);
   // What is on its way to the next generation shows by its words that it gets on.
-  const isNew = member.isComputing !== computing || (member.state === 'connecting' && member.waiting !== waiting);
+  const isNew = member.stage !== stage || (member.state === 'connecting' && member.waiting !== waiting);
   const sinceMs = isNew || committed > member.step ? nowMs : member.sinceMs;
-  const known = { ...seen, isComputing: computing, sinceMs };
+  const known = { ...seen, stage, sinceMs };
   // A worker that holds has told of the step that it has begun, which is one more than it has committed.
   if (member.state !== 'training' || committed <= member.step) return updateMember(state, workerId, known);
   const stepMs = (nowMs - (member.steppedMs ?? nowMs)) / (committed - member.step);

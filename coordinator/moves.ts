@@ -145,7 +145,12 @@ export function isWanted(config: MembershipConfig, state: MembershipState, { isS
 function start(before: MembershipState): MembershipStep {
   const { generation, nowMs, isStopping } = before;
   const workerIds = idsOf(liveRoster(before));
-  const fresh = { state: 'training', isComputing: false, waiting: null, weightsSha256: null } as const;
+  const fresh = {
+    state: 'training',
+    stage: null,
+    waiting: null,
+    weightsSha256: null,
+  } as const;
   const state = updateRoster(before, { ...fresh, sinceMs: nowMs, steppedMs: nowMs });
   const inMemory = liveRoster(before).every(({ prefersMemory }) => prefersMemory);
   const recoveries = recoveriesOf(before);

@@ -2,7 +2,7 @@
 import { LockstepError } from '../src/errors.js';
 import { isSomebodyHeard } from './cut-off.js';
 import { andThen, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
-import { formWhenPossible, lose, type Loss } from './moves.js';
+import { beginMoves, formWhenPossible, lose, type Loss } from './moves.js';
 import { stoppedError, stopWithError } from './stopping.js';
 import type {
   Member,
@@ -26,7 +26,9 @@ export function forgiveAbsence({ patience }: MembershipConfig, state: Membership
   const awayMs = nowMs - state.nowMs;
   if (awayMs <= patience.heartbeatTimeoutMs / 2) return { ...state, nowMs };
   const members = [...state.members].map(([id, member]): [string, Member] => {
-    return [id, { ...member, lastSeenMs: member.lastSeenMs + awayMs, sinceMs: member.sinceMs + awayMs }];
+    const { lastSeenMs, sinceMs, waitingSinceMs } = member;
+    const later = { lastSeenMs: lastSeenMs + awayMs, sinceMs: sinceMs + awayMs };
+    return [id, { ...member, ...later, waitingSinceMs: waitingSinceMs + awayMs }];
   });
   const { returning } = state;
   return {
@@ -39,7 +41,8 @@ export function forgiveAbsence({ patience }: MembershipConfig, state: Membership
 
 /** Evicts whoever is overdue: an evicted worker may live on, and must not believe that it is in the run. */
 export function evictOverdue(config: MembershipConfig, state: MembershipState): MembershipStep {
-  return evict(config, state, [...silentOnes(config, state), ...stuckOnes(config, state)]);
+  const overdue = [silentOnes, stuckOnes, neverReadyOnes].flatMap((find) => find(config, state));
+  return evict(config, state, overdue);
 }
 
 /** Their state is not the others', and neither is what they would compute with it. */
@@ -111,34 +114,76 @@ function silentOnes(config: MembershipConfig, state: MembershipState): Eviction[
 /** Their comm threads beat, and they do not what others wait for. */
 function stuckOnes(config: MembershipConfig, state: MembershipState): Eviction[] {
   const roster = liveRoster(state);
-  const awaited = roster.filter(isAwaited(state));
-  const { what, limitMs } = limitOf(config, state);
-  const allowedMs = awaited.length < roster.length ? limitMs : limitMs * togetherness;
-  return awaited.flatMap((member): Eviction[] => {
-    const detectedMs = state.nowMs - member.sinceMs;
-    if (detectedMs <= allowedMs) return [];
-    const words = member.waiting === null ? '' : `; it says: ${member.waiting}`;
-    const why = `it beats, but ${what} for ${Math.round(detectedMs)} ms, longer than the limit of ${Math.round(allowedMs)} ms${words}`;
-    return [[member, { kind: 'hung', why, detectedMs }]];
+  const awaited = roster.flatMap((member) => {
+    const owed = owedBy(config, state, member);
+    return owed ? [{ member, ...owed }] : [];
   });
+  const factor = awaited.length < roster.length ? 1 : togetherness;
+  return awaited.flatMap(({ member, what, limitMs }) => hungFor(state, member, what, limitMs * factor));
 }
 
-function isAwaited({ phase }: MembershipState): (member: Member) => boolean {
-  if (phase === 'halting') return (member) => member.state === 'halting';
-  if (phase === 'connecting') return (member) => member.state === 'connecting';
-  return (member) => phase === 'training' && member.state === 'training' && member.isComputing;
+/** What it has to do before the run goes on, and how long that may take; null: nobody waits for it. */
+function owedBy(
+  { patience }: MembershipConfig,
+  state: MembershipState,
+  member: Member,
+): { readonly what: string; readonly limitMs: number } | null {
+  const { phase } = state;
+  if (phase === 'halting' && member.state === 'halting') {
+    return { what: 'has not halted', limitMs: patience.connectTimeoutMs };
+  }
+  if (phase === 'connecting' && member.state === 'connecting') {
+    // A worker that cannot reach another one says so after connectTimeoutMs, and which it is.
+    return { what: 'has not connected', limitMs: patience.connectTimeoutMs + patience.heartbeatTimeoutMs };
+  }
+  if (phase !== 'training' || member.state !== 'training') return null;
+  const slowMs = slowStepMs(state);
+  if (member.stage === 'computing') {
+    return { what: 'has computed one step', limitMs: Math.max(patience.stepTimeoutMs, slowMs) };
+  }
+  if (member.stage !== 'between') return null;
+  return { what: 'has begun no step', limitMs: Math.max(patience.betweenStepsTimeoutMs, slowMs) };
 }
 
-function limitOf({ patience }: MembershipConfig, state: MembershipState): { what: string; limitMs: number } {
-  if (state.phase === 'halting') return { what: 'has not halted', limitMs: patience.connectTimeoutMs };
-  if (state.phase === 'connecting') return { what: 'has not connected', limitMs: patience.connectTimeoutMs };
-  const slowestMs = Math.max(0, ...liveRoster(state).map(slowestOf));
-  return { what: 'has computed one step', limitMs: Math.max(patience.stepTimeoutMs, slownessAllowed * slowestMs) };
+/** So long a step takes at most, by those that were taken. */
+function slowStepMs(state: MembershipState): number {
+  return slownessAllowed * Math.max(0, ...liveRoster(state).map(slowestOf));
+}
+
+/** Whoever loads for ever keeps a place that another could have. */
+function neverReadyOnes({ patience }: MembershipConfig, state: MembershipState): Eviction[] {
+  return membersThat(state, 'loading').flatMap((member) =>
+    hungFor(state, member, 'has not got ready', patience.readyTimeoutMs),
+  );
+}
+
+function hungFor({ nowMs }: MembershipState, member: Member, what: string, allowedMs: number): Eviction[] {
+  const detectedMs = nowMs - member.sinceMs;
+  if (detectedMs <= allowedMs) return [];
+  const words = member.waiting === null ? '' : `; it says: ${member.waiting}`;
+  const why = `it beats, but ${what} for ${Math.round(detectedMs)} ms, longer than the limit of ${Math.round(allowedMs)} ms${words}`;
+  return [[member, { kind: 'hung', why, detectedMs }]];
 }
 
 /** The time of the step that it has computed counts too: the first after a validation, say, is slow for all. */
-function slowestOf({ isComputing, sinceMs, steppedMs, slowestMs }: Member): number {
-  return isComputing || steppedMs === null ? slowestMs : Math.max(slowestMs, sinceMs - steppedMs);
+function slowestOf({ stage, sinceMs, steppedMs, slowestMs }: Member): number {
+  return stage === 'computing' || steppedMs === null ? slowestMs : Math.max(slowestMs, sinceMs - steppedMs);
+}
+
+/**
+ * All have done their part of the step and wait for one another, and nothing gets on: a way between two of them is cut, while each
+ * can reach the coordinator. They link anew, by which it shows who cannot reach whom.
+ */
+export function endStandstill(config: MembershipConfig, state: MembershipState): MembershipStep {
+  const roster = liveRoster(state);
+  if (state.phase !== 'training' || roster.length < 2) return still(state);
+  const limitMs = Math.max(config.patience.stepTimeoutMs, slowStepMs(state));
+  const stands = ({ stage, waitingSinceMs }: Member): boolean =>
+    stage === 'reducing' && state.nowMs - waitingSinceMs > limitMs;
+  if (!roster.every(stands)) return still(state);
+  const words = roster.map(({ workerId, waiting }) => `${workerId} says "${waiting ?? ''}"`).join(', ');
+  const text = `nothing has got on for ${Math.round(limitMs)} ms: ${words}. The workers connect to one another anew.`;
+  return andThen({ state, effects: [{ type: 'warn', text }] }, (next) => beginMoves(config, next));
 }
 
 /** Too few workers, and nobody is on the way: the run makes do with those that it has, or ends. */

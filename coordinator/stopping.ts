@@ -60,7 +60,7 @@ export function onFinished(
   const seen = updateMember(before, workerId, { lastSeenMs: nowMs });
   const isMeant = phase === 'training' || phase === 'returning';
   if (!isMeant || !isInRoster(before, workerId)) return still(seen); // it will say it again
-  const done = { state: 'finished', step: committed, weightsSha256, isComputing: false } as const;
+  const done = { state: 'finished', step: committed, weightsSha256, stage: null } as const;
   const state = updateMember(seen, workerId, done);
   const roster = liveRoster(state);
   const other = roster.find((member) => member.weightsSha256 !== null && member.weightsSha256 !== weightsSha256);

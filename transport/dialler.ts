@@ -28,15 +28,17 @@ export interface DialOptions {
 const retryMs = 200;
 
 /**
- * Connects, trying again while nobody listens there, for `limits.connectTimeoutMs` in all.
+ * Connects, trying again while nobody listens there, for `limits.connectTimeoutMs` in all; the first try may take longer.
  *
  * @throws LockstepError ERR_CONNECT when nobody answered in time, ERR_AUTHENTICATION when either token is wrong
  */
 export async function dial(options: DialOptions): Promise<Connection> {
-  const deadlineMs = performance.now() + options.limits.connectTimeoutMs;
-  for (;;) {
+  const { limits } = options;
+  const deadlineMs = performance.now() + limits.connectTimeoutMs;
+  for (let leftMs = limits.authenticationTimeoutMs; ; leftMs = Math.max(1, Math.ceil(deadlineMs - performance.now()))) {
+    const authenticationTimeoutMs = Math.min(limits.authenticationTimeoutMs, leftMs);
     try {
-      return await dialOnce(options);
+      return await dialOnce({ ...options, limits: { ...limits, authenticationTimeoutMs } });
     } catch (cause) {
       if (!isTransient(cause) || performance.now() + retryMs > deadlineMs) throw connectError(cause, options);
     }

@@ -4,13 +4,13 @@
  */
 import { cpus, hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
-import type { LockstepError } from '../src/errors.js';
-import { toLockstepError } from '../src/errors.js';
+import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { LoadJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
-import { toFailure, type FromWorker } from '../src/protocol/messages.js';
+import { toFailure, type FromCoordinator, type FromWorker } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { CommLink } from './comm/comm-link.js';
@@ -86,7 +86,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     }
     throw error;
   } finally {
-    await training?.close();
+    // A disk that does not answer holds up nobody for ever.
+    await Promise.race([training?.close(), delay(limits.coordinatorTimeoutMs, undefined, { ref: false })]);
     await link.close();
   }
 }
@@ -94,11 +95,27 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
 async function join(options: WorkerOptions, link: CommLink, inbox: Inbox, rows: RowRequests): Promise<Prepared> {
   const { workerId, jobPath, loadJob, device, log } = options;
   link.send({ type: 'hello', workerId, host: hostname(), pid: process.pid, lockstepVersion, standing: null });
-  const { plan } = await inbox.next('welcome');
+  const { plan } = await welcome(inbox, options.limits);
   link.beat(plan.heartbeatMs);
   const local = jobPath === undefined ? undefined : resolve(jobPath);
   const files = await findFiles(plan, link, log);
   return inbox.unlessFailed(prepare({ plan, jobPath: local, loadJob, device, rows, files, log }));
+}
+
+/** Before that nothing beats, and a coordinator that is stopped takes connections too. */
+async function welcome(
+  inbox: Inbox,
+  { connectTimeoutMs }: Limits,
+): Promise<Extract<FromCoordinator, { type: 'welcome' }>> {
+  const timer = setTimeout(() => {
+    const message = `The coordinator has not answered within ${connectTimeoutMs} ms, though it took the connection.`;
+    inbox.fail(new LockstepError('ERR_TIMEOUT', message));
+  }, connectTimeoutMs);
+  try {
+    return await inbox.next('welcome');
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** With the memory of the whole run. */

@@ -14,8 +14,12 @@ export interface Limits {
   readonly heartbeatTimeoutMs: number;
   /** The same of a worker that still loads. @default 15 s */
   readonly loadingTimeoutMs: number;
+  /** How long a worker may load before it is ready: the engine, the job, its data, the model. @default 30 min */
+  readonly readyTimeoutMs: number;
   /** The least time that one step's gradients may take; 20 times the slowest of late, if that is more. @default 10 s */
   readonly stepTimeoutMs: number;
+  /** The same of what lies between two steps: a validation, a checkpoint. @default 30 min */
+  readonly betweenStepsTimeoutMs: number;
   /** How long a run with too few workers waits for more. @default 5 min */
   readonly workersTimeoutMs: number;
   /** How long a coordinator that is back waits for the workers of its run to say that they are there. @default 3 s */
@@ -32,7 +36,9 @@ export const defaultLimits: Limits = {
   heartbeatMs: 100,
   heartbeatTimeoutMs: 1_000,
   loadingTimeoutMs: 15_000,
+  readyTimeoutMs: 1_800_000,
   stepTimeoutMs: 10_000,
+  betweenStepsTimeoutMs: 1_800_000,
   workersTimeoutMs: 300_000,
   returnTimeoutMs: 3_000,
   coordinatorTimeoutMs: 600_000,

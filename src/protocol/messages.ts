@@ -125,10 +125,10 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
     step: count,
     waiting: text.nullable(),
     /**
-     * It is in the gradients of the step after those committed, which are not all there yet. False while it evaluates,
-     * writes a checkpoint, fetches state, or waits for others: only what should end soon is held to the step's time.
+     * Of the step after those committed: it is not begun, while it evaluates or writes a checkpoint; its gradients are not all
+     * there yet; or they are, and others' are awaited. Null where it does not train.
      */
-    computing: z.boolean(),
+    stage: z.enum(['between', 'computing', 'reducing']).nullable(),
     /** Null before it has taken some in this generation. */
     pace: paceSchema.nullable(),
   }),

@@ -87,11 +87,11 @@ describe('the coordinator', () => {
 
   it('does not take its own silence for that of its workers', async () => {
     const worker = await join('a');
-    worker.send({ type: 'heartbeat', step: 0, waiting: null, computing: false, pace: null });
+    worker.send({ type: 'heartbeat', step: 0, waiting: null, stage: null, pace: null });
     stopThisProcess(2 * limits.heartbeatTimeoutMs);
     await vi.waitUntil(() => coordinator.status().workers[0]?.state === 'loading');
     for (let i = 0; i < 4; i++) {
-      worker.send({ type: 'heartbeat', step: 0, waiting: `beat ${i}`, computing: false, pace: null });
+      worker.send({ type: 'heartbeat', step: 0, waiting: `beat ${i}`, stage: null, pace: null });
       await vi.waitUntil(() => coordinator.status().workers[0]?.waiting === `beat ${i}`);
     }
     worker.close();
@@ -128,13 +128,28 @@ describe('the coordinator', () => {
     coordinator = await Coordinator.start(options({ numWorkers: 2, slots: 2, onEvicted }));
     const [a, b] = await train('a', 'b');
     const beats = setInterval(() => {
-      a.send({ type: 'heartbeat', step: 0, waiting: null, computing: false, pace: null });
+      a.send({ type: 'heartbeat', step: 0, waiting: null, stage: null, pace: null });
     }, limits.heartbeatMs);
     expect(await next(b, 'abort')).toMatchObject({ failure: { code: 'ERR_WORKER_LOST' } });
     clearInterval(beats);
     expect(evicted).toEqual(['b']);
     expect((await b.closed).code).toBe(1008);
     a.close();
+  });
+
+  it('does not wait for ever for a disk that does not say which checkpoint is the newest', async () => {
+    await coordinator.close();
+    const findCheckpoint = (): Promise<null> => new Promise(() => undefined);
+    const impatient = { ...limits, workersTimeoutMs: 1_000 };
+    coordinator = await Coordinator.start(options({ numWorkers: 2, slots: 2, limits: impatient, findCheckpoint }));
+    const workers = await train('a', 'b');
+    for (const worker of workers) worker.terminate();
+    await vi.waitUntil(() => coordinator.status().workers.length === 0);
+    const newcomer = await join('c');
+    newcomer.send(ready({ 'job file': 'a' }, { trainRows: 8 }));
+    const { error } = await coordinator.ended;
+    newcomer.close();
+    expect(error).toMatchObject({ code: 'ERR_RUN_DIR', message: expect.stringContaining('within 1000 ms') as string });
   });
 
   it('warns of workers that compute on different processors', async () => {

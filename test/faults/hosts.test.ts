@@ -12,7 +12,7 @@ import { lackOfHosts, VirtualHosts } from '../support/virtual-hosts.js';
 const settings = ['test/e2e/fixtures/points.ts', '--set', 'slots=4', '--set', 'threads=1', '--epochs', '1000000'];
 const pollMs = 20;
 /** Three times what it takes where nothing else runs. */
-const timeoutMs = 90_000;
+const timeoutMs = 120_000;
 
 const lack = lackOfHosts();
 if (lack !== null) process.stderr.write(`hosts.test.ts: skipped, because ${lack}\n`);
@@ -23,14 +23,17 @@ class Cluster {
   readonly #folder: JobFolder;
   readonly #processes = new Map<string, LockstepProcess>();
 
-  private constructor(hosts: VirtualHosts, folder: JobFolder) {
+  readonly #args: readonly string[];
+
+  private constructor(hosts: VirtualHosts, folder: JobFolder, args: readonly string[]) {
     this.hosts = hosts;
     this.#folder = folder;
+    this.#args = args;
   }
 
-  static async start(...workers: readonly string[]): Promise<Cluster> {
+  static async start(workers: readonly string[], args: readonly string[]): Promise<Cluster> {
     const folder = await JobFolder.make();
-    const cluster = new Cluster(await VirtualHosts.make('head', ...workers), folder);
+    const cluster = new Cluster(await VirtualHosts.make('head', ...workers), folder, args);
     await folder.write('token', 'a secret that only this test knows\n');
     const files = ['--run-dir', folder.at('run'), '--summary', folder.at('run.json')];
     const listen = ['--listen', `${cluster.hosts.address('head')}:0`];
@@ -101,7 +104,7 @@ class Cluster {
     const token = ['--token-file', this.#folder.at('token')];
     this.#processes.set(
       host,
-      LockstepProcess.start([...args, ...token], { through: this.hosts.on(host), hostName: host }),
+      LockstepProcess.start([...args, ...this.#args, ...token], { through: this.hosts.on(host), hostName: host }),
     );
   }
 }
@@ -113,8 +116,8 @@ afterEach(async () => {
   cluster = null;
 });
 
-async function start(...workers: readonly string[]): Promise<Cluster> {
-  cluster = await Cluster.start(...workers);
+async function start(workers: readonly string[], args: readonly string[] = []): Promise<Cluster> {
+  cluster = await Cluster.start(workers, args);
   await cluster.steps(10);
   return cluster;
 }
@@ -123,7 +126,7 @@ test.runIf(lack === null)(
   'a network that is slow or loses frames ends no worker, and changes no bit',
   { timeout: timeoutMs },
   async () => {
-    const run = await start('a', 'b', 'c');
+    const run = await start(['a', 'b', 'c']);
     run.hosts.network.weather = { delayMs: 100 };
     await run.steps(20);
     run.hosts.network.weather = { loss: 0.01 };
@@ -138,7 +141,7 @@ test.runIf(lack === null)(
   'a coordinator that is cut off costs no step, and has all its workers when it is back',
   { timeout: timeoutMs },
   async () => {
-    const run = await start('a', 'b', 'c');
+    const run = await start(['a', 'b', 'c']);
     run.hosts.isolate('head');
     const cutOff = /^Nothing is heard of any worker: this host may be cut off from the network/;
     await run.of('head').line(cutOff);
@@ -164,7 +167,7 @@ test.runIf(lack === null)(
   'a worker that is not heard, or hears nothing, or has no network, is lost, and the others go on to the same bits',
   { timeout: timeoutMs },
   async () => {
-    const run = await start('a', 'b', 'c', 'd');
+    const run = await start(['a', 'b', 'c', 'd']);
     run.hosts.silence('d');
     await run
       .of('head')
@@ -191,6 +194,23 @@ test.runIf(lack === null)(
     }
     const { summary, weightsSha256 } = await run.stop();
     expect(summary.recoveries).toMatchObject(['d', 'c', 'b'].map((workerId) => ({ kind: 'silent', workerId })));
+    expect(summary.weightsSha256).toBe(weightsSha256);
+    run.expectEachStepToldOnce(summary.steps);
+  },
+);
+
+test.runIf(lack === null)(
+  'of two workers that do not reach one another one leaves, and the others go on to the same bits',
+  { timeout: timeoutMs },
+  async () => {
+    const run = await start(['a', 'b', 'c'], ['--connect-timeout-ms', '6000']);
+    await run.steps(150); // the first ones are slow, and how long one may take follows from that
+    run.hosts.part('b', 'c');
+    await run.of('head').line(/^warn: nothing has got on for \d+ ms: .*The workers connect to one another anew\.$/);
+    await run.of('head').line(/^worker b is lost at step \d+ \(it failed: Worker c on c cannot be reached from here/);
+    await run.steps(20);
+    const { summary, weightsSha256 } = await run.stop();
+    expect(summary.recoveries).toMatchObject([{ kind: 'lost', workerId: 'b' }]);
     expect(summary.weightsSha256).toBe(weightsSha256);
     run.expectEachStepToldOnce(summary.steps);
   },

@@ -1,8 +1,11 @@
 /** Processes that end without a word: the others notice, say who and why, and nothing is left behind. */
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { defaultLimits } from '../../src/protocol/limits.js';
+import { formatEndpoint } from '../../transport/endpoint.js';
+import { Listener } from '../../transport/listener.js';
 import { JobFolder } from '../support/job-folder.js';
-import { errorLines, lockstepDone, LockstepProcess } from '../support/lockstep-command.js';
+import { errorLines, lockstep, lockstepDone, LockstepProcess } from '../support/lockstep-command.js';
 import { allEnded, isRunning } from '../support/process-end.js';
 import { runningStatus } from '../support/run-status.js';
 import { checkpointFiles, readMetrics, readSummary } from '../support/run-files.js';
@@ -193,3 +196,44 @@ test('the second Ctrl-C ends a run that hangs at once, and leaves no process', a
   await allEnded(workers.map(({ pid }) => pid));
   expect(readSummary(folder.at('hangs.json'))).toMatchObject({ ok: false, steps: 1 });
 });
+
+test('a worker that hangs in a validation is replaced, and the run goes on', async () => {
+  const run = LockstepProcess.start([
+    ...['train', 'test/faults/fixtures/stuck-validation.ts', '--workers', '2', '--epochs', '3'],
+    ...['--between-steps-timeout-ms', '1000', '--run-dir', folder.at('stuck')],
+  ]);
+  await run.line(
+    /^worker w1 is out at step \d+ \(it beats, but has begun no step for \d+ ms, .*\): one worker goes on/,
+  );
+  expect(await run.ended).toMatchObject({ exitCode: 0 });
+});
+
+test('workers that load for ever end the run', async () => {
+  const run = LockstepProcess.start([
+    ...['train', 'test/faults/fixtures/never-reads.ts', '--workers', '1', '--no-replace'],
+    ...['--ready-timeout-ms', '8000', '--run-dir', folder.at('loading')],
+  ]);
+  const ended = await run.ended;
+  expect(ended.exitCode).toBe(1);
+  expect(errorLines(ended)).toMatchObject([expect.stringContaining('has not got ready')]);
+});
+
+test('a worker ends when what it reaches takes its connection and says nothing', async () => {
+  const limits = { ...defaultLimits, connectTimeoutMs: 1000 };
+  const endpoint = { kind: 'tcp', host: '127.0.0.1', port: 0 } as const;
+  const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+  const listening = { endpoint, token: null, limits, maxMessageBytes: limits.maxControlBytes, log };
+  const silent = await Listener.listen({ ...listening, onConnection: ignore });
+  try {
+    const url = formatEndpoint(silent.endpoint);
+    const ended = await lockstep(['worker', '--join', url, '--connect-timeout-ms', '1000', '--device', 'cpu']);
+    expect(ended.exitCode).toBe(1);
+    expect(errorLines(ended)).toMatchObject([expect.stringContaining('has not answered within 1000 ms')]);
+  } finally {
+    await silent.close();
+  }
+});
+
+function ignore(): void {
+  // What is said here is of no interest.
+}

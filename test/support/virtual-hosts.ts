@@ -100,6 +100,12 @@ export class VirtualHosts {
     for (const other of this.#names) this.network.cut(this.number(name), this.number(other));
   }
 
+  /** Nothing comes through between these two. */
+  part(one: HostName, other: HostName): void {
+    this.network.cut(this.number(one), this.number(other));
+    this.network.cut(this.number(other), this.number(one));
+  }
+
   close(): void {
     this.network.close();
     removeNamespaces((pid) => pid === process.pid);

@@ -48,8 +48,7 @@ class Play {
   }
 
   beat(...beating: readonly string[]): void {
-    for (const workerId of beating)
-      this.take({ type: 'heartbeat', workerId, step: 5, waiting: null, computing: false });
+    for (const workerId of beating) this.take({ type: 'heartbeat', workerId, step: 5, waiting: null, stage: null });
   }
 
   /** As it is told to a worker that is heard again. */

@@ -14,7 +14,9 @@ const facts = { 'Lockstep version': '1', 'parameter 0': 'w [2]' };
 const patience: Patience = {
   heartbeatTimeoutMs: 100,
   loadingTimeoutMs: 1_000,
+  readyTimeoutMs: 3_000,
   stepTimeoutMs: 500,
+  betweenStepsTimeoutMs: 800,
   connectTimeoutMs: 300,
   workersTimeoutMs: 2_000,
   returnTimeoutMs: 400,
@@ -88,15 +90,21 @@ class Play {
   }
 
   beat(workerId: string, beat: Partial<Extract<MembershipEvent, { type: 'heartbeat' }>> = {}): this {
-    return this.take({ type: 'heartbeat', workerId, step: 0, waiting: null, computing: false, ...beat });
+    return this.take({
+      type: 'heartbeat',
+      workerId,
+      step: 0,
+      waiting: null,
+      stage: null,
+      ...beat,
+    });
   }
 
   /** Until then, every 20 ms all but these beat, at the steps that they are at, and the clock ticks. */
   beatUntil(endMs: number, ...silent: string[]): this {
-    while (this.nowMs < endMs && this.effects.every(({ type }) => type !== 'evict' && type !== 'fail')) {
-      for (const { workerId, step, waiting, isComputing: computing } of this.state.members.values()) {
-        if (!silent.includes(workerId))
-          this.take({ type: 'heartbeat', workerId, step, waiting, computing }, this.nowMs);
+    while (this.nowMs < endMs && this.effects.every(({ type }) => !['evict', 'fail', 'warn'].includes(type))) {
+      for (const { workerId, step, waiting, stage } of this.state.members.values()) {
+        if (!silent.includes(workerId)) this.take({ type: 'heartbeat', workerId, step, waiting, stage }, this.nowMs);
       }
       this.take({ type: 'tick' }, this.nowMs + 20);
     }
@@ -557,7 +565,7 @@ describe('silence', () => {
 });
 
 describe('a worker that beats and does nothing', () => {
-  const stuck = (play: Play): Play => play.beat('a', { step: 1 }).beat('b', { step: 1, computing: true });
+  const stuck = (play: Play): Play => play.beat('a', { step: 1 }).beat('b', { step: 1, stage: 'computing' });
 
   it('is evicted when the others have waited for its gradients for longer than the limit', () => {
     const play = stuck(Play.training(2)).beatUntil(500);
@@ -568,21 +576,47 @@ describe('a worker that beats and does nothing', () => {
   });
 
   it('has longer where steps are slow', () => {
-    const play = Play.training(2).beatUntil(50).beat('a', { step: 1 }).beat('b', { step: 1, computing: true });
+    const play = Play.training(2).beatUntil(50).beat('a', { step: 1 }).beat('b', { step: 1, stage: 'computing' });
     expect(play.beatUntil(1_000).types).toEqual([]);
     expect(play.beatUntil(1_500).types).toEqual(['evict', 'halt']);
   });
 
   it('has longer where the others needed long for this very step', () => {
-    const play = Play.training(2).beat('a', { step: 1, computing: true }).beat('b', { step: 1, computing: true });
+    const play = Play.training(2).beat('a', { step: 1, stage: 'computing' }).beat('b', { step: 1, stage: 'computing' });
     play.beatUntil(100).beat('a', { step: 1 });
     expect(play.beatUntil(1_900).types).toEqual([]);
   });
 
   it('has much longer where all compute, or it is alone', () => {
-    const play = Play.training(1).beat('a', { step: 1, computing: true });
+    const play = Play.training(1).beat('a', { step: 1, stage: 'computing' });
     expect(play.beatUntil(20_000).types).toEqual([]);
     expect(play.beatUntil(31_000).types).toEqual(['evict']);
+  });
+
+  it('is evicted when it stays between two steps, as in a validation, while the others wait', () => {
+    const play = Play.training(2).beat('a', { step: 1 }).beat('b', { step: 1, stage: 'between' });
+    expect(play.beatUntil(700).types).toEqual([]);
+    expect(play.beatUntil(900).types).toEqual(['evict', 'halt']);
+    expect(play.error).toMatch(
+      /Worker b .*it beats, but has begun no step for 8\d\d ms, longer than the limit of 800 ms/,
+    );
+  });
+
+  it('has longer between two steps where the others needed long there', () => {
+    const play = Play.training(2).beat('a', { step: 1, stage: 'between' }).beat('b', { step: 1, stage: 'between' });
+    play.beatUntil(100).beat('a', { step: 1, stage: 'computing' }).beat('a', { step: 1 });
+    expect(play.beatUntil(1_900).types).toEqual([]);
+    expect(play.beatUntil(2_500).types).toEqual(['evict', 'halt']);
+  });
+
+  it('is evicted when it loads for ever, whatever it beats', () => {
+    const play = new Play().hello('a', 'b').beatUntil(2_900);
+    expect(play.types).toEqual([]);
+    play.beatUntil(3_100);
+    expect(play.types).toContain('evict');
+    expect(play.error).toMatch(
+      /Worker a .*it beats, but has not got ready for 30\d\d ms, longer than the limit of 3000 ms/,
+    );
   });
 
   it('is evicted when it does not halt', () => {
@@ -594,7 +628,45 @@ describe('a worker that beats and does nothing', () => {
     const play = Play.training(3).lost('c').halted({ a: 1, b: 1 }).connected('a').beatUntil(200);
     play.beat('b', { waiting: 'half of the state is here' });
     expect(play.beatUntil(400).types).toEqual([]);
-    expect(play.beatUntil(600).error).toMatch(/Worker b .*it beats, but has not connected for 3\d\d ms/);
+    expect(play.beatUntil(550).types).toEqual([]);
+    expect(play.beatUntil(700).error).toMatch(/Worker b .*it beats, but has not connected for 4\d\d ms/);
+  });
+});
+
+describe('workers that all wait for one another', () => {
+  const waiting = 'Step 1 is not committed: bucket 0 of 1 waits for partials from rank 1';
+
+  /** All at step 1, and blocked; the coordinator's clock is at 10 ms. */
+  function blocked(numWorkers: number): Play {
+    const play = Play.training(numWorkers);
+    for (const workerId of play.state.members.keys())
+      play.take({ type: 'heartbeat', workerId, step: 1, waiting, stage: 'reducing' }, 10);
+    return play;
+  }
+
+  it('link anew when nothing has got on for as long as a step may take', () => {
+    const play = blocked(2).beatUntil(500);
+    expect(play.types).toEqual([]);
+    play.beatUntil(560);
+    expect(play.effects).toEqual([
+      {
+        type: 'warn',
+        text: expect.stringContaining(`nothing has got on for 500 ms: a says "${waiting}", b says`) as string,
+      },
+      { type: 'halt', generation: 2, workerIds: ['a', 'b'] },
+    ]);
+  });
+
+  it('do not where the words of one show that something comes in', () => {
+    const play = blocked(2).beatUntil(400);
+    play.beat('b', { step: 1, stage: 'reducing', waiting: `${waiting}, 2` });
+    expect(play.beatUntil(880).types).toEqual([]);
+    expect(play.beatUntil(950).types).toEqual(['warn', 'halt']);
+  });
+
+  it('do not where one of them does something else meanwhile', () => {
+    const play = blocked(3).beat('c', { step: 1, waiting: 'a checkpoint is written' });
+    expect(play.beatUntil(5_000).types).toEqual([]);
   });
 });
 

@@ -45,7 +45,7 @@ describe('the outbox', () => {
   });
 
   it('keeps no signs of life', () => {
-    const outbox = outboxOf({ type: 'heartbeat', step: 1, waiting: null, computing: false, pace: null });
+    const outbox = outboxOf({ type: 'heartbeat', step: 1, waiting: null, stage: null, pace: null });
     expect(outbox.reconnect()).toEqual([]);
   });
 

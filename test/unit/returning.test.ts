@@ -57,7 +57,7 @@ class Back {
   waitUntil(endMs: number): this {
     while (this.nowMs < endMs && this.state.phase === 'returning') {
       for (const { workerId, step } of this.state.members.values()) {
-        this.take({ type: 'heartbeat', workerId, step, waiting: null, computing: false }, this.nowMs);
+        this.take({ type: 'heartbeat', workerId, step, waiting: null, stage: null }, this.nowMs);
       }
       this.take({ type: 'tick' }, this.nowMs + 50);
     }

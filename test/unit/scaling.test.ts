@@ -6,7 +6,9 @@ import { refuseScale } from '../../coordinator/scaling.js';
 const patience = {
   heartbeatTimeoutMs: 100,
   loadingTimeoutMs: 1_000,
+  readyTimeoutMs: 3_000,
   stepTimeoutMs: 500,
+  betweenStepsTimeoutMs: 800,
   connectTimeoutMs: 300,
   workersTimeoutMs: 2_000,
   returnTimeoutMs: 400,

@@ -2,6 +2,7 @@
  * The comm thread: owns every socket of the worker, its heartbeat, its part in generations, the reduction and the optimizer.
  * It lives while the main thread sits inside TensorFlow. One of its errors is told to the main thread and ends nothing by itself.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert, type LockstepError, toLockstepError } from '../../src/errors.js';
 import type { FromCoordinator, FromWorker } from '../../src/protocol/messages.js';
@@ -15,6 +16,9 @@ import { Injector } from './injector.js';
 import { ofGenerations, Participation, type OfGenerations } from './participation.js';
 import { PeerListener } from './peer-listener.js';
 import { SharedPages } from './shared-pages.js';
+
+/** For the flight recorder, at the worker's end: a disk that does not answer holds up nobody. */
+const lastWritingMs = 2_000;
 
 const port = parentPort;
 assert(port, 'comm-thread runs in a worker thread');
@@ -186,7 +190,7 @@ class CommThread {
     this.#participation.close();
     await this.#coordinator?.close();
     await this.#listener.close();
-    await this.#flight.written;
+    await Promise.race([this.#flight.written, delay(lastWritingMs)]);
     post({ type: 'closed' });
     port?.close();
   }

@@ -155,9 +155,9 @@ export class GenerationRun implements PeerAcceptor {
     return [...this.#links.links].every(([rank, { connection }]) => rank > this.#plan.rank || !connection.isOpen);
   }
 
-  /** Whether the compute thread is in the gradients of a step. */
-  get isComputing(): boolean {
-    return this.#stepWords.isComputing;
+  /** How far the compute thread is with the step after those committed. */
+  get stage(): StepWords['stage'] {
+    return this.#stepWords.stage;
   }
 
   /** Resolves when every peer is connected; from then on they can send what they like. */

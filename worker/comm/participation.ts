@@ -112,7 +112,7 @@ export class Participation {
     return {
       step: run?.step ?? this.#state.step ?? 0,
       waiting: this.#waiting,
-      computing: isTraining && run?.isComputing === true,
+      stage: isTraining && run ? run.stage : null,
       pace: isTraining && this.#entered && this.#steps ? paceOf(this.#steps, this.#entered, clockMs()) : null,
     };
   }

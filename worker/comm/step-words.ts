@@ -105,11 +105,12 @@ export class StepWords {
     return Atomics.load(this.#words, closedIndex) !== 0;
   }
 
-  /** Comm thread: whether the compute thread is in the gradients of a step. */
-  get isComputing(): boolean {
+  /** Comm thread: how far the compute thread is with the step after those committed. */
+  get stage(): 'between' | 'computing' | 'reducing' {
     const numBegun = Atomics.load(this.#words, begunIndex);
-    for (let bucket = 0; bucket < this.numBuckets; bucket++) if (this.numReady(bucket) < numBegun) return true;
-    return false;
+    if (numBegun <= this.numCommitted) return 'between';
+    for (let bucket = 0; bucket < this.numBuckets; bucket++) if (this.numReady(bucket) < numBegun) return 'computing';
+    return 'reducing';
   }
 
   /** Comm thread: the steps whose gradients are ready in a bucket, counted from the run's first. */

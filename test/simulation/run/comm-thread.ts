@@ -146,7 +146,7 @@ export class CommThread {
         type: 'heartbeat',
         step: run?.step ?? this.#state.step ?? 0,
         waiting: isTraining && run ? run.waiting : this.#reason,
-        computing: isTraining && run?.words.isComputing === true,
+        stage: isTraining && run ? run.words.stage : null,
         pace: null,
       });
       this.#beat(intervalMs);

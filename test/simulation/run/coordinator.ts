@@ -175,6 +175,9 @@ export class Coordinator {
         this.#send(workerIds, { ...start, told: this.#record.numSteps });
         break;
       }
+      case 'warn':
+        this.#world.trace(() => effect.text);
+        break;
       case 'drain':
         this.#send(effect.workerIds, { type: 'drain' });
         break;

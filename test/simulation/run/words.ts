@@ -13,7 +13,8 @@ export class Words {
     this.numReady = new Array<number>(numBuckets).fill(step);
   }
 
-  get isComputing(): boolean {
-    return this.numReady.some((numReady) => numReady < this.numBegun);
+  get stage(): 'between' | 'computing' | 'reducing' {
+    if (this.numBegun <= this.numCommitted) return 'between';
+    return this.numReady.some((numReady) => numReady < this.numBegun) ? 'computing' : 'reducing';
   }
 }

@@ -23,7 +23,9 @@ export type ControlMessage = FromWorker | FromCoordinator;
 const patience: Patience = {
   heartbeatTimeoutMs: 1_000,
   loadingTimeoutMs: 3_000,
+  readyTimeoutMs: 30_000,
   stepTimeoutMs: 1_500,
+  betweenStepsTimeoutMs: 3_000,
   connectTimeoutMs: 4_000,
   workersTimeoutMs: 60_000,
   returnTimeoutMs: 5_000,

@@ -17,7 +17,6 @@ import { contribute, type Contribution } from '../contribution.js';
 import type { Measurements, SlotOutputs } from '../step.js';
 import { encodeSavedModel, endpointName, graphTag } from './graph-def.js';
 import { mergeConstants, type Constant, type PassRecord, type Placeholder } from './record.js';
-import { spellSoftmax } from './softmax.js';
 import type { Feed, StepGraph } from './step-graph.js';
 
 export interface CompiledGraphContext {
@@ -59,7 +58,7 @@ export class CompiledGraph implements StepGraph {
    */
   static load(given: PassRecord, context: CompiledGraphContext): CompiledGraph {
     const { binding } = context;
-    const record = mergeConstants(binding.isUsingGpuDevice() ? given : spellSoftmax(given, binding));
+    const record = mergeConstants(given);
     const directory = mkdtempSync(join(tmpdir(), 'lockstep-step-'));
     try {
       mkdirSync(join(directory, 'variables'));

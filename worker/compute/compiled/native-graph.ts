@@ -7,7 +7,6 @@ import type { Measurements, SlotOutputs } from '../step.js';
 import { encodeGraph, nodeName } from './graph-def.js';
 import { mergeConstants, type PassRecord, type Placeholder } from './record.js';
 import { encodeSessionConfig } from './session-config.js';
-import { spellSoftmax } from './softmax.js';
 import type { Feed, StepGraph } from './step-graph.js';
 
 export interface NativeGraphContext {
@@ -40,7 +39,7 @@ export class NativeGraph implements StepGraph {
   /** @throws Error in TensorFlow's words, where it refuses the graph */
   static load(given: PassRecord, { addon, binding, numMetrics }: NativeGraphContext): NativeGraph {
     const gpu = binding.isUsingGpuDevice();
-    const record = mergeConstants(gpu ? given : spellSoftmax(given, binding));
+    const record = mergeConstants(given);
     const placeholders = record.nodes.flatMap((node, index) => (node.kind === 'placeholder' ? [{ node, index }] : []));
     const handle = addon.createGraph({
       graphDef: encodeGraph(record, binding),

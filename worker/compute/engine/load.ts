@@ -10,6 +10,7 @@ import { addonPath, cacheRoot, findCurrent, type CurrentEngine, type EngineManif
 import { tensorflowEnvironment } from './environment.js';
 import { linkTfjsNode } from './links.js';
 import type { NativeAddon } from './native-addon.js';
+import { spellSoftmax } from '../softmax.js';
 import { loadNative, nativePath, stepAddon } from './native-build.js';
 import { requireTfjs, type Tfjs } from './tfjs.js';
 
@@ -102,6 +103,7 @@ async function tensorflowEngine(
     log.warn(
       'TensorFlow was built for GPUs and found none that it can use; it runs on the CPU. `lockstep doctor` says more.',
     );
+  if (device === 'cpu') spellSoftmax(tf);
   // The bits of a GPU build on a CPU may differ from those of a CPU build, so the line says which it is.
   const build = manifest.variant === device ? '' : `, ${manifest.variant} build`;
   const description = `tensorflow ${manifest.tensorflow} ${device}${build}`;
