@@ -12,6 +12,9 @@ export type {
 } from './src/job/job.js';
 export { adam, adamw, sgd } from './src/optimizer/config.js';
 export type { AdamConfig, AdamWConfig, OptimizerConfig, SgdConfig } from './src/optimizer/config.js';
+export { constantRate, cosineRate, linearRate, oneCycleRate, steppedRate } from './src/optimizer/learning-rate.js';
+export type { LearningRate, LearningRateSchedule } from './src/optimizer/learning-rate.js';
+export { mergeLora, type LoraConfig, type WeightTensor } from './src/state/lora.js';
 export { tf } from './worker/compute/tf.js';
 export * from './worker/data/index.js';
 export type { Gpt2Config } from './worker/models/gpt2/config.js';

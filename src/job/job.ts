@@ -6,7 +6,9 @@ import type { LayersModel, Tensor } from '@tensorflow/tfjs';
 import { z } from 'zod';
 import { wireFormats, type WireFormat } from '../collective/wire.js';
 import { LockstepError } from '../errors.js';
-import { optimizerSchema } from '../optimizer/config.js';
+import { optimizerSchema, type OptimizerConfig } from '../optimizer/config.js';
+import { loraSchema } from '../state/lora.js';
+import { bestSchema } from './best.js';
 import type { DataSource, Dataset } from './dataset.js';
 
 /** A model without layers: named initial values and a function of them. */
@@ -55,6 +57,9 @@ export const jobSchema = z.strictObject({
     validation: dataSchema.optional(),
     serve: z.boolean().default(false),
   }),
+  labelSmoothing: z.number().min(0).lt(1).default(0),
+  freeze: z.array(z.string().min(1)).default([]),
+  lora: loraSchema.optional(),
   optimizer: optimizerSchema,
   batchSize: z.int().positive(),
   epochs: z.int().positive().default(1),
@@ -67,6 +72,7 @@ export const jobSchema = z.strictObject({
   threads: z.int().positive().max(1024).optional(),
   compile: z.boolean().default(true),
   wire: z.enum(wireFormats).default('float32'),
+  precision: z.enum(['float32', 'bfloat16', 'float16']).default('float32'),
   initialWeights: z.string().min(1).optional(),
   onNotFinite: z.enum(['stop', 'skip']).default('stop'),
   verifyEverySteps: z.int().min(0).default(1000),
@@ -74,6 +80,7 @@ export const jobSchema = z.strictObject({
   checkpointEverySteps: z.int().positive().optional(),
   checkpointEverySeconds: z.number().positive().optional(),
   checkpointsKept: z.int().positive().default(3),
+  best: bestSchema.optional(),
 });
 
 /** A validated job, with its defaults filled in. */
@@ -95,6 +102,23 @@ export interface JobDefinition {
     readonly validation?: DataSource | Dataset;
     /** Workers fetch rows from the coordinator instead of opening the data themselves. @default false */
     readonly serve?: boolean;
+  };
+  /**
+   * The part of each label that is shared out over all classes; for cross-entropies that are named. @default 0
+   */
+  readonly labelSmoothing?: number;
+  /** Patterns of the names of parameters that keep their values; `*` stands for any characters. @default [] */
+  readonly freeze?: readonly string[];
+  /**
+   * Low-rank adapters (arXiv:2106.09685): of the matrices that `targets` names none is trained, but two small ones for each, of
+   * which `alpha / rank` times the product is added to it; and what `train` names.
+   */
+  readonly lora?: {
+    readonly rank: number;
+    readonly alpha: number;
+    readonly targets: readonly string[];
+    /** @default [] */
+    readonly train?: readonly string[];
   };
   /** `adam()`, `adamw()` or `sgd()`. */
   readonly optimizer: z.input<typeof optimizerSchema>;
@@ -123,6 +147,8 @@ export interface JobDefinition {
   readonly compile?: boolean;
   /** How gradients travel; `bfloat16`: half the bytes, rounded alike for any number of workers. @default 'float32' */
   readonly wire?: WireFormat;
+  /** What the engine computes in. TensorFlow.js has no type of 16 bits: others than `float32` are refused. @default 'float32' */
+  readonly precision?: 'float32' | 'bfloat16' | 'float16';
   /** A safetensors file with the first weights, by parameter name, relative to the job file. */
   readonly initialWeights?: string;
   /**
@@ -143,6 +169,20 @@ export interface JobDefinition {
   readonly checkpointEverySeconds?: number;
   /** Older checkpoints are deleted. @default 3 */
   readonly checkpointsKept?: number;
+  /**
+   * The checkpoint of the epoch with the best validation stays as `best.safetensors`; with `patience`, the run ends one step after so
+   * many epochs in a row were no better.
+   */
+  readonly best?: {
+    /** Such as "val_loss" or "val_accuracy". */
+    readonly metric: string;
+    /** @default 'max' for accuracies and precision, else 'min' */
+    readonly mode?: 'min' | 'max';
+    /** What is better by no more counts as no better. @default 0 */
+    readonly minDelta?: number;
+    /** Epochs. @default no limit */
+    readonly patience?: number;
+  };
 }
 
 /** Under this key, a definition says which copy of Lockstep made it. */
@@ -179,18 +219,33 @@ export function requireOwnJob(definition: unknown): void {
 /** Validates a definition and fills in its defaults. */
 export function parseJob(definition: unknown): Job {
   const parsed = jobSchema.safeParse(definition);
-  if (parsed.success) return refuseUnfitForShares(parsed.data);
-  const problems = parsed.error.issues.map((issue) => `${issue.path.map(String).join('.') || 'job'}: ${issue.message}`);
+  const problems = parsed.success
+    ? misfitsOf(parsed.data)
+    : parsed.error.issues.map((issue) => `${issue.path.map(String).join('.') || 'job'}: ${issue.message}`);
+  if (parsed.success && problems.length === 0) return parsed.data;
   throw new LockstepError('ERR_JOB_INVALID', `The job is not valid: ${problems.join('; ')}`, { details: { problems } });
 }
 
-function refuseUnfitForShares({ optimizer, ...job }: Job): Job {
-  const problem = optimizer.sharded ? unfitForShares(job) : null;
-  if (problem === null) return { ...job, optimizer };
-  throw new LockstepError('ERR_JOB_INVALID', `The job is not valid: ${problem}`, { details: { problems: [problem] } });
+/** Fields that do not go together. */
+function misfitsOf({ optimizer, best, data, precision, ...job }: Job): string[] {
+  const ofShares = optimizer.sharded ? unfitForShares(job, optimizer) : null;
+  const ofBest = best && !data.validation ? 'best: nothing is validated; give data.validation' : null;
+  const ofPrecision =
+    precision === 'float32'
+      ? null
+      : `precision: TensorFlow.js has no type of 16 bits, so the engine cannot compute in ${precision}; use 'float32' (wire: 'bfloat16' halves what travels)`;
+  return [ofShares, ofBest, ofPrecision].filter((problem) => problem !== null);
 }
 
-function unfitForShares({ onNotFinite, stragglers }: Pick<Job, 'onNotFinite' | 'stragglers'>): string | null {
+function unfitForShares(
+  { onNotFinite, stragglers }: Pick<Job, 'onNotFinite' | 'stragglers'>,
+  { clipNorm, averageDecay }: OptimizerConfig,
+): string | null {
+  // An owner takes its part of the step as soon as it has its sums, before it can know those of the others.
+  if (clipNorm !== undefined) return 'optimizer.clipNorm does not go with a sharded optimizer; use sharded: false';
+  // No worker would have the average whole, to validate with it.
+  if (averageDecay !== undefined)
+    return 'optimizer.averageDecay does not go with a sharded optimizer; use sharded: false';
   // An owner of moments has taken its part of the step before it can know that another part is not finite.
   if (onNotFinite === 'skip') {
     return "onNotFinite: 'skip' does not go with a sharded optimizer; use 'stop', or sharded: false";

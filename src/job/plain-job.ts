@@ -1,5 +1,6 @@
 /** What of a job is plain data: compared between workers, written into checkpoints, shown to people. */
 import type { OptimizerConfig } from '../optimizer/config.js';
+import type { BestConfig } from './best.js';
 import type { Job } from './job.js';
 
 type PlainValue = boolean | number | string | null | PlainValue[] | { [key: string]: PlainValue };
@@ -12,6 +13,9 @@ export function plainJob(job: Job): PlainJob {
     name: job.name,
     loss: nameOf(job.loss),
     metrics: job.metrics.map(nameOf),
+    labelSmoothing: job.labelSmoothing,
+    freeze: job.freeze,
+    lora: job.lora ?? null,
     optimizer: withoutGaps(job.optimizer),
     batchSize: job.batchSize,
     epochs: job.epochs,
@@ -24,6 +28,7 @@ export function plainJob(job: Job): PlainJob {
     threads: job.threads ?? null,
     compile: job.compile,
     wire: job.wire,
+    precision: job.precision,
     initialWeights: job.initialWeights ?? null,
     onNotFinite: job.onNotFinite,
     verifyEverySteps: job.verifyEverySteps,
@@ -31,11 +36,12 @@ export function plainJob(job: Job): PlainJob {
     checkpointEverySteps: job.checkpointEverySteps ?? null,
     checkpointEverySeconds: job.checkpointEverySeconds ?? null,
     checkpointsKept: job.checkpointsKept,
+    best: job.best ? withoutGaps(job.best) : null,
   };
 }
 
 /** Fields that are left out, and not there as undefined. */
-function withoutGaps(value: OptimizerConfig): PlainJob {
+function withoutGaps(value: OptimizerConfig | BestConfig): PlainJob {
   const entries: (readonly [string, PlainValue | undefined])[] = Object.entries(value);
   return Object.fromEntries(entries.flatMap(([key, field]) => (field === undefined ? [] : [[key, field] as const])));
 }

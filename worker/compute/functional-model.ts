@@ -15,7 +15,7 @@ export function adaptFunctionalModel(model: FunctionalModel, { tf }: { readonly 
     parameters: named.map(({ name, variable }) => ({ name, shape: variable.shape, trainable: true })),
     variables,
     numTokens: model.numTokens,
-    forward: (x, training) => checkOutput(tf, model.forward(byName, x, { training })),
+    forward: (x, training, replaced) => checkOutput(tf, model.forward({ ...byName, ...replaced }, x, { training })),
     penalties: () => [],
     forgetPass: () => undefined,
     dispose: () => tf.dispose(variables),

@@ -8,6 +8,7 @@ import type { BatchFunction, Job } from '../../src/job/job.js';
 import { formatShape } from './batch.js';
 import type { Tfjs } from './engine/tfjs.js';
 import { ownLosses, type OwnLoss } from './losses.js';
+import { smoothedLosses } from './smoothed-losses.js';
 
 /** Every loss that tfjs-layers 4.22 has by name. */
 export const lossNames = [
@@ -59,9 +60,12 @@ interface Measure {
   readonly measure: BatchFunction;
 }
 
+/** What of a job says what it trains for. */
+export type ObjectiveJob = Pick<Job, 'loss' | 'metrics'> & Partial<Pick<Job, 'labelSmoothing'>>;
+
 export interface ObjectiveOptions {
   readonly tf: Tfjs;
-  readonly job: Pick<Job, 'loss' | 'metrics'>;
+  readonly job: ObjectiveJob;
   /** Shapes of the first batch, with their rows. */
   readonly outputShape: readonly number[];
   readonly labelShape: readonly number[];
@@ -89,6 +93,7 @@ export class Objective {
   static resolve(options: ObjectiveOptions): Objective {
     const { tf, job } = options;
     checkNames(job);
+    checkSmoothing(job);
     const compiled = compile(options);
     const loss = describe(job.loss, 'loss', compiled.loss);
     const metrics = compiled.metrics.map((measure, index) =>
@@ -164,6 +169,17 @@ function describe(given: string | BatchFunction, unnamed: string, measure: Batch
   return { label: given.name === '' ? unnamed : given.name, byName: false, measure };
 }
 
+function checkSmoothing({ loss, labelSmoothing = 0 }: ObjectiveJob): void {
+  if (labelSmoothing === 0 || (typeof loss === 'string' && Object.hasOwn(smoothedLosses, loss))) return;
+  const known = Object.keys(smoothedLosses);
+  const found = typeof loss === 'string' ? `'${loss}'` : 'a function';
+  throw new LockstepError(
+    'ERR_JOB_INVALID',
+    `labelSmoothing goes with the losses ${known.join(', ')}, and the job's loss is ${found}.`,
+    { details: { labelSmoothing, known } },
+  );
+}
+
 interface Compiled {
   readonly loss: BatchFunction;
   readonly metrics: readonly BatchFunction[];
@@ -175,10 +191,9 @@ function compile({ tf, job, outputShape, labelShape }: ObjectiveOptions): Compil
   const layer = tf.layers.activation({ activation: 'linear' });
   // A Sequential would hide what it compiled in a model of its own.
   const model = tf.model({ inputs, outputs: layer.apply(inputs) as SymbolicTensor }); // Symbolic in, symbolic out.
-  const own = isOwn(job.loss) ? ownLosses[job.loss](tf) : undefined;
+  const own = ownLossOf(tf, job);
   // With a function, tfjs would take "accuracy" for that of one-hot labels, and compare numbers of classes with 0.
-  const standsForClassLoss =
-    own !== undefined || (typeof job.loss === 'function' && areClasses(labelShape, outputShape));
+  const standsForClassLoss = isOwn(job.loss) || (typeof job.loss === 'function' && areClasses(labelShape, outputShape));
   try {
     model.compile({ optimizer: 'sgd', loss: standsForClassLoss ? classLoss : job.loss, metrics: job.metrics });
     const [named] = model.lossFunctions;
@@ -188,6 +203,13 @@ function compile({ tf, job, outputShape, labelShape }: ObjectiveOptions): Compil
   } finally {
     model.dispose();
   }
+}
+
+/** Null where tfjs's own is meant. */
+function ownLossOf(tf: Tfjs, { loss, labelSmoothing = 0 }: ObjectiveJob): BatchFunction | null {
+  if (typeof loss !== 'string') return null;
+  if (labelSmoothing > 0) return smoothedLosses[loss]?.(tf, labelSmoothing) ?? null;
+  return isOwn(loss) ? ownLosses[loss](tf) : null;
 }
 
 function isOwn(loss: string | BatchFunction): loss is OwnLoss {

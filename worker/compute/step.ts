@@ -6,7 +6,6 @@
 import type { NamedTensorMap, Scalar, Tensor, Variable } from '@tensorflow/tfjs';
 import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Batch } from '../../src/job/dataset.js';
-import type { Job } from '../../src/job/job.js';
 import type { Log } from '../../src/log.js';
 import { sizeOf, type ParameterSpec } from '../../src/state/parameter.js';
 import { atLeastTwoDimensions, checkBatch, checkLabels, checkTokens, inputTensor, labelTensor } from './batch.js';
@@ -14,8 +13,8 @@ import { asItIs, contribute, type Contribution } from './contribution.js';
 import type { Tfjs } from './engine/tfjs.js';
 import { collectGarbage } from './garbage.js';
 import { copyValues } from './initial-values.js';
-import { makeModel } from './model.js';
-import { Objective } from './objective.js';
+import { makeModel, type ModelJob } from './model.js';
+import { Objective, type ObjectiveJob } from './objective.js';
 import type { PassObserver } from './pass.js';
 import { withSeededRandom, type RandomKey } from './random.js';
 import { withStatelessRandom } from './stateless-random.js';
@@ -44,7 +43,7 @@ export type SlotStep = Pick<TrainingStep, keyof TrainingStep>;
 
 export interface BuildOptions {
   readonly tf: Tfjs;
-  readonly job: Pick<Job, 'model' | 'loss' | 'metrics'>;
+  readonly job: ModelJob & ObjectiveJob;
   readonly seed: number;
   readonly log: Log;
   /** Any batch of the job's data: shapes are checked on it, and one step is tried. */
@@ -108,7 +107,7 @@ export class TrainingStep {
   static async build(options: BuildOptions): Promise<TrainingStep> {
     const { tf, job, seed, sample } = options;
     checkBatch(sample);
-    const model = await makeModel(job.model, options);
+    const model = await makeModel(job, options);
     try {
       const initialValues = copyValues(model.parameters, model.variables);
       const firstPass = passForward(model, options);
@@ -126,7 +125,7 @@ export class TrainingStep {
 
   /** The values that the model is made with, by making it once more: for when the bound weights have changed. */
   static async valuesMadeAnew({ job, ...options }: BuildOptions): Promise<readonly Float32Array[]> {
-    const model = await makeModel(job.model, options);
+    const model = await makeModel(job, options);
     try {
       return model.variables.map((variable) => variable.dataSync<'float32'>().slice());
     } finally {

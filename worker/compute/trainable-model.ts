@@ -16,9 +16,10 @@ export interface TrainableModel {
   /**
    * The output, [rows, …]. May assign variables that are not trainable.
    *
+   * @param replaced by name, what takes the place of parameters in this pass, of the same shape. @default none
    * @throws LockstepError ERR_MODEL_INVALID where `x` does not fit the model
    */
-  forward(x: Tensor, training: boolean): Tensor;
+  forward(x: Tensor, training: boolean, replaced?: Readonly<Record<string, Tensor>>): Tensor;
   /** What regularizers add to the training loss. */
   penalties(): Scalar[];
   /** Drops what a pass leaves in the model besides its variables, so that the next pass cannot depend on it. */
