@@ -14,9 +14,13 @@ beforeAll(async () => {
 afterAll(() => folder[Symbol.asyncDispose]());
 
 async function train(name: string, ...options: readonly string[]) {
+  return trainIn({}, name, ...options);
+}
+
+async function trainIn(env: Readonly<Record<string, string>>, name: string, ...options: readonly string[]) {
   const runDir = folder.at(name);
   const files = ['--run-dir', runDir, '--summary', `${runDir}.json`];
-  await lockstepDone(['train', job, '--set', 'slots=4', '--set', 'threads=1', ...files, ...options]);
+  await lockstepDone(['train', job, '--set', 'slots=4', '--set', 'threads=1', ...files, ...options], { env });
   const summary = readSummary(`${runDir}.json`);
   return { ...summary, lines: readMetrics(runDir), tensors: readTensors(summary.checkpoint ?? '') };
 }
@@ -69,6 +73,27 @@ test('a run that was stopped goes on to the same bits with other workers', async
   const stopped = await train('stopped', '--workers', '2', '--steps', '17');
   expect(stopped.steps).toBe(17);
   expectSameBits(await train('stopped', '--resume', '--workers', '3'));
+});
+
+test('adapters are new where the first weights are those of a model without them', async () => {
+  const base = await trainIn({ PRETRAINING: '1' }, 'base', '--workers', '1', '--steps', '2');
+  const { tensors } = await train(
+    'tuned',
+    '--workers',
+    '1',
+    '--steps',
+    '1',
+    '--set',
+    `initialWeights=${base.checkpoint}`,
+  );
+  expect(base.tensors.has('first/kernel/lora_a')).toBe(false);
+  // The first step has a rate of 0.
+  for (const name of ['first/kernel', 'head/kernel', 'optimizer/average/head/kernel']) {
+    const [weights, expected] = [tensors.get(name), base.tensors.get(name.replace('optimizer/average/', ''))];
+    const differences = Array.from(weights ?? [NaN], (weight, at) => Math.abs(weight - (expected?.[at] ?? NaN)));
+    expect(Math.max(...differences), name).toBeLessThan(1e-6);
+  }
+  expect(tensors.get('first/kernel/lora_a')?.some((value) => value !== 0)).toBe(true);
 });
 
 test('a run goes on with what it began with alone', async () => {
