@@ -12,8 +12,20 @@ export type {
   Row,
 } from './src/job/dataset.js';
 export { defineJob } from './src/job/job.js';
-export type { BatchFunction, FunctionalModel, JobDefinition, Model } from './src/job/job.js';
+export type {
+  BatchFunction,
+  FunctionalModel,
+  JobDefinition,
+  Model,
+  ModelContext,
+  ModelFunction,
+} from './src/job/job.js';
 export { adam, adamw, sgd } from './src/optimizer/config.js';
 export type { AdamConfig, AdamWConfig, OptimizerConfig, SgdConfig } from './src/optimizer/config.js';
+export { constantRate, cosineRate, linearRate, oneCycleRate, steppedRate } from './src/optimizer/learning-rate.js';
+export type { LearningRate, LearningRateSchedule } from './src/optimizer/learning-rate.js';
+export { mergeLora, type LoraConfig, type WeightTensor } from './src/state/lora.js';
 export { tf } from './worker/compute/tf.js';
 export * from './worker/data/index.js';
+export type { Gpt2Config } from './worker/models/gpt2/config.js';
+export { gpt2, type Gpt2Options } from './worker/models/gpt2/gpt2.js';

@@ -2,6 +2,7 @@
  * Training as tfjs has it: `model.fit` with `tf.train.adam` on the engine that Lockstep links, with a job's model, loss,
  * batch size and rows. Arguments: the job file, and for how many seconds. One JSON line.
  */
+import { dirname } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { LayersModel } from '@tensorflow/tfjs';
 import type { Column, JobDefinition } from 'lockstep';
@@ -18,7 +19,7 @@ const { tf } = await loadBuiltEngine();
 const { default: job, rows } = (await import(pathToFileURL(path).href)) as JobModule; // a file of bench/jobs
 const { loss, batchSize } = job;
 if (typeof loss !== 'string') throw new Error(`${path}: tfjs takes the loss by its name`);
-const model = (await job.model()) as LayersModel;
+const model = (await job.model({ baseDir: dirname(path) })) as LayersModel;
 model.compile({ optimizer: tf.train.adam(), loss });
 
 const tensor = ({ data, shape }: Column) => tf.tensor(data, [...shape], 'float32');

@@ -1,6 +1,7 @@
 /** How the coordinator of a run is started: anew, from a checkpoint, or in the place of one that is gone. */
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
+import type { BestCheckpoint } from '../coordinator/best-checkpoint.js';
 import { Coordinator } from '../coordinator/coordinator.js';
 import type { CoordinatorOptions } from '../coordinator/coordinator-options.js';
 import { FlightLog } from '../coordinator/flight-log.js';
@@ -72,6 +73,8 @@ export interface RunStart {
   };
   readonly loaded: LoadedJob;
   readonly folder: RunFolder;
+  /** Null where no checkpoint is the best. */
+  readonly best: BestCheckpoint | null;
   readonly plan: StartPlan;
   readonly left: LeftRun | null;
   readonly runId: string;
@@ -100,7 +103,7 @@ export function beginJournal({ options, folder, loaded, plan, left, runId }: Run
 }
 
 export async function startCoordinator(run: RunStart, journal: Journal, token: string): Promise<Coordinator> {
-  const { options, launcher, loaded, folder, plan, left, runId } = run;
+  const { options, launcher, loaded, folder, best, plan, left, runId } = run;
   const { view, log, limits } = options;
   const { term, numWanted, generation, roster } = journal.content;
   const isBack = plan.isTakenBack && left !== null;
@@ -150,7 +153,7 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
     onCoordinatorFault: () => {
       process.kill(process.pid, 'SIGKILL');
     },
-    observer: recordingObserver(folder, view),
+    observer: recordingObserver(folder, view, best),
     log,
   };
   if (!isBack) return Coordinator.start({ ...starting, endpoint: options.listen });

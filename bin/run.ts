@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { BestCheckpoint } from '../coordinator/best-checkpoint.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import { within } from '../coordinator/deadline.js';
 import type { Launched } from '../coordinator/journal.js';
@@ -129,7 +130,10 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: S
       return { runId: result.runId, error: result.error, settled: plan.settled, result };
     };
     const onAbandoned = (result: RunResult): void => start.onAbandoned(toOutcome(result));
-    const result = await train({ options, launcher, loaded, folder, plan, left, runId, onAbandoned });
+    const { best: config } = loaded.job;
+    const best = config ? new BestCheckpoint({ runDir: folder.path, config, log }) : null;
+    const result = await train({ options, launcher, loaded, folder, best, plan, left, runId, onAbandoned });
+    await best?.settled();
     const outcome = toOutcome(result);
     if (isReplaced(outcome.error)) return outcome;
     await folder.writeSummary(

@@ -30,6 +30,10 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
     microBatches: checkpoint.job['microBatches'],
     loss: checkpoint.job['loss'],
     wire: checkpoint.job['wire'],
+    // Checkpoints of before have none of these.
+    labelSmoothing: checkpoint.job['labelSmoothing'] ?? 0,
+    freeze: checkpoint.job['freeze'] ?? [],
+    lora: checkpoint.job['lora'] ?? null,
     optimizer: unsharded(checkpoint.optimizer),
   };
   const is: Readonly<Record<string, unknown>> = { ...plainJob(now), optimizer: unsharded(now.optimizer) };
@@ -43,6 +47,9 @@ function refuseOtherNumbers(checkpoint: Checkpoint, now: LoadedJob['job'] & Sett
     'lastBatch',
     'loss',
     'wire',
+    'labelSmoothing',
+    'freeze',
+    'lora',
     'optimizer',
   ] as const;
   const changed = keys.filter((key) => JSON.stringify(was[key]) !== JSON.stringify(is[key]));

@@ -1,5 +1,6 @@
 /** How a run looks while it goes on: a progress bar on a terminal, plain lines elsewhere, JSON lines with `--json`. */
 import { MultiBar, Presets, type SingleBar } from 'cli-progress';
+import type { BestCheckpoint } from '../coordinator/best-checkpoint.js';
 import type { ToldRecovery } from '../coordinator/run-record.js';
 import type { RunFolder } from '../coordinator/run-folder.js';
 import type { RunObserver, RunRecord, StepLine, Validation } from '../coordinator/run-record.js';
@@ -24,8 +25,8 @@ export interface View extends RunObserver {
   done(summary: Summary): void;
 }
 
-/** Hands on what happens to the view, and writes it to the run's metrics.jsonl. */
-export function recordingObserver(folder: RunFolder, view: View): RunObserver {
+/** Hands on what happens to the view and to who keeps the best checkpoint, and writes it to the run's metrics.jsonl. */
+export function recordingObserver(folder: RunFolder, view: View, best: BestCheckpoint | null): RunObserver {
   return {
     onSteps: (lines, record) => {
       folder.addMetrics(lines);
@@ -33,9 +34,11 @@ export function recordingObserver(folder: RunFolder, view: View): RunObserver {
     },
     onValidation: (validation) => {
       folder.addMetrics([validation]);
+      best?.onValidation(validation);
       view.onValidation(validation);
     },
     onCheckpoint: (step, path) => {
+      best?.onCheckpoint(step, path);
       view.onCheckpoint(step, path);
     },
     onRecovery: (recovery) => {

@@ -1,11 +1,20 @@
 /** What a checkpoint of this run says about itself. */
 import { plainJob } from '../src/job/plain-job.js';
 import type { CheckpointFacts } from '../src/state/checkpoint.js';
+import type { FlatMemory } from '../src/state/memory.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Prepared } from './preparation.js';
+import { validationFacts } from './validations.js';
 
-/** @param step the steps that it has */
-export function checkpointFacts({ plan, loaded, engine, schedule, data }: Prepared, step: number): CheckpointFacts {
+/**
+ * @param memory holds the state
+ * @param step the steps that it has
+ */
+export function checkpointFacts(
+  { plan, loaded, engine, schedule, data }: Prepared,
+  memory: FlatMemory,
+  step: number,
+): CheckpointFacts {
   const { job } = loaded;
   return {
     runId: plan.runId,
@@ -21,6 +30,7 @@ export function checkpointFacts({ plan, loaded, engine, schedule, data }: Prepar
     },
     job: { ...plainJob(job), slots: plan.slots, threads: plan.threads },
     optimizer: job.optimizer,
+    ...validationFacts(job, memory),
     engine: engine.description,
     lockstepVersion,
   };

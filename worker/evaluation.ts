@@ -19,6 +19,8 @@ export interface EvaluationOptions {
   readonly numSlots: number;
   /** Rows at once. */
   readonly batchRows: number;
+  /** What is validated instead of the step's own weights. @default null */
+  readonly averages?: readonly Float32Array[] | null;
 }
 
 export class Evaluation {
@@ -40,8 +42,24 @@ export class Evaluation {
     numSteps: number,
     isOver: () => boolean,
   ): Promise<readonly SlotEvaluation[] | null> {
+    const { step, averages } = this.#options;
     if (this.#numSteps !== numSteps) this.#results.clear();
     this.#numSteps = numSteps;
+    if (!averages) return this.#evaluate({ firstSlot, endSlot }, numSteps, isOver);
+    const { weights } = step;
+    step.bindWeights(averages);
+    try {
+      return await this.#evaluate({ firstSlot, endSlot }, numSteps, isOver);
+    } finally {
+      step.bindWeights(weights);
+    }
+  }
+
+  async #evaluate(
+    { firstSlot, endSlot }: SlotRange,
+    numSteps: number,
+    isOver: () => boolean,
+  ): Promise<readonly SlotEvaluation[] | null> {
     const results: SlotEvaluation[] = [];
     for (let slot = firstSlot; slot < endSlot; slot++) {
       if (isOver()) return null;

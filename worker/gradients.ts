@@ -30,6 +30,8 @@ export interface GradientsOptions {
   readonly microBatches: number;
   /** What becomes of a loss that is not: `skip` leaves it to the sum of all slots. */
   readonly onNotFinite: 'stop' | 'skip';
+  /** A slot's gradient is in its partial, and nobody waits for the last bucket yet. @default nobody is told */
+  readonly onSlot?: (step: number, slot: number) => void;
 }
 
 /** One micro-batch of a slot. */
@@ -71,6 +73,7 @@ export class Gradients {
       if (readiness.isOver) return;
       // Partials are complete, bucket by bucket, while the last slot is computed.
       this.#computeSlot(step, rows, index === batches.length - 1 ? readiness.during(step) : undefined);
+      this.#options.onSlot?.(step, rows.slot);
       this.#kept = withPartial(this.#kept, step, rows.slot);
       this.rows.reuse(rows);
     }
@@ -110,7 +113,7 @@ export class Gradients {
       throw new LockstepError('ERR_NOT_FINITE', message, { details: { step, slot, loss } });
     }
     const { segment, offset } = memory.layout.scalars;
-    const scalars = memory.view(slotRegion(slot), segment).subarray(offset, offset + memory.layout.numScalars);
+    const scalars = memory.view(slotRegion(slot), segment).subarray(offset, offset + 1 + metrics.length);
     contribute(scalars, Float32Array.of(loss, ...metrics), part.contribution);
   }
 

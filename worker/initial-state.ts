@@ -3,13 +3,14 @@ import { resolve } from 'node:path';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
 import { ownedRanges } from '../src/collective/shard.js';
 import { assert } from '../src/errors.js';
-import { momentRegions } from '../src/optimizer/optimizer.js';
+import { AVERAGE, momentRegions } from '../src/optimizer/optimizer.js';
 import type { Generation } from '../src/protocol/messages.js';
 import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
 import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
 import type { Sharding } from './checkpoint/tensors.js';
 import { planGeneration } from './comm/generation-plan.js';
 import type { Prepared } from './preparation.js';
+import { numExtraScalars, restoreValidations, writeValidations } from './validations.js';
 
 export class InitialState {
   readonly #prepared: Prepared;
@@ -42,12 +43,21 @@ export class InitialState {
     const isNew = this.#isNew;
     this.#isNew = false;
     if (checkpoint !== null) {
-      await readCheckpoint({ path: checkpoint, memory, optimizer, sharding: this.#sharding(place), files });
+      const sharding = this.#sharding(place);
+      restoreValidations(
+        loaded.job,
+        memory,
+        await readCheckpoint({ path: checkpoint, memory, optimizer, sharding, files }),
+      );
       return;
     }
-    if (!isNew) this.#clearMoments();
+    if (!isNew) {
+      this.#clearMoments();
+      this.#setWeights(await firstWeights());
+    }
     if (initialWeights !== undefined) await readWeights(resolve(loaded.baseDir, initialWeights), memory);
-    else if (!isNew) this.#setWeights(await firstWeights());
+    if (optimizer.averageDecay !== undefined) this.#beginAverage();
+    if (numExtraScalars(loaded.job) > 0) writeValidations(memory, null);
   }
 
   #setWeights(values: readonly Float32Array[]): void {
@@ -60,6 +70,13 @@ export class InitialState {
     }
   }
 
+  #beginAverage(): void {
+    for (const parameter of this.#memory.layout.parameters) {
+      if (!parameter.trainable) continue;
+      this.#memory.parameterView(AVERAGE, parameter).set(this.#memory.parameterView(PARAMETERS, parameter));
+    }
+  }
+
   #sharding(place: { readonly generation: Generation; readonly rank: number }): Sharding | null {
     const { plan, loaded, layout } = this.#prepared;
     const setup = { ...loaded.job, slots: plan.slots, layout, bucketBytes: defaultBucketBytes };
@@ -69,12 +86,21 @@ export class InitialState {
   }
 }
 
+/** The moving averages of the weights, in the order in which the model has them, and what has none as it is; null: there are none. */
+export function averageViews(prepared: Pick<Prepared, 'step' | 'layout'>, memory: FlatMemory): Float32Array[] | null {
+  return memory.has(AVERAGE) ? weightViews(prepared, memory, AVERAGE) : null;
+}
+
 /** The shared parameters, in the order in which the model has them. */
-function weightViews({ step, layout }: Pick<Prepared, 'step' | 'layout'>, memory: FlatMemory): Float32Array[] {
+function weightViews(
+  { step, layout }: Pick<Prepared, 'step' | 'layout'>,
+  memory: FlatMemory,
+  trainable = PARAMETERS,
+): Float32Array[] {
   const placed = new Map(layout.parameters.map((parameter) => [parameter.name, parameter]));
   return step.parameters.map(({ name }) => {
     const parameter = placed.get(name);
     assert(parameter, `parameter ${name} has no place in the layout`);
-    return memory.parameterView(PARAMETERS, parameter);
+    return memory.parameterView(parameter.trainable ? trainable : PARAMETERS, parameter);
   });
 }

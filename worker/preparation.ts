@@ -15,6 +15,7 @@ import { Schedule } from '../src/job/schedule.js';
 import type { Log } from '../src/log.js';
 import type { Facts } from '../src/protocol/facts.js';
 import type { RunPlan } from '../src/protocol/messages.js';
+import { requireTreated } from '../src/optimizer/treatment.js';
 import { planLayout, type Layout } from '../src/state/layout.js';
 import { lockstepVersion } from '../src/version.js';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
@@ -27,6 +28,7 @@ import { TrainingStep, type SlotStep } from './compute/step.js';
 import { modelFacts, weightsFact } from './facts.js';
 import { locate } from './locate.js';
 import type { RowRequests } from './served-dataset.js';
+import { numExtraScalars, requireValidated } from './validations.js';
 
 export interface Data {
   readonly train: Dataset;
@@ -70,9 +72,11 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
   const { job, baseDir } = loaded;
   const data = await openAll(options, loaded);
   const sample = await data.train.read(rowsOf(Math.min(2, data.train.length)));
-  const model = { tf: engine.tf, job, seed: job.seed, log, sample };
+  const model = { tf: engine.tf, job, seed: job.seed, log, sample, baseDir };
   const eager = await TrainingStep.build(model);
-  const layout = planLayout(eager.parameters, 1 + eager.metricNames.length, {
+  requireTreated(job.optimizer, trainableNames(eager));
+  if (job.best) requireValidated(job.best, eager.metricNames);
+  const layout = planLayout(eager.parameters, 1 + eager.metricNames.length + numExtraScalars(job), {
     maxSegmentElements: maxSegmentElements({ ...job, slots: plan.slots, bucketBytes: defaultBucketBytes }),
   });
   const header = plan.resumeFrom === null ? null : await readCheckpointHeader(plan.resumeFrom, options.files);
@@ -154,6 +158,10 @@ async function initialFact(path: string | undefined, baseDir: string, step: Slot
     throw new LockstepError('ERR_DATA_NOT_FOUND', `initialWeights: cannot read ${resolve(baseDir, path)}.`, { cause });
   });
   return hash.digest('hex');
+}
+
+function trainableNames({ parameters }: SlotStep): string[] {
+  return parameters.filter(({ trainable }) => trainable).map(({ name }) => name);
 }
 
 function rowsOf(count: number): number[] {

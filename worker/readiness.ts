@@ -11,6 +11,8 @@ import type { BucketSignals } from './compute/contribution.js';
 export interface ReadinessOptions {
   readonly layout: Layout;
   readonly buckets: readonly Bucket[];
+  /** Loss and metrics: what a pass gives before its gradients. @default all of the layout's scalars */
+  readonly numMeasures?: number;
   readonly words: StepWords;
   /** The addon's waker that wakes the comm thread from inside of a step; 0 for none. */
   readonly waker: number;
@@ -20,10 +22,10 @@ export class Readiness {
   readonly #words: StepWords;
   readonly #signals: Omit<BucketSignals, 'value'>;
 
-  constructor({ layout, buckets, words, waker }: ReadinessOptions) {
+  constructor({ layout, buckets, words, waker, numMeasures = layout.numScalars }: ReadinessOptions) {
     assert(words.numBuckets === buckets.length, `There are ${words.numBuckets} words for ${buckets.length} buckets`);
     this.#words = words;
-    this.#signals = { words: words.bucketWords, waker, ...piecesOf(layout, buckets) };
+    this.#signals = { words: words.bucketWords, waker, ...piecesOf(layout, buckets, numMeasures) };
   }
 
   /** Whether the generation is over: nobody waits for these gradients any more. */
@@ -56,11 +58,15 @@ interface Extent {
 }
 
 /** What each output of a pass (loss and metrics first, then the parameters that it writes) has of each bucket. */
-function piecesOf({ parameters, numScalars, scalars }: Layout, buckets: readonly Bucket[]): Pieces {
+function piecesOf(
+  { parameters, numScalars, scalars }: Layout,
+  buckets: readonly Bucket[],
+  numMeasures: number,
+): Pieces {
   const written = parameters.filter(({ frozen }) => frozen !== true);
   const pieces = written.map((parameter) => piecesIn(buckets, parameter));
   // Loss and metrics are weighed when the pass is over: it writes no piece of them, and their bucket waits for one more.
-  const outputs = [...Array.from({ length: numScalars }, () => []), ...pieces];
+  const outputs = [...Array.from({ length: numMeasures }, () => []), ...pieces];
   const awaited = [...piecesIn(buckets, { ...scalars, size: numScalars }), ...pieces.flat()];
   let numBefore = 0;
   const first = [0, ...outputs.map(({ length }) => (numBefore += length))];

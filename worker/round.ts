@@ -58,7 +58,7 @@ export function enterRound(options: RoundOptions, begun: Begun): Round {
   return {
     begun,
     words,
-    readiness: new Readiness({ layout, buckets, words, waker }),
+    readiness: new Readiness({ layout, buckets, words, waker, numMeasures: 1 + prepared.step.metricNames.length }),
     brake: new Brake({ inbox, send, step: generation.step }),
     faults: new DueFaults(begun.faults, self.rank),
     commit: inMemory ? commitInMemory(options, { plan: allReduce, words }) : commitByCommThread(words, inbox),

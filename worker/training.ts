@@ -21,10 +21,11 @@ import type { Left } from './comm/channel.js';
 import type { CommLink } from './comm/comm-link.js';
 import type { CommTimes } from './comm/comm-times.js';
 import type { SharedPages } from './comm/shared-pages.js';
+import { EarlyStopping } from './early-stopping.js';
 import { Evaluation } from './evaluation.js';
 import { Gradients } from './gradients.js';
 import type { Inbox } from './inbox.js';
-import type { InitialState } from './initial-state.js';
+import { averageViews, type InitialState } from './initial-state.js';
 import type { Prepared } from './preparation.js';
 import { ProgressReport } from './progress-report.js';
 import { enterRound, type Round } from './round.js';
@@ -50,6 +51,7 @@ export class Training {
   readonly #options: TrainingOptions;
   readonly #gradients: Gradients;
   readonly #evaluation: Evaluation | null;
+  readonly #stopping: EarlyStopping | null;
   readonly #progress: ProgressReport;
   readonly #times: StepTimes;
   readonly #checkpoints: Checkpoints;
@@ -72,11 +74,16 @@ export class Training {
     const { augment } = loaded.job.data;
     const augmentation = augment && { augmentation: new Augmentation({ augment, data: data.train, seed }) };
     const reading = { sampler, data: data.train, ...augmentation, seed };
-    this.#gradients = new Gradients({ ...reading, step, memory, microBatches, onNotFinite });
     const batchRows = Math.max(1, Math.ceil(batchSize / plan.slots));
+    const averages = averageViews(prepared, memory);
     this.#evaluation = data.validation
-      ? new Evaluation({ step, data: data.validation, seed, numSlots: plan.slots, batchRows })
+      ? new Evaluation({ step, data: data.validation, seed, numSlots: plan.slots, batchRows, averages })
       : null;
+    this.#stopping = EarlyStopping.of(prepared, memory, this.#evaluation);
+    this.#gradients = new Gradients({
+      ...{ ...reading, step, memory, microBatches, onNotFinite },
+      onSlot: (at, slot) => this.#stopping?.contribute(at, slot),
+    });
   }
 
   /** The coordinator wants the run to stop. Between two generations that is for the next one, unless a halt comes first. */
@@ -116,7 +123,7 @@ export class Training {
       return new LockstepError(code, `${message} A worker of a lower rank writes its state down, in ${folder}.`);
     }
     try {
-      const path = await this.#checkpoints.leave(checkpointFacts(prepared, step));
+      const path = await this.#checkpoints.leave(checkpointFacts(prepared, this.#options.memory, step));
       const details = { step, checkpoint: path };
       const where = prepared.files.isHere ? path : `${path} on ${hostname()}`;
       const next = `The state after step ${step} is ${where}; go on from it with --resume.`;
@@ -161,7 +168,9 @@ export class Training {
     this.#enter(round);
     // The generation before may have ended between a step and what is due after it.
     if (this.#hasTaken(this.#numSteps)) await this.#afterStep(round);
-    while (this.#numSteps < schedule.totalSteps && (await round.brake.mayBegin(this.#numSteps))) {
+    const isOver = (): boolean =>
+      this.#numSteps >= schedule.totalSteps || this.#stopping?.isOver(this.#numSteps) === true;
+    while (!isOver() && (await round.brake.mayBegin(this.#numSteps))) {
       if (!(await this.#step(round))) return;
       await this.#afterStep(round);
     }
@@ -189,9 +198,11 @@ export class Training {
   }
 
   /** Whether the step was committed; not where the generation ends before. */
-  async #step({ begun: { generation }, commit, readiness, faults }: Round): Promise<boolean> {
+  async #step({ begun: { generation, self }, commit, readiness, faults, words }: Round): Promise<boolean> {
     const { inbox, link, prepared } = this.#options;
     const step = this.#numSteps;
+    const validated = this.#stopping?.begin(step, self, () => words.isClosed) ?? true;
+    if (validated !== true && !(await inbox.unlessFailed(validated))) return false;
     const begun = performance.now();
     readiness.begin(step);
     const batches = this.#gradients.rows.inHand(step) ?? (await inbox.unlessFailed(this.#gradients.rows.read(step)));
@@ -209,11 +220,10 @@ export class Training {
 
   /** Of the last step, whose loss and metrics are part of the state. */
   #record(): { step: number; loss: number; metrics: number[] } {
-    const { memory } = this.#options;
+    const { memory, prepared } = this.#options;
     const { segment, offset } = memory.layout.scalars;
-    const [loss = NaN, ...metrics] = memory
-      .view(PARAMETERS, segment)
-      .subarray(offset, offset + memory.layout.numScalars);
+    const numMeasures = 1 + prepared.step.metricNames.length;
+    const [loss = NaN, ...metrics] = memory.view(PARAMETERS, segment).subarray(offset, offset + numMeasures);
     return { step: this.#numSteps, loss, metrics };
   }
 
@@ -245,7 +255,7 @@ export class Training {
     if (self.rank !== 0 || words.isClosed) return;
     const { prepared, inbox } = this.#options;
     const between = { sharding, untilEnded: () => words.committed(this.#numSteps) };
-    const writing = this.#checkpoints[how](checkpointFacts(prepared, this.#numSteps), between);
+    const writing = this.#checkpoints[how](checkpointFacts(prepared, this.#options.memory, this.#numSteps), between);
     await inbox.unlessFailed(writing).catch((error: unknown) => {
       // Moments of a sharded optimizer cannot be gathered from workers that are gone.
       if (!sharding || !words.isClosed) throw error;

@@ -6,11 +6,15 @@ import type { LayersModel, Tensor } from '@tensorflow/tfjs';
 import { z } from 'zod';
 import { wireFormats, type WireFormat } from '../collective/wire.js';
 import { LockstepError } from '../errors.js';
-import { optimizerSchema } from '../optimizer/config.js';
+import { optimizerSchema, type OptimizerConfig } from '../optimizer/config.js';
+import { loraSchema } from '../state/lora.js';
+import { bestSchema } from './best.js';
 import type { Augment, DataSource, Dataset } from './dataset.js';
 
 /** A model without layers: named initial values and a function of them. */
 export interface FunctionalModel {
+  /** Where inputs are tokens: how many the model knows. Each batch is checked: a GPU would take a row of zeros for others. */
+  readonly numTokens?: number;
   /** Initial values, in the order of the flat state; made when the model is made. All are trainable. */
   readonly parameters: Readonly<Record<string, Tensor>>;
   /**
@@ -23,6 +27,14 @@ export interface FunctionalModel {
 }
 
 export type Model = LayersModel | FunctionalModel;
+
+/** What a model function is told of the job that it belongs to. */
+export interface ModelContext {
+  /** Folder of the job file: relative paths start there. */
+  readonly baseDir: string;
+}
+
+export type ModelFunction = (context: ModelContext) => Model | Promise<Model>;
 
 /** Loss or metric of a batch, from what the rows hold and what the model said; a scalar, or a value per row. */
 export type BatchFunction = (yTrue: Tensor, yPred: Tensor) => Tensor;
@@ -37,7 +49,7 @@ const dataSchema = z.custom<DataSource | Dataset>((value) => {
 
 export const jobSchema = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected 1 to 64 letters, digits, ".", "_" or "-"'),
-  model: functionSchema<() => Model | Promise<Model>>('a function that makes the model: () => tf.sequential(…)'),
+  model: functionSchema<ModelFunction>('a function that makes the model: () => tf.sequential(…)'),
   loss: z.union([z.string().min(1), functionSchema<BatchFunction>('a name, or a function (yTrue, yPred) => Tensor')]),
   metrics: z.array(z.union([z.string().min(1), functionSchema<BatchFunction>('a name or a function')])).default([]),
   data: z.strictObject({
@@ -46,6 +58,9 @@ export const jobSchema = z.strictObject({
     augment: functionSchema<Augment>('a function (row, random) => ({ x?, y? })').optional(),
     serve: z.boolean().default(false),
   }),
+  labelSmoothing: z.number().min(0).lt(1).default(0),
+  freeze: z.array(z.string().min(1)).default([]),
+  lora: loraSchema.optional(),
   optimizer: optimizerSchema,
   batchSize: z.int().positive(),
   epochs: z.int().positive().default(1),
@@ -58,6 +73,7 @@ export const jobSchema = z.strictObject({
   threads: z.int().positive().max(1024).optional(),
   compile: z.boolean().default(true),
   wire: z.enum(wireFormats).default('float32'),
+  precision: z.enum(['float32', 'bfloat16', 'float16']).default('float32'),
   initialWeights: z.string().min(1).optional(),
   onNotFinite: z.enum(['stop', 'skip']).default('stop'),
   verifyEverySteps: z.int().min(0).default(1000),
@@ -65,6 +81,7 @@ export const jobSchema = z.strictObject({
   checkpointEverySteps: z.int().positive().optional(),
   checkpointEverySeconds: z.number().positive().optional(),
   checkpointsKept: z.int().positive().default(3),
+  best: bestSchema.optional(),
 });
 
 /** A validated job, with its defaults filled in. */
@@ -74,8 +91,8 @@ export type Job = z.output<typeof jobSchema>;
 export interface JobDefinition {
   /** Letters, digits, ".", "_", "-"; names the run directory. */
   readonly name: string;
-  /** Makes the model. Called once in each worker, with all randomness seeded by `seed`. */
-  readonly model: () => Model | Promise<Model>;
+  /** Makes the model: your own function, or `gpt2(…)`. Called once in each worker, with all randomness seeded by `seed`. */
+  readonly model: ModelFunction;
   /** A Keras name ("sparseCategoricalCrossentropy") or a function. */
   readonly loss: string | BatchFunction;
   /** Keras names ("accuracy") or named functions. @default [] */
@@ -88,6 +105,23 @@ export interface JobDefinition {
     readonly augment?: Augment;
     /** Workers fetch rows from the coordinator instead of opening the data themselves. @default false */
     readonly serve?: boolean;
+  };
+  /**
+   * The part of each label that is shared out over all classes; for cross-entropies that are named. @default 0
+   */
+  readonly labelSmoothing?: number;
+  /** Patterns of the names of parameters that keep their values; `*` stands for any characters. @default [] */
+  readonly freeze?: readonly string[];
+  /**
+   * Low-rank adapters (arXiv:2106.09685): of the matrices that `targets` names none is trained, but two small ones for each, of
+   * which `alpha / rank` times the product is added to it; and what `train` names.
+   */
+  readonly lora?: {
+    readonly rank: number;
+    readonly alpha: number;
+    readonly targets: readonly string[];
+    /** @default [] */
+    readonly train?: readonly string[];
   };
   /** `adam()`, `adamw()` or `sgd()`. */
   readonly optimizer: z.input<typeof optimizerSchema>;
@@ -116,6 +150,8 @@ export interface JobDefinition {
   readonly compile?: boolean;
   /** How gradients travel; `bfloat16`: half the bytes, rounded alike for any number of workers. @default 'float32' */
   readonly wire?: WireFormat;
+  /** What the engine computes in. TensorFlow.js has no type of 16 bits: others than `float32` are refused. @default 'float32' */
+  readonly precision?: 'float32' | 'bfloat16' | 'float16';
   /** A safetensors file with the first weights, by parameter name, relative to the job file. */
   readonly initialWeights?: string;
   /**
@@ -136,6 +172,20 @@ export interface JobDefinition {
   readonly checkpointEverySeconds?: number;
   /** Older checkpoints are deleted. @default 3 */
   readonly checkpointsKept?: number;
+  /**
+   * The checkpoint of the epoch with the best validation stays as `best.safetensors`; with `patience`, the run ends one step after so
+   * many epochs in a row were no better.
+   */
+  readonly best?: {
+    /** Such as "val_loss" or "val_accuracy". */
+    readonly metric: string;
+    /** @default 'max' for accuracies and precision, else 'min' */
+    readonly mode?: 'min' | 'max';
+    /** What is better by no more counts as no better. @default 0 */
+    readonly minDelta?: number;
+    /** Epochs. @default no limit */
+    readonly patience?: number;
+  };
 }
 
 /** Under this key, a definition says which copy of Lockstep made it. */
@@ -172,22 +222,33 @@ export function requireOwnJob(definition: unknown): void {
 /** Validates a definition and fills in its defaults. */
 export function parseJob(definition: unknown): Job {
   const parsed = jobSchema.safeParse(definition);
-  if (parsed.success) return refuseUnfitForShares(parsed.data);
-  const problems = parsed.error.issues.map((issue) => `${issue.path.map(String).join('.') || 'job'}: ${issue.message}`);
+  const problems = parsed.success
+    ? misfitsOf(parsed.data)
+    : parsed.error.issues.map((issue) => `${issue.path.map(String).join('.') || 'job'}: ${issue.message}`);
+  if (parsed.success && problems.length === 0) return parsed.data;
   throw new LockstepError('ERR_JOB_INVALID', `The job is not valid: ${problems.join('; ')}`, { details: { problems } });
 }
 
-function refuseUnfitForShares({ optimizer, ...job }: Job): Job {
-  const problem = optimizer.sharded ? unfitForShares(job) : null;
-  if (problem === null) return { ...job, optimizer };
-  throw new LockstepError('ERR_JOB_INVALID', `The job is not valid: ${problem}`, { details: { problems: [problem] } });
+/** Fields that do not go together. */
+function misfitsOf({ optimizer, best, data, precision, ...job }: Job): string[] {
+  const ofShares = optimizer.sharded ? unfitForShares(job, optimizer) : null;
+  const ofBest = best && !data.validation ? 'best: nothing is validated; give data.validation' : null;
+  const ofPrecision =
+    precision === 'float32'
+      ? null
+      : `precision: TensorFlow.js has no type of 16 bits, so the engine cannot compute in ${precision}; use 'float32' (wire: 'bfloat16' halves what travels)`;
+  return [ofShares, ofBest, ofPrecision].filter((problem) => problem !== null);
 }
 
-function unfitForShares({
-  onNotFinite,
-  stragglers,
-  checkpointsKept,
-}: Pick<Job, 'onNotFinite' | 'stragglers' | 'checkpointsKept'>): string | null {
+function unfitForShares(
+  { onNotFinite, stragglers, checkpointsKept }: Pick<Job, 'onNotFinite' | 'stragglers' | 'checkpointsKept'>,
+  { clipNorm, averageDecay }: OptimizerConfig,
+): string | null {
+  // An owner takes its part of the step as soon as it has its sums, before it can know those of the others.
+  if (clipNorm !== undefined) return 'optimizer.clipNorm does not go with a sharded optimizer; use sharded: false';
+  // No worker would have the average whole, to validate with it.
+  if (averageDecay !== undefined)
+    return 'optimizer.averageDecay does not go with a sharded optimizer; use sharded: false';
   // An owner of moments has taken its part of the step before it can know that another part is not finite.
   if (onNotFinite === 'skip') {
     return "onNotFinite: 'skip' does not go with a sharded optimizer; use 'stop', or sharded: false";

@@ -1,18 +1,22 @@
 /** What of a job is plain data: compared between workers, written into checkpoints, shown to people. */
+import type { OptimizerConfig } from '../optimizer/config.js';
+import type { BestConfig } from './best.js';
 import type { Job } from './job.js';
 
+type PlainValue = boolean | number | string | null | PlainValue[] | { [key: string]: PlainValue };
+
 /** JSON values only; functions and data sources are left to the digests of code and data. */
-export type PlainJob = Record<
-  string,
-  boolean | number | string | null | (string | null)[] | Record<string, boolean | number | string>
->;
+export type PlainJob = Record<string, PlainValue>;
 
 export function plainJob(job: Job): PlainJob {
   return {
     name: job.name,
     loss: nameOf(job.loss),
     metrics: job.metrics.map(nameOf),
-    optimizer: job.optimizer,
+    labelSmoothing: job.labelSmoothing,
+    freeze: job.freeze,
+    lora: job.lora ?? null,
+    optimizer: withoutGaps(job.optimizer),
     batchSize: job.batchSize,
     epochs: job.epochs,
     steps: job.steps ?? null,
@@ -24,6 +28,7 @@ export function plainJob(job: Job): PlainJob {
     threads: job.threads ?? null,
     compile: job.compile,
     wire: job.wire,
+    precision: job.precision,
     initialWeights: job.initialWeights ?? null,
     onNotFinite: job.onNotFinite,
     verifyEverySteps: job.verifyEverySteps,
@@ -31,7 +36,14 @@ export function plainJob(job: Job): PlainJob {
     checkpointEverySteps: job.checkpointEverySteps ?? null,
     checkpointEverySeconds: job.checkpointEverySeconds ?? null,
     checkpointsKept: job.checkpointsKept,
+    best: job.best ? withoutGaps(job.best) : null,
   };
+}
+
+/** Fields that are left out, and not there as undefined. */
+function withoutGaps(value: OptimizerConfig | BestConfig): PlainJob {
+  const entries: (readonly [string, PlainValue | undefined])[] = Object.entries(value);
+  return Object.fromEntries(entries.flatMap(([key, field]) => (field === undefined ? [] : [[key, field] as const])));
 }
 
 function nameOf(loss: Job['loss']): string {

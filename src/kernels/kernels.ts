@@ -68,6 +68,16 @@ export interface Kernels {
    */
   readonly sgd: (addresses: SgdAddresses, n: number, coefficients: SgdCoefficients) => void;
   /**
+   * An exponential moving average, in place: `e = e * decay + p * share`, with `share` rounded from `1 - decay`. Denormals become
+   * zero.
+   */
+  readonly average: (e: number, p: number, n: number, decay: number) => void;
+  /**
+   * Adds the squares of `n` elements to eight float64 sums at `sums`, that of element i to sum i % 8. `n` is a multiple of 8: a
+   * range has the sums of its parts, one after the other.
+   */
+  readonly sumSquares: (sums: number, address: number, n: number) => void;
+  /**
    * The digest that checksum.ts specifies, of bytes that come in pieces: `checksumBegin` once, `checksumUpdate` with pieces
    * whose lengths are multiples of 128 bytes, and `checksumEnd`. What is between lies at `state`, `checksumStateBytes` long.
    */
@@ -97,6 +107,8 @@ interface Exports {
   readonly sgd: (p: number, g: number, n: number, learningRate: number) => void;
   readonly momentum: (p: number, g: number, v: number, n: number, learningRate: number, momentum: number) => void;
   readonly nesterov: (p: number, g: number, v: number, n: number, learningRate: number, momentum: number) => void;
+  readonly average: (e: number, p: number, n: number, decay: number, share: number) => void;
+  readonly sumSquares: (sums: number, address: number, n: number) => void;
   readonly checksumBegin: (state: number) => void;
   readonly checksumUpdate: (state: number, address: number, numBytes: number) => void;
   readonly checksumEnd: (state: number, address: number, totalBytes: number) => number;
@@ -105,6 +117,9 @@ interface Exports {
   readonly unpackBfloat16: (dst: number, src: number, n: number) => void;
   readonly allFinite: (address: number, n: number) => number;
 }
+
+/** Sums of `sumSquares`, 8 bytes each. */
+export const numSquareSums = 8;
 
 /** Length of a checksum's state, in bytes. */
 export const checksumStateBytes = 128;
@@ -133,6 +148,10 @@ export function instantiateKernels(memory: WebAssembly.Memory): Kernels {
       else if (nesterov) wasm.nesterov(parameters, gradient, moment1, n, learningRate, momentum);
       else wasm.momentum(parameters, gradient, moment1, n, learningRate, momentum);
     },
+    average: (e, p, n, decay) => {
+      wasm.average(e, p, n, decay, 1 - decay);
+    },
+    sumSquares: wasm.sumSquares,
     checksumBegin: wasm.checksumBegin,
     checksumUpdate: wasm.checksumUpdate,
     checksumEnd: (state, address, totalBytes) => wasm.checksumEnd(state, address, totalBytes) >>> 0,

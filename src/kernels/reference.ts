@@ -68,6 +68,20 @@ export function sgd({ parameters, gradient, moment1 }: SgdArrays, coefficients: 
   }
 }
 
+/** `e = e * decay + p * (1 - decay)`, in place. */
+export function average(e: Float32Array, p: Float32Array, decay: number): void {
+  const share = f32(1 - decay);
+  for (let i = 0; i < e.length; i++) e[i] = flush(f32(f32(at(e, i) * f32(decay)) + f32(at(p, i) * share)));
+}
+
+/** Adds the square of each element to one of the sums, in float64. */
+export function sumSquares(sums: Float64Array, array: Float32Array): void {
+  for (const [i, value] of array.entries()) {
+    const lane = i % sums.length;
+    sums[lane] = (sums[lane] ?? NaN) + value * value;
+  }
+}
+
 /** The bfloat16 of each element, as the upper half of a float32: to the nearest, ties to even; a NaN stays one. */
 export function packBfloat16(array: Float32Array): Uint16Array {
   const words = new Uint32Array(array.buffer, array.byteOffset, array.length);

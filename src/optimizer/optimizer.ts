@@ -6,23 +6,31 @@
 import { assert } from '../errors.js';
 import type { AdamCoefficients, Kernels } from '../kernels/kernels.js';
 import type { AdamConfig, AdamWConfig, OptimizerConfig } from './config.js';
+import { rateAt } from './learning-rate.js';
+import { power } from './power.js';
+import { plainTreatment, type Treatment } from './treatment.js';
 
-/** Regions of flat memory that hold an optimizer's moments. */
-export type MomentRegion = 'moment1' | 'moment2';
+/** Regions of flat memory that hold an optimizer's moments, and the moving average of the weights. */
+export type MomentRegion = 'moment1' | 'moment2' | typeof AVERAGE;
+
+/** The region of the weights' moving average. It begins as the first weights. */
+export const AVERAGE = 'average';
 
 /** Byte addresses of one range of trainable elements, in the memory of its segment. */
 export interface OptimizerAddresses {
   readonly parameters: number;
   readonly gradient: number;
-  /** Given if `momentRegions` names it; likewise `moment2`. */
+  /** Given if `momentRegions` names it; likewise the others. */
   readonly moment1?: number | undefined;
   readonly moment2?: number | undefined;
+  readonly average?: number | undefined;
 }
 
-/** The moments that the optimizer keeps for each trainable parameter; all begin as zeros. */
+/** What the optimizer keeps for each trainable parameter. Moments begin as zeros. */
 export function momentRegions(config: OptimizerConfig): readonly MomentRegion[] {
-  if (config.name === 'sgd') return config.momentum === 0 ? [] : ['moment1'];
-  return ['moment1', 'moment2'];
+  const average: readonly MomentRegion[] = config.averageDecay === undefined ? [] : [AVERAGE];
+  if (config.name === 'sgd') return config.momentum === 0 ? average : ['moment1', ...average];
+  return ['moment1', 'moment2', ...average];
 }
 
 /**
@@ -37,39 +45,54 @@ export function applyOptimizer(
   kernels: Kernels,
   addresses: OptimizerAddresses,
   n: number,
+  treatment: Treatment = plainTreatment,
 ): void {
-  const { parameters, gradient, moment1, moment2 } = addresses;
+  stepParameters(config, t, kernels, addresses, n, treatment);
+  if (config.averageDecay === undefined) return;
+  assert(addresses.average !== undefined, 'a moving average of the weights needs its address');
+  kernels.average(addresses.average, addresses.parameters, n, config.averageDecay);
+}
+
+function stepParameters(
+  config: OptimizerConfig,
+  t: number,
+  kernels: Kernels,
+  { parameters, gradient, moment1, moment2 }: OptimizerAddresses,
+  n: number,
+  treatment: Treatment,
+): void {
   if (config.name === 'sgd') {
-    assert(config.momentum === 0 || moment1 !== undefined, 'momentum needs the address of moment1');
-    kernels.sgd({ parameters, gradient, moment1: config.momentum === 0 ? undefined : moment1 }, n, config);
+    const { momentum, nesterov } = config;
+    assert(momentum === 0 || moment1 !== undefined, 'momentum needs the address of moment1');
+    const coefficients = { learningRate: rateOf(config, t, treatment), momentum, nesterov };
+    kernels.sgd({ parameters, gradient, moment1: momentum === 0 ? undefined : moment1 }, n, coefficients);
     return;
   }
   assert(moment1 !== undefined && moment2 !== undefined, `${config.name} needs the addresses of moment1 and moment2`);
-  kernels.adam({ parameters, gradient, moment1, moment2 }, n, adamCoefficients(config, t));
+  kernels.adam({ parameters, gradient, moment1, moment2 }, n, adamCoefficients(config, t, treatment));
 }
 
 /** What the kernel needs of Adam or AdamW for step `t`, from 1. */
-export function adamCoefficients(config: AdamConfig | AdamWConfig, t: number): AdamCoefficients {
+export function adamCoefficients(
+  config: AdamConfig | AdamWConfig,
+  t: number,
+  treatment: Treatment = plainTreatment,
+): AdamCoefficients {
   assert(Number.isSafeInteger(t) && t >= 1, `optimizer steps count from 1, found ${t}`);
-  const { learningRate, beta1, beta2, epsilon } = config;
+  const { beta1, beta2, epsilon } = config;
+  const rate = rateOf(config, t, treatment);
   return {
     beta1: Math.fround(beta1),
     share1: Math.fround(1 - beta1),
     beta2: Math.fround(beta2),
     share2: Math.fround(1 - beta2),
-    stepSize: Math.fround(learningRate / (1 - power(beta1, t))),
+    stepSize: Math.fround(rate / (1 - power(beta1, t))),
     unbias2: Math.fround(1 / (1 - power(beta2, t))),
     epsilon: Math.fround(epsilon),
-    decay: config.name === 'adamw' ? Math.fround(learningRate * config.weightDecay) : 0,
+    decay: config.name === 'adamw' && treatment.decays ? Math.fround(rate * config.weightDecay) : 0,
   };
 }
 
-/** `base` to a natural power, by repeated squaring. */
-export function power(base: number, exponent: number): number {
-  let result = 1;
-  for (let rest = exponent; rest > 0; rest = Math.floor(rest / 2)) {
-    if (rest % 2 === 1) result *= base;
-    base *= base;
-  }
-  return result;
+function rateOf({ learningRate }: OptimizerConfig, t: number, { rateFactor }: Treatment): number {
+  return rateAt(learningRate, t - 1) * rateFactor;
 }

@@ -34,6 +34,10 @@ export const checkpointSchema = z.strictObject({
   /** The job's plain data. */
   job: z.record(z.string(), z.json()),
   optimizer: optimizerSchema,
+  /** What validations have come to, where the job's `best` may end the run (worker/validations.ts). */
+  validations: z
+    .strictObject({ metric: z.string(), value: z.number(), best: z.number(), count: z.int().min(0) })
+    .optional(),
   /** Build of the engine that computed the gradients. */
   engine: z.string(),
   lockstepVersion: z.string(),

@@ -96,6 +96,30 @@ describe('the all-reduce', () => {
     );
   });
 
+  it.each([
+    { way: 'exchange', hopBytes: 2 ** 30, wire: 'float32' },
+    { way: 'direct', hopBytes: -1, wire: 'float32' },
+    { way: 'both', hopBytes: 700, wire: 'bfloat16' },
+    { way: 'two levels', hopBytes: -1, wire: 'float32', perHost: 2 },
+  ] as const)(
+    'clips the norm of all segments together, whoever has which part; $way, $wire',
+    ({ hopBytes, wire, ...hosts }) => {
+      fc.assert(
+        fc.property(
+          worlds,
+          fc.constantFrom(1e-3, 1e3, 1e20),
+          ({ workers, seed, numSlots: slots, ...options }, clipNorm) => {
+            const numSlots = 'perHost' in hosts ? Math.max(4, slots) : slots;
+            const numWorkers = 'perHost' in hosts ? 4 : 1 + (workers % numSlots);
+            const setting = { ...options, ...hosts, numSlots, numWorkers, hopBytes, wire, clipNorm };
+            expectSameBitsDespiteLosses(setting, seed, 3);
+          },
+        ),
+        { numRuns: 40 },
+      );
+    },
+  );
+
   it('computes only the slots again that were the lost one’s', () => {
     // Ready in its own buckets, and told nothing yet: all have their partials, and nobody has committed.
     const world = new World({ ...small, numSlots: 4, numWorkers: 4 });

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { assignSlots, reassignSlots, type SlotRange } from '../../src/collective/assignment.js';
 import { noPartials, slotsToCompute, withPartial, type KeptPartials } from '../../src/collective/kept-partials.js';
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
-import { sgd } from '../../src/optimizer/config.js';
+import { sgd, type OptimizerConfig } from '../../src/optimizer/config.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory, PARAMETERS } from '../../src/state/memory.js';
@@ -34,7 +34,8 @@ const addon = findSharedPages();
 const bucketBytes = 16_384;
 const maxSegmentElements = 2 ** 20;
 /** The world's, whose oracle this is. */
-const optimizer = sgd({ learningRate: 0.5, momentum: 0.9 });
+const optimizerOf = ({ clipNorm }: Pick<Setting, 'clipNorm'>): OptimizerConfig =>
+  sgd({ learningRate: 0.5, momentum: 0.9, clipNorm });
 
 interface Machine {
   readonly memory: FlatMemory;
@@ -57,10 +58,13 @@ interface Setting {
   readonly sizes: readonly number[];
   readonly numSlots: number;
   readonly numWorkers: number;
+  /** @default gradients are not clipped */
+  readonly clipNorm?: number | undefined;
 }
 
 class Host {
   readonly #setting: Setting;
+  readonly #optimizer: OptimizerConfig;
   readonly #layout;
   readonly #pages = SharedPages.load(addon ?? '');
   machines: readonly Machine[];
@@ -74,9 +78,15 @@ class Host {
       return { name: `p${i}`, shape: [size], trainable: i % 3 === 0, frozen: i % 3 === 2 };
     });
     this.#setting = setting;
+    this.#optimizer = optimizerOf(setting);
     this.spoiled = spoiled;
     this.#layout = planLayout(parameters, 2, { maxSegmentElements });
-    const regions = reserveRegions(this.#layout, { slots: numSlots, wire: 'float32', optimizer, bucketBytes });
+    const regions = reserveRegions(this.#layout, {
+      slots: numSlots,
+      wire: 'float32',
+      optimizer: this.#optimizer,
+      bucketBytes,
+    });
     this.machines = Array.from({ length: numWorkers }, () => {
       const memory = FlatMemory.create(this.#layout, regions);
       const times = makeCommTimes();
@@ -121,7 +131,7 @@ class Host {
     this.machines = this.machines.filter((_, rank) => rank !== lost);
     const furthest = this.machines.reduce((most, one) => (one.committed > most.committed ? one : most));
     for (const behind of this.machines.filter(({ committed }) => committed < furthest.committed)) {
-      for (const { segment, address, numBytes } of cutState(behind.memory, optimizer)) {
+      for (const { segment, address, numBytes } of cutState(behind.memory, this.#optimizer)) {
         behind.memory.bytes(segment, address, numBytes).set(furthest.memory.bytes(segment, address, numBytes));
       }
     }
@@ -160,6 +170,7 @@ class Host {
     const { memory, times } = machine;
     // Who waits gives the turn to the others, which are in the same thread.
     const pages = { wake: () => undefined, awaitWord: () => false };
+    const optimizer = this.#optimizer;
     const reduction = new LocalReduction({ plan, memory, pages, optimizer, words, times, turn });
     let outcome: Outcome | undefined;
     for (let step = words.numCommitted; step < numSteps; step++) {
@@ -192,8 +203,8 @@ const settings = fc.record({
   workers: fc.nat(6),
 });
 
-function expectBits(host: Host, { sizes, numSlots }: Setting, numSteps: number): void {
-  const oracle = new World({ sizes, numSlots, numWorkers: 1, bucketBytes, maxSegmentElements });
+function expectBits(host: Host, { sizes, numSlots, clipNorm }: Setting, numSteps: number): void {
+  const oracle = new World({ sizes, numSlots, numWorkers: 1, bucketBytes, maxSegmentElements, clipNorm });
   const { parameters } = oracle.expected(numSteps);
   for (const { memory, committed } of host.machines) {
     expect(committed).toBe(numSteps);
@@ -212,6 +223,19 @@ describe.skipIf(addon === null)('the reduction in memory', () => {
         expectBits(host, setting, 4);
       }),
       { numRuns: 25 },
+    );
+  });
+
+  it('clips the norm of the whole gradient', async () => {
+    await fc.assert(
+      fc.asyncProperty(settings, fc.constantFrom(1e-3, 1e3, 1e20), async ({ workers, ...rest }, clipNorm) => {
+        const setting = { ...rest, numWorkers: 1 + (workers % rest.numSlots), clipNorm };
+        const host = new Host(setting);
+        await host.train(3);
+        host.close();
+        expectBits(host, setting, 3);
+      }),
+      { numRuns: 15 },
     );
   });
 

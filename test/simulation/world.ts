@@ -9,7 +9,7 @@ import { type KeptPartials, noPartials, slotsToCompute, withPartial } from '../.
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { reductionTree } from '../../src/collective/tree.js';
 import type { WireFormat } from '../../src/collective/wire.js';
-import { sgd as sgdOf } from '../../src/kernels/reference.js';
+import { scale, sgd as sgdOf, sumSquares } from '../../src/kernels/reference.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { frameHeaderBytes } from '../../src/protocol/frame.js';
 import { planLayout } from '../../src/state/layout.js';
@@ -83,6 +83,8 @@ export interface WorldOptions {
   readonly wire?: WireFormat;
   /** @default false */
   readonly sharded?: boolean;
+  /** @default gradients are not clipped */
+  readonly clipNorm?: number | undefined;
   /** Values in place of the world's own. @default none */
   readonly planted?: Planted;
   /** @default 'stop' */
@@ -113,9 +115,10 @@ export class World {
   readonly #links = new Map<string, Link>();
 
   constructor(options: WorldOptions) {
-    const { sizes, numSlots, numWorkers, perHost = numWorkers, bucketBytes, wire = 'float32', sharded } = options;
+    const { sizes, numSlots, numWorkers, perHost = numWorkers, bucketBytes, wire = 'float32' } = options;
+    const { sharded = false, clipNorm } = options;
     this.#options = { ...options, wire };
-    this.#optimizer = sgd({ ...coefficients, sharded: sharded ?? false });
+    this.#optimizer = sgd({ ...coefficients, sharded, clipNorm });
     const parameters = sizes.map((size, i) => ({
       name: `p${i}`,
       shape: [size],
@@ -244,17 +247,17 @@ export class World {
       const parameters = new Float32Array(elements);
       const moments = new Float32Array(trainableElements);
       for (let step = 0; step < numSteps; step++) {
-        const sums = Float32Array.from({ length: reducedElements }, (_, i) =>
-          this.#sum(step, segment, { i, isTrainable: i < trainableElements }),
-        );
+        const sums = this.#sums(step, segment, reducedElements);
         if (skipped.includes(step)) {
           if (segment !== scalars.segment) continue;
           parameters.set(sums.subarray(scalars.offset, scalars.offset + numScalars), scalars.offset);
           parameters[scalars.offset] = NaN;
           continue;
         }
+        const gradient = new Float32Array(trainableElements);
+        scale(gradient, sums, this.#gradientScale(step));
         sgdOf(
-          { parameters: parameters.subarray(0, trainableElements), gradient: sums, moment1: moments },
+          { parameters: parameters.subarray(0, trainableElements), gradient, moment1: moments },
           { ...coefficients, nesterov: false },
         );
         parameters.set(sums.subarray(trainableElements), trainableElements);
@@ -300,6 +303,24 @@ export class World {
   firstFrame(from: number, to: number): Uint8Array {
     const [message] = this.link(from, to).unsent;
     return message ? Buffer.concat([message.header, message.payload]) : new Uint8Array();
+  }
+
+  #sums(step: number, segment: number, numElements: number): Float32Array {
+    const { trainableElements = 0 } = this.layout.segments[segment] ?? {};
+    return Float32Array.from({ length: numElements }, (_, i) =>
+      this.#sum(step, segment, { i, isTrainable: i < trainableElements }),
+    );
+  }
+
+  #gradientScale(step: number): number {
+    const { clipNorm = Infinity } = this.#options;
+    if (clipNorm === Infinity) return 1;
+    const squares = this.layout.segments.reduce((total, { trainableElements }, segment) => {
+      const sums = new Float64Array(8);
+      sumSquares(sums, this.#sums(step, segment, trainableElements));
+      return total + sums.reduce((sum, one) => sum + one, 0);
+    }, 0);
+    return Math.min(1, clipNorm / Math.sqrt(squares));
   }
 
   #sum(step: number, segment: number, { i, isTrainable }: { i: number; isTrainable: boolean }): number {

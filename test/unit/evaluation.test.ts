@@ -17,6 +17,9 @@ const evaluationOf = (data: Dataset, onBatch: () => void, numSlots = 1): Evaluat
     batchRows: 1,
   });
 const never = (): boolean => false;
+const fail = (): never => {
+  throw new Error('the store is gone');
+};
 const evaluation = (data: Dataset, onBatch: () => void) =>
   evaluationOf(data, onBatch).of({ firstSlot: 0, endSlot: 1 }, 7, never);
 
@@ -62,10 +65,33 @@ describe('an evaluation', () => {
     expect(drawn.size).toBe(3);
   });
 
-  it('says at which step the data failed', async () => {
-    const data = rows(() => {
-      throw new Error('the store is gone');
+  it('is of the averages where there are any, and leaves the step its own weights', async () => {
+    const [own, averages] = [[new Float32Array(1)], [new Float32Array(2)]];
+    let bound: readonly Float32Array[] = own;
+    const used: (readonly Float32Array[])[] = [];
+    const evaluating = new Evaluation({
+      // All that an evaluation asks of a step.
+      step: {
+        metricNames: [],
+        get weights() {
+          return bound;
+        },
+        bindWeights: (views: readonly Float32Array[]) => (bound = views),
+        evaluate: () => (used.push(bound), { loss: 1, metrics: [] }),
+      } as unknown as TrainingStep,
+      data: { length: 3, read: ({ 0: row = 0 }) => (row < 2 ? { x: column, y: column } : fail()) },
+      seed: 3,
+      numSlots: 1,
+      batchRows: 1,
+      averages,
     });
+    await expect(evaluating.of({ firstSlot: 0, endSlot: 1 }, 7, never)).rejects.toThrow('the store is gone');
+    expect(used).toEqual([averages, averages]);
+    expect(bound).toBe(own);
+  });
+
+  it('says at which step the data failed', async () => {
+    const data = rows(fail);
     const failure = await evaluation(data, () => undefined).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(LockstepError);
     expect(failure).toMatchObject({ code: 'ERR_DATA_INVALID', message: 'the store is gone (at step 7)' });

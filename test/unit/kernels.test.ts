@@ -4,10 +4,11 @@ import {
   checksumOf,
   checksumStateBytes,
   instantiateKernels,
+  numSquareSums,
   type AdamCoefficients,
 } from '../../src/kernels/kernels.js';
 import * as reference from '../../src/kernels/reference.js';
-import { anyArrays, anyShare, type FourArrays } from '../support/kernel-inputs.js';
+import { anyArrays, anyFloat, anyShare, type FourArrays } from '../support/kernel-inputs.js';
 
 const { checksum } = reference;
 
@@ -149,6 +150,40 @@ describe('a kernel has the bits of its plain twin, for any values, length and al
           ([parameters, gradient, velocity]) =>
             reference.sgd({ parameters, gradient, moment1: useMoment ? velocity : undefined }, coefficients),
         );
+      }),
+    );
+  });
+
+  it('average', () => {
+    fc.assert(
+      fc.property(anyArrays, anyShift, fc.double({ min: 0, max: 1, noNaN: true }), (arrays, shift, decay) =>
+        expectSameBits(
+          arrays,
+          shift,
+          ([averages, parameters], n) => kernels.average(averages, parameters, n, decay),
+          ([averages, parameters]) => reference.average(averages, parameters, decay),
+        ),
+      ),
+    );
+  });
+
+  it('sumSquares, of a range in any parts', () => {
+    const parts = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 5 });
+    fc.assert(
+      fc.property(parts, fc.array(anyFloat, { minLength: 160, maxLength: 160 }), anyShift, (eighths, values, shift) => {
+        const n = 8 * eighths.reduce((sum, part) => sum + part, 0);
+        const array = Float32Array.from(values.slice(0, n));
+        const found = new Float64Array(memory.buffer, checksumState, numSquareSums).fill(0.5);
+        inMemory([array], shift, ([address]) => {
+          let at = 0;
+          for (const part of eighths) {
+            kernels.sumSquares(checksumState, address + at * ELEMENT_BYTES, 8 * part);
+            at += 8 * part;
+          }
+        });
+        const expected = new Float64Array(numSquareSums).fill(0.5);
+        reference.sumSquares(expected, array);
+        expect(Array.from(found)).toEqual(Array.from(expected));
       }),
     );
   });

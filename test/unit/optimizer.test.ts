@@ -1,29 +1,32 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { adam, adamw, type OptimizerConfig, optimizerSchema, sgd } from '../../src/optimizer/config.js';
-import { adamCoefficients, applyOptimizer, momentRegions, power } from '../../src/optimizer/optimizer.js';
+import { cosineRate, rateAt } from '../../src/optimizer/learning-rate.js';
+import { adamCoefficients, applyOptimizer, momentRegions } from '../../src/optimizer/optimizer.js';
+import { power } from '../../src/optimizer/power.js';
 import { instantiateKernels } from '../../src/kernels/kernels.js';
 
 const N = 203;
 const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
 const kernels = instantiateKernels(memory);
-const addresses = { parameters: 0, gradient: 4096, moment1: 8192, moment2: 12288 };
+const addresses = { parameters: 0, gradient: 4096, moment1: 8192, moment2: 12288, average: 16384 };
 const view = (name: keyof typeof addresses) => new Float32Array(memory.buffer, addresses[name], N);
 
 /** What the papers and Keras say, in float64. */
 function exactStep(config: OptimizerConfig, t: number, p: number, g: number, m: number, v: number) {
+  const rate = rateAt(config.learningRate, t - 1);
   if (config.name === 'sgd') {
-    const velocity = config.momentum * m - config.learningRate * g;
-    const step = config.nesterov ? config.momentum * velocity - config.learningRate * g : velocity;
+    const velocity = config.momentum * m - rate * g;
+    const step = config.nesterov ? config.momentum * velocity - rate * g : velocity;
     return { p: p + step, m: velocity, v };
   }
-  const decayed = config.name === 'adamw' ? p - config.learningRate * config.weightDecay * p : p;
+  const decayed = config.name === 'adamw' ? p - rate * config.weightDecay * p : p;
   const moment1 = config.beta1 * m + (1 - config.beta1) * g;
   const moment2 = config.beta2 * v + (1 - config.beta2) * g * g;
   const unbiased1 = moment1 / (1 - config.beta1 ** t);
   const unbiased2 = moment2 / (1 - config.beta2 ** t);
   return {
-    p: decayed - (config.learningRate * unbiased1) / (Math.sqrt(unbiased2) + config.epsilon),
+    p: decayed - (rate * unbiased1) / (Math.sqrt(unbiased2) + config.epsilon),
     m: moment1,
     v: moment2,
   };
@@ -40,6 +43,7 @@ describe('applyOptimizer', () => {
     { config: adam(), tolerance: 1e-7 },
     { config: adam({ learningRate: 0.1, beta1: 0.5, beta2: 0.9, epsilon: 1e-3 }), tolerance: 1e-5 },
     { config: adamw({ learningRate: 0.01, weightDecay: 0.1 }), tolerance: 1e-6 },
+    { config: adamw({ learningRate: cosineRate(0.01, { steps: 40, warmUpSteps: 5 }) }), tolerance: 1e-6 },
     { config: sgd(), tolerance: 1e-6 },
     { config: sgd({ momentum: 0.9 }), tolerance: 1e-5 },
     { config: sgd({ momentum: 0.9, nesterov: true }), tolerance: 1e-5 },
@@ -76,6 +80,18 @@ describe('applyOptimizer', () => {
     expect(run([1, 15, 86, 101])).toEqual(run([N]));
   });
 
+  it('keeps a moving average of the weights that it makes', () => {
+    const config = sgd({ learningRate: 0.5, averageDecay: 0.75 });
+    view('parameters').fill(2);
+    view('average').fill(2);
+    view('gradient').fill(4);
+    applyOptimizer(config, 1, kernels, addresses, N);
+    applyOptimizer(config, 2, kernels, addresses, N);
+    // Weights 2, 0, -2; the average 2, then 0.75 · 2 + 0.25 · 0, then 0.75 · 1.5 - 0.25 · 2.
+    expect([...new Set(view('parameters'))]).toEqual([-2]);
+    expect([...new Set(view('average'))]).toEqual([0.625]);
+  });
+
   it('is stopped by an assertion where a moment or a step number is missing', () => {
     const { parameters, gradient, moment1 } = addresses;
     const partly = { parameters, gradient, moment1 };
@@ -95,6 +111,8 @@ describe('momentRegions', () => {
     expect(momentRegions(adamw())).toEqual(['moment1', 'moment2']);
     expect(momentRegions(sgd({ momentum: 0.9 }))).toEqual(['moment1']);
     expect(momentRegions(sgd())).toEqual([]);
+    expect(momentRegions(sgd({ averageDecay: 0.99 }))).toEqual(['average']);
+    expect(momentRegions(adam({ averageDecay: 0.99 }))).toEqual(['moment1', 'moment2', 'average']);
   });
 });
 
@@ -141,6 +159,12 @@ describe('optimizerSchema', () => {
       { beta1: 1 },
       { beta2: -0.1 },
       { epsilon: NaN },
+      { clipNorm: 0 },
+      { averageDecay: 1 },
+      { rateFactors: { 'embed*': -1 } },
+      { noDecay: ['*bias'] },
+      { learningRate: { name: 'cosine', from: 1e-3 } },
+      { learningRate: { name: 'exponential', from: 1e-3, steps: 10 } },
     ]) {
       expect(optimizerSchema.safeParse({ name: 'adam', ...wrong }).success, JSON.stringify(wrong)).toBe(false);
     }

@@ -7,6 +7,7 @@ import { ChecksumStream } from '../../src/kernels/checksum-stream.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions } from '../../src/optimizer/optimizer.js';
 import { type Checkpoint, parseCheckpoint } from '../../src/state/checkpoint.js';
+import { isAdapter } from '../../src/state/lora.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { StoredTensor } from '../../src/state/safetensors.js';
 import type { CheckpointFiles } from './checkpoint-files.js';
@@ -70,15 +71,18 @@ export async function readCheckpoint(options: ReadCheckpointOptions): Promise<Ch
 }
 
 /**
- * Loads weights by parameter name from any safetensors file of float32. Tensors that the model does not have are left.
+ * Loads weights by parameter name from any safetensors file of float32. Tensors that the model does not have are left, and adapters
+ * that the file does not have stay as they are: they are new.
  *
  * @returns the names of those
  * @throws LockstepError ERR_CHECKPOINT_INVALID; ERR_JOB_INVALID if a parameter is not there or has another shape or type
  */
 export async function readWeights(path: string, memory: FlatMemory): Promise<readonly string[]> {
   await using file = await TensorFile.open(path);
-  const targets = new Map(parameterTensors(memory).map((tensor) => [tensor.name, tensor]));
-  const differences = differencesOf(file.header.tensors, [...targets.values()]);
+  const stored = new Set(file.header.tensors.map(({ name }) => name));
+  const wanted = parameterTensors(memory).filter(({ name }) => stored.has(name) || !isAdapter(name));
+  const targets = new Map(wanted.map((tensor) => [tensor.name, tensor]));
+  const differences = differencesOf(file.header.tensors, wanted);
   refuse('ERR_JOB_INVALID', differences, `The weights in ${path} do not fit this job's model`);
   const unused: string[] = [];
   for (const tensor of file.header.tensors) {

@@ -10,7 +10,7 @@
  *   gathered              rank 0, sharded: one moment of one bucket, on its way to a checkpoint
  *   results               the sums of chunks that have an owner: own ones, those that came, and windows on those of peers of
  *                         this host (windows.ts)
- *   scratch               two blocks for each level of the tree, and one for their sum
+ *   scratch               two blocks for each level of the tree, one for their sum, and one for what is made of that
  *   checksums             the state of one checksum for each rank: what comes from it, and for this rank what it sends
  *
  * Results lie apart from partials: a step that is cut off goes on in the next generation with the partials that are there.
@@ -110,7 +110,7 @@ export function largestBuckets(
 }
 
 export function numScratchBlocks(tree: TreeNode): number {
-  return 2 * depthOf(tree) + 1;
+  return 2 * depthOf(tree) + 2;
 }
 
 /** Sums of own slots that peers take, in the order of their outboxes. */

@@ -186,6 +186,11 @@ export class Sums {
     this.#memory.kernels(segment).copy(destination, source, numBytes);
   }
 
+  /** One more block, which no sum uses. */
+  spare(segment: number): number {
+    return this.scratch(segment, 2 * this.#depth + 1);
+  }
+
   /** Scratch memory of one block, until the next sum. */
   scratch(segment: number, index = 0): number {
     return this.#places.address(SCRATCH, segment, index * blockElements);

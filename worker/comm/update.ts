@@ -5,7 +5,9 @@ import { assert } from '../../src/errors.js';
 import type { Kernels } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { applyOptimizer, momentRegions, type OptimizerAddresses } from '../../src/optimizer/optimizer.js';
+import { planTreatments, treatedParts, type TreatedRange } from '../../src/optimizer/treatment.js';
 import { PARAMETERS, type FlatMemory } from '../../src/state/memory.js';
+import { gradientNorm } from './gradient-norm.js';
 import { floatBytes, type Places, type Range } from './places.js';
 import type { SharedPages } from './shared-pages.js';
 import type { Sums } from './sums.js';
@@ -22,30 +24,36 @@ export interface UpdateOptions {
   readonly pulse?: (() => void) | undefined;
 }
 
+type Stepped = Pick<OptimizerAddresses, 'parameters' | 'gradient'>;
+
 export class Update {
   readonly #options: UpdateOptions;
   /** By segment. */
   readonly #kernels: readonly Kernels[];
+  readonly #treatments: readonly (readonly TreatedRange[])[];
 
   constructor(options: UpdateOptions) {
-    const { memory, native } = options;
+    const { memory, native, optimizer } = options;
     this.#options = options;
     this.#kernels = memory.layout.segments.map((_, segment) => {
       const kernels = memory.kernels(segment);
       return native?.accelerate(kernels, memory.bytes(segment)) ?? kernels;
     });
+    this.#treatments = planTreatments(memory.layout, optimizer);
   }
 
   /** Applies every bucket, block by block: so what is summed or unpacked here is still in the processor's cache. */
   apply(step: number): void {
     const { plan, sums, places, pulse } = this.#options;
+    const scale = this.#gradientScale(step);
     for (const bucket of plan.buckets) {
       pulse?.();
       for (const chunk of bucket.chunks) {
         sums.eachResult(bucket, chunk, step, (result, block) => {
           const parameters = places.address(PARAMETERS, bucket.segment, block.offset);
           if (!plan.isSharded && trainableIn(bucket, block) > 0) {
-            this.#optimize(bucket, block, { parameters, gradient: result }, step);
+            const gradient = this.#scaled(bucket.segment, result, block, scale);
+            this.#optimize(bucket, block, { parameters, gradient }, step);
           } else this.#copy(bucket.segment, result, parameters, block.elements);
         });
       }
@@ -86,19 +94,35 @@ export class Update {
     }
   }
 
-  #optimize(
-    bucket: RoutedBucket,
-    block: Range,
-    addresses: Pick<OptimizerAddresses, 'parameters' | 'gradient'>,
-    step: number,
-  ): void {
+  /** What the gradient is multiplied by, so that its norm is the job's `clipNorm` at most. */
+  #gradientScale(step: number): number {
+    const { clipNorm } = this.#options.optimizer;
+    if (clipNorm === undefined) return 1;
+    const norm = gradientNorm(this.#options, step);
+    return norm > clipNorm ? clipNorm / norm : 1;
+  }
+
+  /** Aside: a result may lie in the memory of a peer, or be a partial that counts until the commit. */
+  #scaled(segment: number, result: number, { elements }: Range, scale: number): number {
+    if (scale === 1) return result;
+    const { memory, sums } = this.#options;
+    const scaled = sums.spare(segment);
+    memory.kernels(segment).scale(scaled, result, scale, elements);
+    return scaled;
+  }
+
+  #optimize(bucket: RoutedBucket, block: Range, { parameters, gradient }: Stepped, step: number): void {
     const { optimizer, places } = this.#options;
-    const moments = Object.fromEntries(
-      momentRegions(optimizer).map((region) => [region, places.moment(region, bucket, block.offset)]),
-    );
     const kernels = this.#kernels[bucket.segment];
     assert(kernels, `there is no segment ${bucket.segment}`);
-    applyOptimizer(optimizer, step + 1, kernels, { ...addresses, ...moments }, block.elements);
+    for (const part of treatedParts(this.#treatments[bucket.segment] ?? [], block)) {
+      const bytesBefore = (part.offset - block.offset) * floatBytes;
+      const moments = Object.fromEntries(
+        momentRegions(optimizer).map((region) => [region, places.moment(region, bucket, part.offset)]),
+      );
+      const addresses = { parameters: parameters + bytesBefore, gradient: gradient + bytesBefore, ...moments };
+      applyOptimizer(optimizer, step + 1, kernels, addresses, part.end - part.offset, part);
+    }
   }
 
   #copy(segment: number, source: number, destination: number, elements: number): void {

@@ -54,6 +54,29 @@ export function checkLabels(batch: Batch, numClasses: number): void {
   }
 }
 
+/**
+ * Every value of `x` is a token of the model. Without this check TensorFlow trains on, where it computes on a GPU: a token
+ * that is out of range has the embedding 0.
+ *
+ * @param numTokens `undefined` where inputs are no tokens
+ * @throws LockstepError ERR_DATA_INVALID, with `token`, `numTokens` and `rowInBatch` in its details
+ */
+export function checkTokens(batch: Batch, numTokens: number | undefined): void {
+  if (numTokens === undefined) return;
+  const { data, shape } = batch.x;
+  for (let index = 0; index < data.length; index++) {
+    const token = data[index] ?? NaN;
+    if (token >= 0 && token < numTokens && Number.isInteger(token)) continue;
+    const rowInBatch = Math.floor(index / sizeOf(shape.slice(1)));
+    throw new LockstepError(
+      'ERR_DATA_INVALID',
+      `Row ${rowInBatch} of the batch has the token ${token}: expected a whole number from 0 to ${numTokens - 1}, as the ` +
+        `model knows ${numTokens} tokens. Read the text with the tokenizer that belongs to the model.`,
+      { details: { token, numTokens, rowInBatch } },
+    );
+  }
+}
+
 /** A column as tfjs takes it: values that need no more conversion, and their shape. */
 export interface ColumnValues {
   readonly values: Float32Array | Int32Array;

@@ -14,7 +14,8 @@ export function adaptFunctionalModel(model: FunctionalModel, { tf }: { readonly 
   return {
     parameters: named.map(({ name, variable }) => ({ name, shape: variable.shape, trainable: true })),
     variables,
-    forward: (x, training) => checkOutput(tf, model.forward(byName, x, { training })),
+    numTokens: model.numTokens,
+    forward: (x, training, replaced) => checkOutput(tf, model.forward({ ...byName, ...replaced }, x, { training })),
     penalties: () => [],
     forgetPass: () => undefined,
     dispose: () => tf.dispose(variables),

@@ -50,7 +50,7 @@ function adapt(model: LayersModel, { tf, log, sample }: ModelOptions): Trainable
   return {
     parameters: weights.parameters,
     variables,
-    forward: (x, training) => forward(tf, model, x, training),
+    forward: (x, training, replaced = {}) => withReplaced(weights, replaced, () => forward(tf, model, x, training)),
     penalties: () => model.calculateLosses(),
     forgetPass: () => forgetDropoutMasks(tf, allLayers),
     dispose: () => {
@@ -77,6 +77,23 @@ function forward(tf: Tfjs, model: LayersModel, x: Tensor, training: boolean): Te
   const output = model.apply(x, { training });
   if (output instanceof tf.Tensor) return output;
   throw new LockstepError('ERR_INTERNAL', 'The model gave no tensor for a tensor.');
+}
+
+/** Layers read a weight through its `read`: for the time of a pass it gives what takes the weight's place. */
+function withReplaced<T>(
+  { parameters, variables }: Weights,
+  replaced: Readonly<Record<string, Tensor>>,
+  pass: () => T,
+): T {
+  const changed = Object.entries(replaced).flatMap(([name, tensor]) => {
+    const weight = variables[parameters.findIndex((parameter) => parameter.name === name)];
+    return weight ? [Object.assign(weight, { read: () => tensor })] : [];
+  });
+  try {
+    return pass();
+  } finally {
+    for (const weight of changed) Reflect.deleteProperty(weight, 'read');
+  }
 }
 
 /** Every layer once, layers inside layers included. */

@@ -1,34 +1,54 @@
 /** Makes a job's model: calls its function under seeded randomness, and adapts either kind to what a step needs. */
 import type { LayersModel } from '@tensorflow/tfjs';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
-import type { FunctionalModel, Model } from '../../src/job/job.js';
+import type { FunctionalModel, Job, ModelContext, ModelFunction } from '../../src/job/job.js';
 import { adaptFunctionalModel } from './functional-model.js';
 import { adaptLayersModel } from './layers-model.js';
+import { withLora } from './lora-model.js';
+import { freezeParameters } from './partly-frozen.js';
 import { withSeededRandomAsync } from './random.js';
 import type { ModelOptions, TrainableModel } from './trainable-model.js';
 
+/** What of a job makes its model. */
+export type ModelJob = Pick<Job, 'model'> & Partial<Pick<Job, 'freeze' | 'lora'>>;
+
 /**
- * Calls the job's model function, with all randomness seeded.
+ * Calls the job's model function, with all randomness seeded, and adds its adapters.
  *
- * @throws LockstepError ERR_MODEL_INVALID
+ * @throws LockstepError ERR_MODEL_INVALID; what a model of ours says of its files
  */
-export async function makeModel(create: () => Model | Promise<Model>, options: ModelOptions): Promise<TrainableModel> {
-  return withSeededRandomAsync({ purpose: 'model', seed: options.seed }, async () => {
-    const model = await callModelFunction(create);
-    if (isFunctionalModel(model)) return adaptFunctionalModel(model, options);
-    if (isLayersModel(model)) return adaptLayersModel(model, options);
-    throw new LockstepError(
-      'ERR_MODEL_INVALID',
-      `The job's model function returned ${describeValue(model)}: expected a tf.LayersModel (from tf.sequential, ` +
-        `tf.model or tf.loadLayersModel), or an object { parameters, forward }.`,
-    );
+export async function makeModel(
+  { model: create, freeze = [], lora }: ModelJob,
+  options: ModelOptions,
+): Promise<TrainableModel> {
+  const { seed, baseDir = process.cwd() } = options;
+  return withSeededRandomAsync({ purpose: 'model', seed }, async () => {
+    let model = adapt(await callModelFunction(create, { baseDir }), options);
+    try {
+      if (lora) model = withLora(model, lora, options.tf);
+      return freezeParameters(model, freeze);
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
   });
 }
 
-async function callModelFunction(create: () => Model | Promise<Model>): Promise<unknown> {
+function adapt(model: unknown, options: ModelOptions): TrainableModel {
+  if (isFunctionalModel(model)) return adaptFunctionalModel(model, options);
+  if (isLayersModel(model)) return adaptLayersModel(model, options);
+  throw new LockstepError(
+    'ERR_MODEL_INVALID',
+    `The job's model function returned ${describeValue(model)}: expected a tf.LayersModel (from tf.sequential, ` +
+      `tf.model or tf.loadLayersModel), or an object { parameters, forward }.`,
+  );
+}
+
+async function callModelFunction(create: ModelFunction, context: ModelContext): Promise<unknown> {
   try {
-    return await create();
+    return await create(context);
   } catch (error) {
+    if (error instanceof LockstepError) throw error;
     const { message } = toLockstepError(error);
     throw new LockstepError('ERR_MODEL_INVALID', `The job's model function failed: ${message}`, { cause: error });
   }

@@ -7,6 +7,8 @@ import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
 import type { BatchFunction, Job } from '../../src/job/job.js';
 import { formatShape } from './batch.js';
 import type { Tfjs } from './engine/tfjs.js';
+import { ownLosses, type OwnLoss } from './losses.js';
+import { smoothedLosses } from './smoothed-losses.js';
 
 /** Every loss that tfjs-layers 4.22 has by name. */
 export const lossNames = [
@@ -46,8 +48,10 @@ export const metricNames = [
   'sparseCategoricalCrossentropy',
 ] as const;
 
-/** The only named loss whose labels are numbers of classes; of all others they have the output's shape. */
 const classLoss = 'sparseCategoricalCrossentropy';
+
+/** The named losses whose labels are numbers of classes; of all others they have the output's shape. */
+const classLosses: ReadonlySet<string> = new Set([classLoss, 'sparseCategoricalCrossentropyFromLogits']);
 
 /** A loss or a metric. `byName` ones get float32 labels, as tfjs writes them for; functions get the data's own type. */
 interface Measure {
@@ -56,9 +60,12 @@ interface Measure {
   readonly measure: BatchFunction;
 }
 
+/** What of a job says what it trains for. */
+export type ObjectiveJob = Pick<Job, 'loss' | 'metrics'> & Partial<Pick<Job, 'labelSmoothing'>>;
+
 export interface ObjectiveOptions {
   readonly tf: Tfjs;
-  readonly job: Pick<Job, 'loss' | 'metrics'>;
+  readonly job: ObjectiveJob;
   /** Shapes of the first batch, with their rows. */
   readonly outputShape: readonly number[];
   readonly labelShape: readonly number[];
@@ -79,13 +86,14 @@ export class Objective {
     this.#loss = loss;
     this.#metrics = metrics;
     this.metricNames = metrics.map(({ label }) => label);
-    this.takesClasses = loss.byName && loss.label === classLoss;
+    this.takesClasses = loss.byName && classLosses.has(loss.label);
   }
 
   /** @throws LockstepError ERR_JOB_INVALID for a name that nobody knows */
   static resolve(options: ObjectiveOptions): Objective {
     const { tf, job } = options;
     checkNames(job);
+    checkSmoothing(job);
     const compiled = compile(options);
     const loss = describe(job.loss, 'loss', compiled.loss);
     const metrics = compiled.metrics.map((measure, index) =>
@@ -135,7 +143,7 @@ export class Objective {
 }
 
 function checkNames(job: Pick<Job, 'loss' | 'metrics'>): void {
-  checkName('loss', job.loss, lossNames);
+  checkName('loss', job.loss, [...lossNames, ...Object.keys(ownLosses)]);
   for (const metric of job.metrics) checkName('metric', metric, metricNames);
 }
 
@@ -161,6 +169,17 @@ function describe(given: string | BatchFunction, unnamed: string, measure: Batch
   return { label: given.name === '' ? unnamed : given.name, byName: false, measure };
 }
 
+function checkSmoothing({ loss, labelSmoothing = 0 }: ObjectiveJob): void {
+  if (labelSmoothing === 0 || (typeof loss === 'string' && Object.hasOwn(smoothedLosses, loss))) return;
+  const known = Object.keys(smoothedLosses);
+  const found = typeof loss === 'string' ? `'${loss}'` : 'a function';
+  throw new LockstepError(
+    'ERR_JOB_INVALID',
+    `labelSmoothing goes with the losses ${known.join(', ')}, and the job's loss is ${found}.`,
+    { details: { labelSmoothing, known } },
+  );
+}
+
 interface Compiled {
   readonly loss: BatchFunction;
   readonly metrics: readonly BatchFunction[];
@@ -172,17 +191,29 @@ function compile({ tf, job, outputShape, labelShape }: ObjectiveOptions): Compil
   const layer = tf.layers.activation({ activation: 'linear' });
   // A Sequential would hide what it compiled in a model of its own.
   const model = tf.model({ inputs, outputs: layer.apply(inputs) as SymbolicTensor }); // Symbolic in, symbolic out.
+  const own = ownLossOf(tf, job);
   // With a function, tfjs would take "accuracy" for that of one-hot labels, and compare numbers of classes with 0.
-  const standsForClassLoss = typeof job.loss === 'function' && areClasses(labelShape, outputShape);
+  const standsForClassLoss = isOwn(job.loss) || (typeof job.loss === 'function' && areClasses(labelShape, outputShape));
   try {
     model.compile({ optimizer: 'sgd', loss: standsForClassLoss ? classLoss : job.loss, metrics: job.metrics });
     const [named] = model.lossFunctions;
-    const loss = typeof job.loss === 'function' ? job.loss : named;
+    const loss = typeof job.loss === 'function' ? job.loss : (own ?? named);
     assert(loss !== undefined, 'tfjs resolved no loss');
     return { loss, metrics: model.metricsTensors.map(([metric]) => metric) };
   } finally {
     model.dispose();
   }
+}
+
+/** Null where tfjs's own is meant. */
+function ownLossOf(tf: Tfjs, { loss, labelSmoothing = 0 }: ObjectiveJob): BatchFunction | null {
+  if (typeof loss !== 'string') return null;
+  if (labelSmoothing > 0) return smoothedLosses[loss]?.(tf, labelSmoothing) ?? null;
+  return isOwn(loss) ? ownLosses[loss](tf) : null;
+}
+
+function isOwn(loss: string | BatchFunction): loss is OwnLoss {
+  return typeof loss === 'string' && Object.hasOwn(ownLosses, loss);
 }
 
 /** Whether labels of this shape can only be numbers of classes: one for each vector of outputs. */

@@ -6,16 +6,15 @@
 import type { NamedTensorMap, Scalar, Tensor, Variable } from '@tensorflow/tfjs';
 import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Batch, Column } from '../../src/job/dataset.js';
-import type { Job } from '../../src/job/job.js';
 import type { Log } from '../../src/log.js';
 import { sizeOf, type ParameterSpec } from '../../src/state/parameter.js';
-import { atLeastTwoDimensions, checkBatch, checkLabels, inputTensor, labelTensor } from './batch.js';
+import { atLeastTwoDimensions, checkBatch, checkLabels, checkTokens, inputTensor, labelTensor } from './batch.js';
 import { asItIs, contribute, type Contribution } from './contribution.js';
 import type { Tfjs } from './engine/tfjs.js';
 import { collectGarbage } from './garbage.js';
 import { copyValues } from './initial-values.js';
-import { makeModel } from './model.js';
-import { Objective } from './objective.js';
+import { makeModel, type ModelJob } from './model.js';
+import { Objective, type ObjectiveJob } from './objective.js';
 import type { PassObserver } from './pass.js';
 import { withSeededRandom, type RandomKey } from './random.js';
 import { withStatelessRandom } from './stateless-random.js';
@@ -44,11 +43,13 @@ export type SlotStep = Pick<TrainingStep, keyof TrainingStep>;
 
 export interface BuildOptions {
   readonly tf: Tfjs;
-  readonly job: Pick<Job, 'model' | 'loss' | 'metrics'>;
+  readonly job: ModelJob & ObjectiveJob;
   readonly seed: number;
   readonly log: Log;
   /** Any batch of the job's data: shapes are checked on it, and one step is tried. */
   readonly sample: Batch;
+  /** Where the job's relative paths start. @default the working directory */
+  readonly baseDir?: string;
 }
 
 interface FirstPass {
@@ -71,6 +72,8 @@ export class TrainingStep {
   readonly metricNames: readonly string[];
   /** For a loss that takes numbers of classes: how many the model has. */
   readonly numClasses: number | undefined;
+  /** For a model of tokens: how many it knows. */
+  readonly numTokens: number | undefined;
 
   readonly #tf: Tfjs;
   readonly #model: TrainableModel;
@@ -90,6 +93,7 @@ export class TrainingStep {
       parameter.trainable || parts.firstPass.assigned[index] === true ? parameter : { ...parameter, frozen: true },
     );
     this.metricNames = parts.objective.metricNames;
+    this.numTokens = parts.model.numTokens;
     this.numClasses = parts.objective.takesClasses ? parts.firstPass.outputShape.at(-1) : undefined;
     this.#numTrainable = this.parameters.filter(({ trainable }) => trainable).length;
   }
@@ -103,7 +107,7 @@ export class TrainingStep {
   static async build(options: BuildOptions): Promise<TrainingStep> {
     const { tf, job, seed, sample } = options;
     checkBatch(sample);
-    const model = await makeModel(job.model, options);
+    const model = await makeModel(job, options);
     try {
       const initialValues = copyValues(model.parameters, model.variables);
       const firstPass = passForward(model, options);
@@ -121,7 +125,7 @@ export class TrainingStep {
 
   /** The values that the model is made with, by making it once more: for when the bound weights have changed. */
   static async valuesMadeAnew({ job, ...options }: BuildOptions): Promise<readonly Float32Array[]> {
-    const model = await makeModel(job.model, options);
+    const model = await makeModel(job, options);
     try {
       return model.variables.map((variable) => variable.dataSync<'float32'>().slice());
     } finally {
@@ -177,6 +181,7 @@ export class TrainingStep {
   /** Loss and metrics in inference mode. As in `LayersModel.evaluate`, without what regularizers add. */
   evaluate(batch: Batch): Measurements {
     checkBatch(batch);
+    checkTokens(batch, this.numTokens);
     return this.#pass({ purpose: 'evaluation', seed: this.#seed }, {}, () => {
       const labels = labelTensor(this.#tf, batch.y);
       const output = this.#model.forward(inputTensor(this.#tf, batch.x), false);
@@ -209,6 +214,7 @@ export class TrainingStep {
   /** One training pass, watched. Compiled steps are made from what it does. */
   trace<T>(batch: Batch, key: StepKey, observer: PassObserver<T>): T {
     checkBatch(batch);
+    checkTokens(batch, this.numTokens);
     return this.#pass({ purpose: 'step', ...key }, observer, () => {
       const tf = this.#tf;
       const labels = labelTensor(tf, batch.y);
@@ -288,6 +294,7 @@ function isAssigned(parameter: ParameterSpec | undefined): boolean {
 
 /** What only a forward pass can tell: the output's shape, and which variables the model assigns in training. */
 function passForward(model: TrainableModel, { tf, seed, sample }: BuildOptions): FirstPass {
+  checkTokens(sample, model.numTokens);
   const before = model.variables.map(({ dataId }) => dataId);
   try {
     const outputShape = withSeededRandom({ purpose: 'evaluation', seed }, () =>

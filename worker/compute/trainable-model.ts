@@ -11,12 +11,15 @@ export interface TrainableModel {
   readonly parameters: readonly ParameterSpec[];
   /** The float32 variable behind each parameter, same order. Whoever runs a pass assigns them first. */
   readonly variables: readonly Variable[];
+  /** Where inputs are tokens: how many there are. */
+  readonly numTokens?: number | undefined;
   /**
    * The output, [rows, …]. May assign variables that are not trainable.
    *
+   * @param replaced by name, what takes the place of parameters in this pass, of the same shape. @default none
    * @throws LockstepError ERR_MODEL_INVALID where `x` does not fit the model
    */
-  forward(x: Tensor, training: boolean): Tensor;
+  forward(x: Tensor, training: boolean, replaced?: Readonly<Record<string, Tensor>>): Tensor;
   /** What regularizers add to the training loss. */
   penalties(): Scalar[];
   /** Drops what a pass leaves in the model besides its variables, so that the next pass cannot depend on it. */
@@ -31,4 +34,6 @@ export interface ModelOptions {
   readonly log: Log;
   /** Gives the input's shape to a model that has none. */
   readonly sample: Batch;
+  /** Where the job's relative paths start. @default the working directory */
+  readonly baseDir?: string;
 }

@@ -11,3 +11,4 @@ export type { RowShapes } from './reshape.js';
 export { rollouts, type RolloutsOptions } from './rollouts.js';
 export { source, Source } from './source.js';
 export type { SplitOptions, SplitPart } from './split.js';
+export { text, type TextOptions } from './text.js';

@@ -132,6 +132,15 @@ function checkedIndex(indices: ArrayLike<number>, position: number, numRows: num
   return index;
 }
 
+/** Rows that are the whole of `bytes`: in memory up to the limit, else read when they are needed. Owns `bytes` from now on. */
+export async function openRows(bytes: Bytes, layout: RowLayout, memoryLimitBytes: number): Promise<RowStore> {
+  if (bytes.size > memoryLimitBytes) return new FileRows(bytes, layout);
+  const memory = allocate(bytes.size);
+  await bytes.readInto(memory, 0);
+  await bytes.close();
+  return new MemoryRows(toValues(view(memory, layout.element, layout.order), layout.element), layout.shape[0]);
+}
+
 /** Numbers in an array of this shape. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((size, length) => size * length, 1);

@@ -1,12 +1,11 @@
 /** Opens a text file of rows: decoded once per host to float32 records of x, then y, which are then read like binary ones. */
 import type { Dataset, OpenContext } from '../../src/job/dataset.js';
-import type { Bytes } from './bytes.js';
 import { decodeOnce, type Decode } from './cache.js';
-import { allocate, elements } from './element.js';
+import { elements } from './element.js';
 import { findFile, invalidData, type DataFile } from './file.js';
 import { combinedFingerprint } from './fingerprint.js';
 import { LineIndex, type LineJump } from './line-index.js';
-import { FileRows, MemoryRows, sizeOf, type RowStore } from './row-store.js';
+import { openRows, sizeOf } from './row-store.js';
 import { StoredDataset } from './stored-dataset.js';
 
 /** One parsed row; every row of a file has the same lengths, and numbers that float32 holds. */
@@ -42,7 +41,9 @@ export async function openTextRows(name: string, format: TextFormat, context: Op
   const { options } = format;
   const decoded = await decodeOnce({ file, options, decode: decodeRows(file, format), signal: context.signal });
   const { facts, bytes, sha256 } = decoded;
-  const store = await openRecords(bytes, facts, format.memoryLimitBytes);
+  const shape = [facts.numRows, sizeOf(facts.xShape) + sizeOf(facts.yShape)] as const;
+  const layout = { offset: 0, shape, element: elements.float32, order: 'native' } as const;
+  const store = await openRows(bytes, layout, format.memoryLimitBytes);
   const lines = new LineIndex(facts.lines);
   return new StoredDataset({
     x: { store, start: 0, rowShape: facts.xShape },
@@ -94,16 +95,4 @@ class RecordWriter {
     if (this.#used > 0) await this.#write(new Uint8Array(this.#block.buffer, 0, this.#used * 4));
     this.#used = 0;
   }
-}
-
-async function openRecords(bytes: Bytes, facts: Facts, memoryLimitBytes: number): Promise<RowStore> {
-  const { numRows, xShape, yShape } = facts;
-  if (bytes.size > memoryLimitBytes) {
-    const shape = [numRows, sizeOf(xShape) + sizeOf(yShape)] as const;
-    return new FileRows(bytes, { offset: 0, shape: [...shape], element: elements.float32, order: 'native' });
-  }
-  const memory = allocate(bytes.size);
-  await bytes.readInto(memory, 0);
-  await bytes.close();
-  return new MemoryRows(new Float32Array(memory.buffer), numRows);
 }

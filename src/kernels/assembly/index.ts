@@ -4,7 +4,9 @@
 // has static data: the memory is the caller's alone.
 
 export { adam } from './adam';
+export { average } from './average';
 export { packBfloat16, roundBfloat16, unpackBfloat16 } from './bfloat16';
 export { checksumBegin, checksumEnd, checksumUpdate } from './checksum';
 export { add, allFinite, copy, scale } from './elementwise';
 export { momentum, nesterov, sgd } from './sgd';
+export { sumSquares } from './squares';

@@ -1,7 +1,6 @@
 import type { SymbolicTensor, Tensor } from '@tensorflow/tfjs';
 import { describe, expect, it } from 'vitest';
-import type { Job } from '../../../src/job/job.js';
-import { lossNames, metricNames, Objective } from '../../../worker/compute/objective.js';
+import { lossNames, metricNames, Objective, type ObjectiveJob } from '../../../worker/compute/objective.js';
 import { given, spread, tf } from './toy.js';
 
 const rows = 6;
@@ -21,7 +20,7 @@ function classes(): Tensor {
   return tf.tensor2d([0, 1, 2, 2, 1, 1], [rows, 1]);
 }
 
-function resolve(job: Partial<Pick<Job, 'loss' | 'metrics'>>, labels: Tensor, output: Tensor): Objective {
+function resolve(job: Partial<ObjectiveJob>, labels: Tensor, output: Tensor): Objective {
   return Objective.resolve({
     tf,
     job: { loss: 'meanSquaredError', metrics: [], ...job },
@@ -30,7 +29,7 @@ function resolve(job: Partial<Pick<Job, 'loss' | 'metrics'>>, labels: Tensor, ou
   });
 }
 
-function measure(job: Partial<Pick<Job, 'loss' | 'metrics'>>, labels: Tensor, output: Tensor): number[] {
+function measure(job: Partial<ObjectiveJob>, labels: Tensor, output: Tensor): number[] {
   const objective = resolve(job, labels, output);
   return [objective.loss(labels, output), ...objective.metrics(labels, output)].map((scalar) =>
     given(scalar.dataSync()[0]),
@@ -111,6 +110,66 @@ function tfjsAccepts({ loss = 'meanSquaredError', metrics = [] }: { loss?: strin
     model.dispose();
   }
 }
+
+describe('smoothed labels', () => {
+  const smoothing = 0.3;
+  const logitsOf = (output: Tensor) => tf.mul(output, 5);
+  /** Keras: y (1 - s) + s / n, and the mean of -Σ y log p. */
+  const crossEntropy = (expected: readonly number[][], chances: readonly number[][]): number =>
+    -expected
+      .flatMap((row, i) => row.map((y, j) => y * Math.log(given(chances[i]?.[j]))))
+      .reduce((sum, one) => sum + one, 0) / expected.length;
+  const smoothed = (numClasses: number): number[][] =>
+    (oneHot().arraySync() as number[][]).map((row) => row.map((y) => y * (1 - smoothing) + smoothing / numClasses));
+  const uncertain = (): Tensor => tf.softmax(tf.tensor2d(spread(rows * numOutputs), [rows, numOutputs]));
+
+  it.each([
+    { loss: 'sparseCategoricalCrossentropy', labels: () => tf.argMax(oneHot(), 1).expandDims(1), output: uncertain },
+    { loss: 'categoricalCrossentropy', labels: oneHot, output: uncertain },
+    {
+      loss: 'sparseCategoricalCrossentropyFromLogits',
+      labels: () => tf.argMax(oneHot(), 1).expandDims(1),
+      output: () => logitsOf(uncertain()),
+    },
+  ])('count in  as in Keras, and not in metrics', ({ loss, labels, output }) => {
+    tidily(() => {
+      const values = output();
+      const chances = loss.endsWith('FromLogits') ? tf.softmax(values) : values;
+      const job = { loss, metrics: ['accuracy'] };
+      const [found, accuracy] = measure({ ...job, labelSmoothing: smoothing }, labels(), values);
+      expect(found).toBeCloseTo(crossEntropy(smoothed(numOutputs), chances.arraySync() as number[][]), 5);
+      expect(accuracy).toBe(measure(job, labels(), values)[1]);
+      expect(measure(job, labels(), values)[0]).not.toBeCloseTo(given(found), 2);
+    })();
+  });
+
+  it(
+    'count in binaryCrossentropy as those of two classes',
+    tidily(() => {
+      const chances = tf.sigmoid(tf.tensor2d(spread(rows * numOutputs), [rows, numOutputs]));
+      const [found] = measure({ loss: 'binaryCrossentropy', labelSmoothing: smoothing }, oneHot(), chances);
+      const pairs = smoothed(2)
+        .flat()
+        .map((y) => [y, 1 - y]);
+      const both = chances
+        .arraySync()
+        .flat()
+        .map((p) => [p, 1 - p]);
+      expect(found).toBeCloseTo(crossEntropy(pairs, both), 5);
+    }),
+  );
+
+  it(
+    'are refused with a loss that has none',
+    tidily(() => {
+      for (const loss of ['meanSquaredError', (yTrue: Tensor) => yTrue]) {
+        expect(() => resolve({ loss, labelSmoothing: 0.1 }, oneHot(), probabilities())).toThrow(
+          'labelSmoothing goes with',
+        );
+      }
+    }),
+  );
+});
 
 describe('a metric by name', () => {
   const takesClasses = (metric: string) => metric === 'sparseCategoricalCrossentropy';

@@ -82,7 +82,8 @@ export const firstKey: StepKey = { seed: 7, step: 0, slot: 0 };
 
 /** One slot, with outputs that begin as NaN: what is not written shows. */
 export function runSlot(step: SlotStep, batch: Batch, key: StepKey = firstKey): SlotResult {
-  const outputs = step.parameters.map(({ shape }) => new Float32Array(sizeOf(shape)).fill(NaN));
+  const written = step.parameters.filter(({ frozen }) => frozen !== true);
+  const outputs = written.map(({ shape }) => new Float32Array(sizeOf(shape)).fill(NaN));
   const numTrainable = step.parameters.filter(({ trainable }) => trainable).length;
   const gradients = outputs.slice(0, numTrainable);
   const state = outputs.slice(numTrainable);

@@ -6,7 +6,7 @@
 import type { Batch, Column } from '../../../src/job/dataset.js';
 import type { Log } from '../../../src/log.js';
 import { toLockstepError } from '../../../src/errors.js';
-import { checkBatch, checkLabels, formatShape } from '../batch.js';
+import { checkBatch, checkLabels, checkTokens, formatShape } from '../batch.js';
 import { asItIs, type Contribution } from '../contribution.js';
 import type { NativeAddon } from '../engine/native-addon.js';
 import type { Tfjs } from '../engine/tfjs.js';
@@ -56,6 +56,7 @@ export class CompiledStep implements SlotStep {
 
   gradient(batch: Batch, key: StepKey, outputs: SlotOutputs, contribution: Contribution = asItIs): Measurements {
     checkBatch(batch);
+    checkTokens(batch, this.numTokens);
     if (this.numClasses !== undefined) checkLabels(batch, this.numClasses);
     const graph = this.#graphFor(batch, key);
     if (graph === null) return this.#eager.gradient(batch, key, outputs, contribution);
@@ -81,6 +82,10 @@ export class CompiledStep implements SlotStep {
 
   get numClasses(): number | undefined {
     return this.#eager.numClasses;
+  }
+
+  get numTokens(): number | undefined {
+    return this.#eager.numTokens;
   }
 
   get weights(): readonly Float32Array[] {
