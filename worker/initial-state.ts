@@ -1,12 +1,11 @@
 /** The state that a generation begins with where no worker has it: the checkpoint's, the job's file, or the model's own. */
-import { resolve } from 'node:path';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
 import { ownedRanges } from '../src/collective/shard.js';
 import { assert } from '../src/errors.js';
 import { momentRegions } from '../src/optimizer/optimizer.js';
 import type { Generation } from '../src/protocol/messages.js';
 import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
-import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
+import { readCheckpoint } from './checkpoint/checkpoint-reader.js';
 import type { Sharding } from './checkpoint/tensors.js';
 import { planGeneration } from './comm/generation-plan.js';
 import type { Prepared } from './preparation.js';
@@ -36,8 +35,8 @@ export class InitialState {
     checkpoint: string | null,
     place: { readonly generation: Generation; readonly rank: number },
   ): Promise<void> {
-    const { loaded, firstWeights, files } = this.#prepared;
-    const { initialWeights, optimizer } = loaded.job;
+    const { loaded, firstWeights, initialWeights, files } = this.#prepared;
+    const { optimizer } = loaded.job;
     const memory = this.#memory;
     const isNew = this.#isNew;
     this.#isNew = false;
@@ -45,9 +44,14 @@ export class InitialState {
       await readCheckpoint({ path: checkpoint, memory, optimizer, sharding: this.#sharding(place), files });
       return;
     }
-    if (!isNew) this.#clearMoments();
-    if (initialWeights !== undefined) await readWeights(resolve(loaded.baseDir, initialWeights), memory);
-    else if (!isNew) this.#setWeights(await firstWeights());
+    if (!isNew) {
+      this.#clearMoments();
+      this.#setWeights(await firstWeights());
+    }
+    if (!initialWeights) return;
+    for await (const [parameter, values] of initialWeights.read(memory.layout.parameters)) {
+      memory.parameterView(PARAMETERS, parameter).set(values);
+    }
   }
 
   #setWeights(values: readonly Float32Array[]): void {

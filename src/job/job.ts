@@ -8,11 +8,14 @@ import { wireFormats, type WireFormat } from '../collective/wire.js';
 import { LockstepError } from '../errors.js';
 import { optimizerSchema } from '../optimizer/config.js';
 import type { DataSource, Dataset } from './dataset.js';
+import { initialWeightsSchema, type InitialWeightsDefinition } from './initial-weights.js';
 
 /** A model without layers: named initial values and a function of them. */
 export interface FunctionalModel {
   /** Where inputs are tokens: how many the model knows. Each batch is checked: a GPU would take a row of zeros for others. */
   readonly numTokens?: number;
+  /** Where inputs are tokens: how many a row has at most. */
+  readonly maxRowTokens?: number;
   /** Initial values, in the order of the flat state; made when the model is made. All are trainable. */
   readonly parameters: Readonly<Record<string, Tensor>>;
   /**
@@ -67,7 +70,7 @@ export const jobSchema = z.strictObject({
   threads: z.int().positive().max(1024).optional(),
   compile: z.boolean().default(true),
   wire: z.enum(wireFormats).default('float32'),
-  initialWeights: z.string().min(1).optional(),
+  initialWeights: initialWeightsSchema.optional(),
   onNotFinite: z.enum(['stop', 'skip']).default('stop'),
   verifyEverySteps: z.int().min(0).default(1000),
   stragglers: z.strictObject({ evictAfterSeconds: z.number().positive() }).optional(),
@@ -123,8 +126,11 @@ export interface JobDefinition {
   readonly compile?: boolean;
   /** How gradients travel; `bfloat16`: half the bytes, rounded alike for any number of workers. @default 'float32' */
   readonly wire?: WireFormat;
-  /** A safetensors file with the first weights, by parameter name, relative to the job file. */
-  readonly initialWeights?: string;
+  /**
+   * A safetensors file with the first weights, or the index of several (`….index.json`), relative to the job file; with
+   * `{ file, names, own }` where its names are not the model's. @default the model's own
+   */
+  readonly initialWeights?: string | InitialWeightsDefinition;
   /**
    * What becomes of a step whose loss or gradient is NaN or infinite: the run stops, before the weights are touched, or the
    * step leaves weights and moments as they were. @default 'stop'

@@ -2,10 +2,9 @@
 import type { Job } from './job.js';
 
 /** JSON values only; functions and data sources are left to the digests of code and data. */
-export type PlainJob = Record<
-  string,
-  boolean | number | string | null | (string | null)[] | Record<string, boolean | number | string>
->;
+export type PlainJob = Record<string, PlainValue>;
+
+type PlainValue = boolean | number | string | null | PlainValue[] | { [key: string]: PlainValue };
 
 export function plainJob(job: Job): PlainJob {
   return {
