@@ -17,9 +17,13 @@ export type RandomKey =
       readonly microBatch?: number;
     }
   | { readonly purpose: 'model'; readonly seed: number }
-  | { readonly purpose: 'evaluation'; readonly seed: number };
+  | { readonly purpose: 'evaluation'; readonly seed: number }
+  | { readonly purpose: 'generation'; readonly seed: number };
 
-const purposeWord = { step: 0, model: 1, evaluation: 2 } as const satisfies Record<RandomKey['purpose'], number>;
+const purposeWord = { step: 0, model: 1, evaluation: 2, generation: 4 } as const satisfies Record<
+  RandomKey['purpose'],
+  number
+>;
 
 /** The stream of a key: each call gives the next number in [0, 1), with 53 random bits as `Math.random` has. */
 export function randomStream(key: RandomKey): () => number {
