@@ -17,7 +17,7 @@ export interface Gpt2Options {
   readonly dropout?: number;
   /**
    * Computes each block once more in the backward pass instead of keeping what it computed, so that memory hardly grows with
-   * the number of blocks; a third more work, and the same bits. @default false
+   * the number of blocks; about 40% more time, and the same bits. @default false
    */
   readonly recompute?: boolean;
 }
