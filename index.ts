@@ -1,6 +1,16 @@
 /** What a job file imports: `import { adam, csv, defineJob, tf } from 'lockstep'`. */
 export { LockstepError, type ErrorCode } from './src/errors.js';
-export type { Batch, Column, DataSource, Dataset, OpenContext } from './src/job/dataset.js';
+export type {
+  Augment,
+  Batch,
+  ChangedRow,
+  CollectContext,
+  Column,
+  DataSource,
+  Dataset,
+  OpenContext,
+  Row,
+} from './src/job/dataset.js';
 export type { InitialWeightsDefinition } from './src/job/initial-weights.js';
 export { defineJob } from './src/job/job.js';
 export type {

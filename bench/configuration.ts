@@ -30,10 +30,7 @@ export const configurationSchema = z.object({
 export type Configuration = z.output<typeof configurationSchema>;
 
 /** Before anything is measured; what the peers are, they tell when they have been measured. */
-export async function findConfiguration({
-  rounds,
-  seconds,
-}: Pick<Configuration, 'rounds' | 'seconds'>): Promise<Omit<Configuration, 'peers'>> {
+export async function findMachine(): Promise<Omit<Configuration, 'peers' | 'rounds' | 'seconds'>> {
   const [load = ''] = readFileSync('/proc/loadavg', 'utf8').split(' ');
   return {
     cpu: cpus()[0]?.model ?? 'unknown',
@@ -46,8 +43,6 @@ export async function findConfiguration({
     commit: await output('git', ['describe', '--always', '--dirty', '--exclude=*', '--abbrev=12']),
     engine: await output(process.execPath, [lockstepEntry, 'engine', 'status']),
     load: Number(load),
-    rounds,
-    seconds,
   };
 }
 

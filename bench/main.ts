@@ -5,8 +5,9 @@
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { positiveInteger } from '../bin/options.js';
+import { toLockstepError } from '../src/errors.js';
 import { root } from './child.js';
-import { findConfiguration } from './configuration.js';
+import { findMachine } from './configuration.js';
 import { PeerPython } from './python.js';
 import { writeResult } from './result.js';
 import { rowsOf, runSuite, type Row, type Sample, type Suite } from './suite.js';
@@ -63,18 +64,23 @@ const skip = (why: string): void => {
   skipped.add(why);
 };
 const python = new PeerPython({ say, skip });
-const configuration = await findConfiguration({ rounds, seconds });
+const machine = await findMachine();
 const suites = only.flatMap((name) => topics[name]?.({ python, seconds, skip }) ?? []);
 const samples: Sample[] = [];
 const rows: Row[] = [];
 for (const suite of suites) {
-  const found = await runSuite(suite, { rounds, say });
+  // What was measured in an hour is not lost with what fails in a minute.
+  const onFailure = (side: string, error: unknown): void => {
+    skip(`${suite.name}: ${side} failed: ${toLockstepError(error).message.trim().split('\n').at(-1) ?? ''}`);
+    process.exitCode = 1;
+  };
+  const found = await runSuite(suite, { rounds, say, onFailure });
   samples.push(...found);
   rows.push(...rowsOf(suite, found));
 }
 const result = {
   date: new Date().toISOString(),
-  configuration: { ...configuration, peers: python.versions },
+  configuration: { ...machine, peers: python.versions, rounds, seconds },
   rows,
   samples,
   skipped: [...skipped],

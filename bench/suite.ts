@@ -68,6 +68,8 @@ export interface Row {
 export interface RunOptions {
   readonly rounds: number;
   readonly say: (line: string) => void;
+  /** Told of a side that fails, which is not measured again. */
+  readonly onFailure: (side: string, error: unknown) => void;
 }
 
 /** Measures every side once in each round. */
@@ -78,7 +80,10 @@ export async function runSuite(suite: Suite, options: RunOptions): Promise<Sampl
   const missing = new Set<Side>();
   for (let round = 1; round <= rounds; round++) {
     for (const side of suite.sides.filter((one) => !missing.has(one))) {
-      const figures = await side.measure();
+      const figures = await side.measure().catch((error: unknown) => {
+        options.onFailure(side.name, error);
+        return null;
+      });
       if (figures === null) {
         missing.add(side);
         continue;

@@ -4,34 +4,25 @@
  */
 import { rename } from 'node:fs/promises';
 import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
-import type { LoadedJob } from '../src/job/loaded-job.js';
 import type { Facts } from '../src/protocol/facts.js';
-import type { Limits } from '../src/protocol/limits.js';
 import type { FromWorker, Status } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
 import { Listener } from '../transport/listener.js';
-import { within } from './deadline.js';
 import { CheckpointStore } from './checkpoint-store.js';
 import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
 import { Injections } from './injections.js';
-import { idsOf, liveRoster } from './members.js';
+import { liveRoster } from './members.js';
 import { beginMembership, membership } from './membership.js';
-import type {
-  CheckpointPlace,
-  MembershipConfig,
-  MembershipEffect,
-  MembershipEvent,
-  MembershipState,
-  Recovery,
-} from './membership-state.js';
+import type { MembershipConfig, MembershipEvent, MembershipState } from './membership-state.js';
+import { Performer, type RunEnd } from './performer.js';
 import { checkpointFolder } from './run-folder.js';
 import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
-import { membershipConfig, runPlan } from './run-plan.js';
+import { membershipConfig } from './run-plan.js';
 import { refuseScale } from './scaling.js';
 import { StateHashes } from './state-hashes.js';
 import { StragglerWatch } from './straggler-watch.js';
@@ -54,9 +45,9 @@ export class Coordinator {
   readonly #hashes = new StateHashes();
   readonly #stragglers: StragglerWatch;
   readonly #reports: Reports;
-  readonly #endings: Endings;
   readonly #injections: Injections;
   readonly #charge: Charge;
+  readonly #performer: Performer;
   readonly #clock: NodeJS.Timeout;
   #state: MembershipState;
   #reason: string | null = null;
@@ -110,12 +101,29 @@ export class Coordinator {
       join: () => this.scale(this.#state.numWanted + 1),
       die: () => options.onCoordinatorFault?.(),
     });
-    this.#endings = new Endings({
+    const endings = new Endings({
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
         this.#reports.onRecovery(recovery);
         const text = `${recovery.workerId ?? 'coordinator'} ${recovery.kind}: ${recovery.why}`;
         options.flight?.note({ kind: 'recovery', text }, this.#state);
+      },
+    });
+    this.#performer = new Performer({
+      options,
+      connections: this.#connections,
+      reports: this.#reports,
+      injections: this.#injections,
+      endings,
+      served: parts.rows?.served ?? null,
+      take: (event) => {
+        this.#take(event);
+      },
+      onEnd: (end) => {
+        this.#onEnd(end);
+      },
+      onYield: (error) => {
+        this.#yield(error);
       },
     });
     // After what has come in by now: a process that was stopped, or busy, must not take its own silence for the workers'.
@@ -129,7 +137,7 @@ export class Coordinator {
   /** Opens the data if it is served, and listens. */
   static async start(options: CoordinatorOptions): Promise<Coordinator> {
     const { loaded, resume, endpoint, token, limits, log } = options;
-    const rows = loaded.job.data.serve ? await openRows(loaded, limits) : null;
+    const rows = loaded.job.data.serve ? await RowServer.open(loaded, limits) : null;
     const facts = {
       'Lockstep version': lockstepVersion,
       ...loaded.facts,
@@ -204,14 +212,7 @@ export class Coordinator {
 
   /** What the run has come to, for one who does not wait for its end. */
   resultSoFar(error: LockstepError): RunResult {
-    const { generation } = this.#state;
-    return {
-      runId: this.#state.runId,
-      error: this.#reports.withCheckpoint(error),
-      weightsSha256: null,
-      record: this.#reports.record,
-      generations: generation,
-    };
+    return this.#result({ error: this.#reports.withCheckpoint(error), weightsSha256: null });
   }
 
   /** Lets the last messages out, then closes every connection. */
@@ -308,146 +309,28 @@ export class Coordinator {
     const { state, effects, reason } = membership(this.#config, this.#state, event, performance.now());
     this.#options.flight?.onEvent(event, this.#state);
     this.#state = state;
-    for (const effect of effects) this.#perform(effect);
+    for (const effect of effects) {
+      this.#options.flight?.onEffect(effect, this.#state);
+      this.#performer.perform(effect, this.#state);
+    }
     if (reason === this.#reason) return;
     this.#reason = reason;
     this.#options.observer.onReason(reason);
   }
 
-  #perform(effect: MembershipEffect): void {
-    this.#options.flight?.onEffect(effect, this.#state);
-    switch (effect.type) {
-      case 'welcome':
-        this.#connections.send([effect.workerId], {
-          type: 'welcome',
-          plan: runPlan(this.#options, this.#state, this.#rows?.served ?? null),
-        });
-        break;
-      case 'refuse':
-        this.#connections.refuse(effect.workerId, effect.error);
-        break;
-      case 'evict':
-        this.#connections.refuse(effect.workerId, effect.error);
-        this.#options.onEvicted?.(effect.workerId, effect.pid);
-        break;
-      case 'dismiss':
-        this.#connections.dismiss(effect.workerId);
-        break;
-      case 'forget':
-        this.#connections.forget(effect.workerIds);
-        break;
-      case 'halt':
-        this.#connections.send(effect.workerIds, { type: 'halt', generation: effect.generation });
-        break;
-      case 'seek-checkpoint':
-        void this.#seekCheckpoint();
-        break;
-      case 'form-generation': {
-        const { type: _type, roster, ...generation } = effect;
-        this.#connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
-        // Workers that have heard of it say so to the next coordinator, should this one die before it is written.
-        this.#options.journal?.note({ generation: effect.generation, roster });
-        break;
-      }
-      case 'start': {
-        const { workerIds, recoveries, ...start } = effect;
-        this.#reports.record?.start(performance.now(), this.#told);
-        this.#announceFaults(workerIds);
-        // What goes through no link can be neither delayed nor cut.
-        const inMemory = start.inMemory && !this.#injections.concernLinks;
-        this.#connections.send(workerIds, { ...start, inMemory, told: this.#told });
-        this.#tell(recoveries);
-        break;
-      }
-      case 'adopt':
-        this.#reports.record?.start(performance.now(), effect.step);
-        this.#tell(effect.recoveries);
-        break;
-      case 'yield':
-        this.#yield(effect.error);
-        break;
-      case 'warn':
-        this.#options.log.warn(effect.text);
-        break;
-      case 'drain':
-        this.#connections.send(effect.workerIds, { type: 'drain' });
-        break;
-      case 'stop-after':
-        // What has been told of is taken again first, where the run has gone back to a checkpoint.
-        this.#connections.send(effect.workerIds, { type: 'stop-after', step: Math.max(effect.step, this.#told) });
-        break;
-      case 'finish':
-        this.#connections.sayGoodbye(idsOf(this.#state.roster));
-        void this.#finish(null, effect.weightsSha256);
-        break;
-      case 'fail':
-        this.#connections.abort(effect.error);
-        void this.#finish(effect.error, null);
-        break;
-    }
-  }
-
-  #announceFaults(workerIds: readonly string[]): void {
-    const faults = this.#injections.ofWorkers;
-    if ((this.#options.faults ?? []).length > 0)
-      this.#connections.send(workerIds, { type: 'faults', faults: [...faults] });
-  }
-
-  async #seekCheckpoint(): Promise<void> {
-    try {
-      const told = this.#state.checkpoint;
-      const checkpoint = await this.#findCheckpoint(told);
-      this.#take({ type: 'checkpoint-found', checkpoint });
-    } catch (thrown) {
-      this.#take({ type: 'abandon', error: toLockstepError(thrown) });
-    }
-  }
-
-  async #findCheckpoint(told: CheckpointPlace | null): Promise<CheckpointPlace | null> {
-    const { findCheckpoint, limits, runDir } = this.#options;
-    if (!findCheckpoint) return told;
-    const { workersTimeoutMs } = limits;
-    return within(findCheckpoint(told), workersTimeoutMs, () => {
-      const message = `The checkpoints of ${runDir} could not be read within ${workersTimeoutMs} ms: its disk does not answer.`;
-      return new LockstepError('ERR_RUN_DIR', message);
-    });
-  }
-
-  #tell(recoveries: readonly Recovery[]): void {
-    for (const recovery of recoveries) {
-      this.#endings.tell({ ...recovery, redoneSteps: Math.max(0, this.#told - recovery.step) });
-    }
-  }
-
-  /** Steps whose records are here. */
-  get #told(): number {
-    return this.#reports.record?.numSteps ?? 0;
-  }
-
   #yield(error: LockstepError): void {
     this.#charge.giveUp();
-    clearInterval(this.#clock);
     this.#connections.forget();
-    const { runId, generation } = this.#state;
-    this.#end({ runId, error, weightsSha256: null, record: this.#reports.record, generations: generation });
+    this.#onEnd({ error, weightsSha256: null });
   }
 
-  async #finish(error: LockstepError | null, weightsSha256: string | null): Promise<void> {
+  #onEnd(end: RunEnd): void {
     clearInterval(this.#clock);
-    await this.#endings.told;
-    this.#end({
-      runId: this.#state.runId,
-      error: error && this.#reports.withCheckpoint(await this.#endings.explain(error)),
-      weightsSha256,
-      record: this.#reports.record,
-      generations: this.#state.generation,
-    });
+    this.#end(this.#result(end));
   }
-}
 
-async function openRows(loaded: LoadedJob, { readyTimeoutMs }: Limits): Promise<RowServer> {
-  return within(RowServer.open(loaded), readyTimeoutMs, () => {
-    const message = `The data of job ${loaded.job.name} is not open after ${readyTimeoutMs} ms. --ready-timeout-ms gives it longer.`;
-    return new LockstepError('ERR_TIMEOUT', message);
-  });
+  #result({ error, weightsSha256 }: RunEnd): RunResult {
+    const { runId, generation } = this.#state;
+    return { runId, error, weightsSha256, record: this.#reports.record, generations: generation };
+  }
 }

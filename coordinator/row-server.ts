@@ -3,7 +3,9 @@ import { LockstepError } from '../src/errors.js';
 import { dataFacts } from '../src/job/data-facts.js';
 import { openData, type Column, type Dataset } from '../src/job/dataset.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
+import type { Limits } from '../src/protocol/limits.js';
 import type { FromCoordinator, FromWorker, RunPlan } from '../src/protocol/messages.js';
+import { within } from './deadline.js';
 
 type Request = Extract<FromWorker, { type: 'read-rows' }>;
 type Rows = Extract<FromCoordinator, { type: 'rows' }>;
@@ -23,9 +25,21 @@ export class RowServer {
     this.served = served;
   }
 
-  static async open({ job, baseDir }: LoadedJob): Promise<RowServer> {
+  /** @throws LockstepError ERR_TIMEOUT where the data is not open in time */
+  static async open(loaded: LoadedJob, { readyTimeoutMs }: Limits): Promise<RowServer> {
+    return within(RowServer.#open(loaded), readyTimeoutMs, () => {
+      const message = `The data of job ${loaded.job.name} is not open after ${readyTimeoutMs} ms. --ready-timeout-ms gives it longer.`;
+      return new LockstepError('ERR_TIMEOUT', message);
+    });
+  }
+
+  static async #open({ job, baseDir }: LoadedJob): Promise<RowServer> {
     const train = await openData(job.data.train, { baseDir });
     const validation = job.data.validation ? await openData(job.data.validation, { baseDir }) : null;
+    if (train.collect ?? validation?.collect) {
+      const message = 'The job is not valid: data.serve: rollouts are made by workers, with the model; leave it out';
+      throw new LockstepError('ERR_JOB_INVALID', `${message}.`);
+    }
     const facts = {
       ...(await dataFacts('train', train)),
       ...(validation ? await dataFacts('validation', validation) : {}),

@@ -5,14 +5,16 @@
  */
 import { setImmediate as turnOfTheEventLoop } from 'node:timers/promises';
 import type { SlotRange } from '../src/collective/assignment.js';
-import type { Dataset } from '../src/job/dataset.js';
+import type { Batch, Dataset } from '../src/job/dataset.js';
 import type { SlotEvaluation } from '../src/protocol/messages.js';
 import type { SlotStep } from './compute/step.js';
-import { locate, readRows } from './gradients.js';
+import { collectRows } from './collect.js';
+import { locate, readRows } from './locate.js';
 
 export interface EvaluationOptions {
   readonly step: SlotStep;
   readonly data: Dataset;
+  readonly seed: number;
   /** Slots of the run. */
   readonly numSlots: number;
   /** Rows at once. */
@@ -52,14 +54,19 @@ export class Evaluation {
 }
 
 async function evaluateSlot(options: EvaluationOptions, slot: number, numSteps: number): Promise<SlotEvaluation> {
-  const { step, data, numSlots, batchRows } = options;
+  const { step, data, seed, numSlots, batchRows } = options;
+  const collect = (numRows: number, row: number): Batch =>
+    collectRows({
+      ...{ model: step, data, key: { purpose: 'trial', seed, step: numSteps, row } },
+      context: { step: numSteps, slot, numRows },
+    });
   const first = Math.floor((slot * data.length) / numSlots);
   const end = Math.floor(((slot + 1) * data.length) / numSlots);
   let loss = 0;
   const metrics = step.metricNames.map(() => 0);
   for (let row = first; row < end; row += batchRows) {
     const indices = Array.from({ length: Math.min(batchRows, end - row) }, (_, i) => row + i);
-    const batch = await readRows(data, indices, numSteps);
+    const batch = data.collect ? collect(indices.length, row) : await readRows(data, indices, numSteps);
     const means = evaluateBatch(() => step.evaluate(batch), data, indices, numSteps);
     await turnOfTheEventLoop(); // a large validation is not to keep messages out
     loss += means.loss * indices.length;

@@ -3,35 +3,33 @@
  * slot's partial is the sum of its micro-batches' gradients, each times its share of the batch's rows, added in their order.
  * Partials that lie there from the generation before are not computed again.
  */
-import { LockstepError, toLockstepError } from '../src/errors.js';
+import { LockstepError } from '../src/errors.js';
 import type { Batch, Dataset } from '../src/job/dataset.js';
 import { cutRows, sliceBatch } from '../src/job/micro-batches.js';
 import type { Sampler } from '../src/job/sampler.js';
 import type { FlatMemory } from '../src/state/memory.js';
 import type { SlotRange } from '../src/collective/assignment.js';
+import type { Augmentation } from './augmentation.js';
 import { noPartials, slotsToCompute, withPartial } from '../src/collective/kept-partials.js';
 import { slotRegion } from './comm/regions.js';
 import { contribute, type BucketSignals, type Contribution } from './compute/contribution.js';
 import type { Measurements, SlotOutputs, SlotStep, StepKey } from './compute/step.js';
+import { locate } from './locate.js';
 import type { Readiness } from './readiness.js';
+import { SlotReader, type SlotRows } from './slot-reader.js';
 
 export interface GradientsOptions {
   readonly step: SlotStep;
   readonly memory: FlatMemory;
   readonly sampler: Sampler;
   readonly data: Dataset;
+  /** What becomes of the rows, each time. @default they stay */
+  readonly augmentation?: Augmentation;
   readonly seed: number;
   /** Parts in which a slot's gradient is computed. */
   readonly microBatches: number;
   /** What becomes of a loss that is not: `skip` leaves it to the sum of all slots. */
   readonly onNotFinite: 'stop' | 'skip';
-}
-
-/** A slot's rows at one step; without a batch where it has none. */
-export interface SlotRows {
-  readonly slot: number;
-  readonly indices: Uint32Array;
-  readonly batch: Batch | null;
 }
 
 /** One micro-batch of a slot. */
@@ -42,52 +40,24 @@ interface Part {
   readonly contribution: Contribution;
 }
 
-/** Rows that are being read. */
-interface Ahead {
-  readonly step: number;
-  readonly batches: Promise<readonly SlotRows[]>;
-  /** They, once they have come. */
-  inHand: readonly SlotRows[] | null;
-}
-
 export class Gradients {
+  /** Of the slots whose partials are not there. */
+  readonly rows: SlotReader;
   readonly #options: GradientsOptions;
   readonly #outputs = new Map<number, SlotOutputs>();
   #slots: SlotRange = { firstSlot: 0, endSlot: 0 };
-  /** By slot, rows whose gradient is computed: the memory of the next ones. */
-  readonly #spare = new Map<number, Batch>();
   #kept = noPartials;
-  #ahead: Ahead | null = null;
 
   constructor(options: GradientsOptions) {
     this.#options = options;
+    const slotsAt = (step: number): readonly number[] => slotsToCompute(this.#kept, step, this.#slots);
+    this.rows = new SlotReader({ ...options, slotsAt });
   }
 
-  /** The slots of a generation. What was read ahead is of others. */
+  /** The slots of a generation. */
   enter(slots: SlotRange): void {
     this.#slots = slots;
-    this.#ahead = null;
-    this.#spare.clear();
-  }
-
-  /** Begins to read the rows of `step`. */
-  prefetch(step: number): void {
-    const ahead: Ahead = { step, batches: this.#read(step), inHand: null };
-    ahead.batches.then(
-      (batches) => (ahead.inHand = batches),
-      () => undefined, // seen by read(), which hands it on
-    );
-    this.#ahead = ahead;
-  }
-
-  /** The rows of `step`, where they were prefetched and have come. */
-  inHand(step: number): readonly SlotRows[] | null {
-    return this.#ahead?.step === step ? this.#ahead.inHand : null;
-  }
-
-  async read(step: number): Promise<readonly SlotRows[]> {
-    if (this.#ahead?.step !== step) this.prefetch(step);
-    return this.#ahead?.batches ?? [];
+    this.rows.forget();
   }
 
   /**
@@ -102,21 +72,9 @@ export class Gradients {
       // Partials are complete, bucket by bucket, while the last slot is computed.
       this.#computeSlot(step, rows, index === batches.length - 1 ? readiness.during(step) : undefined);
       this.#kept = withPartial(this.#kept, step, rows.slot);
-      if (rows.batch) this.#spare.set(rows.slot, rows.batch);
+      this.rows.reuse(rows);
     }
     readiness.finish(step);
-  }
-
-  async #read(step: number): Promise<readonly SlotRows[]> {
-    const { sampler, data } = this.#options;
-    return Promise.all(
-      slotsToCompute(this.#kept, step, this.#slots).map(async (slot) => {
-        const indices = sampler.indices(step, slot);
-        const spare = this.#spare.get(slot);
-        this.#spare.delete(slot);
-        return { slot, indices, batch: indices.length > 0 ? await readRows(data, indices, step, spare) : null };
-      }),
-    );
   }
 
   #computeSlot(step: number, { slot, indices, batch }: SlotRows, signals: BucketSignals | undefined): void {
@@ -162,27 +120,6 @@ export class Gradients {
     } catch (thrown) {
       throw locate(thrown, this.#options.data, indices, key.step);
     }
-  }
-}
-
-/** Names the row that an error is about, where it says which of the batch it is. */
-export function locate(thrown: unknown, data: Dataset, indices: ArrayLike<number>, step: number): LockstepError {
-  const error = toLockstepError(thrown, 'ERR_STEP_FAILED');
-  const { rowInBatch } = error.details;
-  const row = typeof rowInBatch === 'number' ? indices[rowInBatch] : undefined;
-  const where = row === undefined ? `at step ${step}` : `at ${data.describe?.(row) ?? `row ${row}`}`;
-  return new LockstepError(error.code, `${error.message} (${where})`, {
-    cause: error,
-    details: { ...error.details, step, ...(row !== undefined && { row }) },
-  });
-}
-
-/** The rows, or an error that says where the data failed: what a dataset throws knows nothing of steps. */
-export async function readRows(data: Dataset, indices: ArrayLike<number>, step: number, spare?: Batch): Promise<Batch> {
-  try {
-    return await data.read(indices, spare);
-  } catch (thrown) {
-    throw locate(toLockstepError(thrown, 'ERR_DATA_INVALID'), data, indices, step);
   }
 }
 

@@ -21,8 +21,8 @@ import { loadEngine, type Engine } from './compute/engine/load.js';
 import { CompiledStep } from './compute/compiled/compiled-step.js';
 import { TrainingStep, type SlotStep } from './compute/step.js';
 import { modelFacts, weightsFact } from './facts.js';
-import { locate } from './gradients.js';
 import { InitialWeights } from './initial-weights.js';
+import { locate } from './locate.js';
 import type { RowRequests } from './served-dataset.js';
 
 export interface Data {

@@ -13,6 +13,7 @@ import type { FromWorker } from '../src/protocol/messages.js';
 import { weightsDigest } from '../src/state/digest.js';
 import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
 import { stateHash } from '../src/state/state-hash.js';
+import { Augmentation } from './augmentation.js';
 import { checkpointFacts } from './checkpoint-facts.js';
 import { startAsideWriter } from './checkpoint/aside-writer.js';
 import { Checkpoints } from './checkpoint/checkpoints.js';
@@ -68,10 +69,13 @@ export class Training {
     this.#checkpoints = this.#makeCheckpoints();
     this.#progress = new ProgressReport(send, this.#times);
     const { sampler } = schedule;
-    this.#gradients = new Gradients({ step, memory, sampler, data: data.train, seed, microBatches, onNotFinite });
+    const { augment } = loaded.job.data;
+    const augmentation = augment && { augmentation: new Augmentation({ augment, data: data.train, seed }) };
+    const reading = { sampler, data: data.train, ...augmentation, seed };
+    this.#gradients = new Gradients({ ...reading, step, memory, microBatches, onNotFinite });
     const batchRows = Math.max(1, Math.ceil(batchSize / plan.slots));
     this.#evaluation = data.validation
-      ? new Evaluation({ step, data: data.validation, numSlots: plan.slots, batchRows })
+      ? new Evaluation({ step, data: data.validation, seed, numSlots: plan.slots, batchRows })
       : null;
   }
 
@@ -190,12 +194,12 @@ export class Training {
     const step = this.#numSteps;
     const begun = performance.now();
     readiness.begin(step);
-    const batches = this.#gradients.inHand(step) ?? (await inbox.unlessFailed(this.#gradients.read(step)));
+    const batches = this.#gradients.rows.inHand(step) ?? (await inbox.unlessFailed(this.#gradients.rows.read(step)));
     const read = performance.now();
     this.#gradients.compute(step, batches, readiness);
     const computed = performance.now();
-    if (step + 1 < prepared.schedule.totalSteps && !readiness.isOver) this.#gradients.prefetch(step + 1);
-    if (!(await commit(step, () => this.#gradients.inHand(step + 1) !== null))) return false;
+    if (step + 1 < prepared.schedule.totalSteps && !readiness.isOver) this.#gradients.rows.prefetch(step + 1);
+    if (!(await commit(step, () => this.#gradients.rows.inHand(step + 1) !== null))) return false;
     this.#times.add({ step, generation: generation.generation }, begun, read, computed, performance.now());
     this.#numSteps = step + 1;
     this.#progress.add(this.#record());

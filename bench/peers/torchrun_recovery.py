@@ -59,14 +59,15 @@ def wait_for_steps(folder: str, args: argparse.Namespace, known: set[int], at_le
 
 
 def measure_one(args: argparse.Namespace) -> tuple[float, int]:
-    """A run of its own for each worker that is killed: with torch 2.13 some second restarts of a run fail, as Gloo then dials the
-    workers of the one before. Milliseconds, and steps lost."""
+    """A run of its own for each worker that is killed. Milliseconds, and steps lost."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc-per-node={args.workers}",
-                   "--max-restarts=3", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{args.port}", __file__]
+                   "--max-restarts=10", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{args.port}", __file__]
         options = {"folder": folder, "hidden": args.hidden, "batch": args.batch, "checkpoint-every": args.checkpoint_every}
         command += [f"--{name}={value}" for name, value in options.items()]
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        # With the store of torchrun itself, torch 2.13 may dial the workers of before the restart, and restart without end.
+        own = {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **own})
         try:
             before = wait_for_steps(folder, args, set(), 20)
             time.sleep(2 + random.random())

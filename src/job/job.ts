@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { wireFormats, type WireFormat } from '../collective/wire.js';
 import { LockstepError } from '../errors.js';
 import { optimizerSchema } from '../optimizer/config.js';
-import type { DataSource, Dataset } from './dataset.js';
+import type { Augment, DataSource, Dataset } from './dataset.js';
 import { initialWeightsSchema, type InitialWeightsDefinition } from './initial-weights.js';
 
 /** A model without layers: named initial values and a function of them. */
@@ -56,6 +56,7 @@ export const jobSchema = z.strictObject({
   data: z.strictObject({
     train: dataSchema,
     validation: dataSchema.optional(),
+    augment: functionSchema<Augment>('a function (row, random) => ({ x?, y? })').optional(),
     serve: z.boolean().default(false),
   }),
   optimizer: optimizerSchema,
@@ -96,6 +97,8 @@ export interface JobDefinition {
     readonly train: DataSource | Dataset;
     /** Evaluated after each epoch. */
     readonly validation?: DataSource | Dataset;
+    /** Changes each row at random each time it is trained on, in the worker that computes it. */
+    readonly augment?: Augment;
     /** Workers fetch rows from the coordinator instead of opening the data themselves. @default false */
     readonly serve?: boolean;
   };
@@ -196,10 +199,18 @@ function refuseUnfitForShares({ optimizer, ...job }: Job): Job {
   throw new LockstepError('ERR_JOB_INVALID', `The job is not valid: ${problem}`, { details: { problems: [problem] } });
 }
 
-function unfitForShares({ onNotFinite, stragglers }: Pick<Job, 'onNotFinite' | 'stragglers'>): string | null {
+function unfitForShares({
+  onNotFinite,
+  stragglers,
+  checkpointsKept,
+}: Pick<Job, 'onNotFinite' | 'stragglers' | 'checkpointsKept'>): string | null {
   // An owner of moments has taken its part of the step before it can know that another part is not finite.
   if (onNotFinite === 'skip') {
     return "onNotFinite: 'skip' does not go with a sharded optimizer; use 'stop', or sharded: false";
+  }
+  // One that is being written as a worker is lost must not take the place of the one that the others go back to.
+  if (checkpointsKept < 2) {
+    return 'checkpointsKept: a run with a sharded optimizer goes back to a checkpoint where a worker is lost; keep 2 at least';
   }
   if (!stragglers) return null;
   return 'stragglers: a worker with a share of the optimizer cannot be evicted; leave it out, or use sharded: false';

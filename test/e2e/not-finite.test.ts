@@ -52,10 +52,3 @@ test.each([{ what: 'gradient' }, { what: 'loss' }])(
     expect(losses.map((loss) => loss === null)).toEqual([false, false, true, false, false, false]);
   },
 );
-
-test('a sharded optimizer cannot skip', async () => {
-  const sets = ['--set', 'onNotFinite=skip', '--set', 'optimizer.sharded=true'];
-  const ended = await lockstep(['train', job, ...sets, ...filesOf('sharded')]);
-  expect(ended.exitCode).toBe(2);
-  expect(errorLines(ended)).toEqual([expect.stringMatching(/sharded.*\[ERR_JOB_INVALID\]$/)]);
-});

@@ -93,7 +93,7 @@ test('status shows a run that is under way, as lines and as JSON, and says when 
   expect(await run.ended).toMatchObject({ exitCode: 0 });
   const over = await lockstep(['status', '--run-dir', runDir]);
   expect(over.exitCode).toBe(1);
-  expect(errorLines(over)).toEqual([expect.stringMatching(/\[ERR_CONNECT\]$/)]);
+  expect(errorLines(over)).toEqual([expect.stringMatching(/The run has ended\. \[ERR_CONNECT\]$/)]);
   const none = await lockstep(['status', '--run-dir', folder.at('nowhere'), '--json']);
   expect(none).toMatchObject({ exitCode: 2, stdout: [] });
   expect(errorLines(none)).toEqual([expect.stringMatching(/nowhere is no run directory.*\[ERR_RUN_DIR\]$/)]);

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readJournal } from '../../coordinator/journal.js';
 import { JobFolder } from '../support/job-folder.js';
-import { errorLines, lockstepDone, LockstepProcess } from '../support/lockstep-command.js';
+import { errorLines, lockstep, lockstepDone, LockstepProcess } from '../support/lockstep-command.js';
 import { allEnded } from '../support/process-end.js';
 import { checkpointFiles, readMetrics, readSummary, type SummaryFile } from '../support/run-files.js';
 import { runningStatus } from '../support/run-status.js';
@@ -70,6 +70,8 @@ describe('a run whose coordinator is killed goes on, and has the bits of the und
       const step = readMetrics(folder.at(name)).at(-1)?.step ?? 0;
       await nextCheckpoint(name);
       await nextCheckpoint(name);
+      const asked = await lockstep(['status', '--run-dir', folder.at(name)]);
+      expect(errorLines(asked)).toEqual([expect.stringContaining(`gone or does not answer; ${numWorkers} worker(s)`)]);
       const back = LockstepProcess.start(trainCommand(name, numWorkers));
       await back.line(/^takes back run [0-9a-f]+, which has lost its coordinator$/);
       await back.line(/^the coordinator is back after \d+ s, at step \d+: /);

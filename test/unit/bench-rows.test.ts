@@ -4,7 +4,7 @@ import { median } from '../../bench/statistics.js';
 import { rowsOf, runSuite, type Figures, type RowPlan, type Side } from '../../bench/suite.js';
 import { textTable } from '../../bench/table.js';
 
-const silent = { say: () => undefined };
+const silent = { say: () => undefined, onFailure: () => undefined };
 
 /** A side that gives these figures in turn. */
 function sideOf(name: string, values: readonly (number | null)[], log: string[] = []): Side {
@@ -86,4 +86,22 @@ test('the table has a line for each row, with its verdict', async () => {
 
 test('the median is the middle value, or the mean of the two in the middle', () => {
   expect([median([3, 1, 2]), median([4, 1, 3, 2]), median([])]).toEqual([2, 2.5, NaN]);
+});
+
+test('a side that fails is told of, and asked once; what the others gave is kept', async () => {
+  const log: string[] = [];
+  const failed: unknown[] = [];
+  const failing: Side = {
+    name: 'b',
+    measure: () => {
+      log.push('b');
+      return Promise.reject(new Error('no step within 120 s'));
+    },
+  };
+  const sides = [sideOf('a', [1, 2], log), failing];
+  const onFailure = (...told: unknown[]): unknown => failed.push(told);
+  const samples = await runSuite({ name: 'suite', sides, rows: [] }, { ...silent, rounds: 2, onFailure });
+  expect(log).toEqual(['a', 'b', 'a']);
+  expect(failed).toEqual([['b', new Error('no step within 120 s')]]);
+  expect(samples.map(({ side }) => side)).toEqual(['a', 'a']);
 });

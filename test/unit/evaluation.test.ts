@@ -12,6 +12,7 @@ const evaluationOf = (data: Dataset, onBatch: () => void, numSlots = 1): Evaluat
     // All that an evaluation asks of a step.
     step: { metricNames: [], evaluate: () => (onBatch(), { loss: 1, metrics: [] }) } as unknown as TrainingStep,
     data,
+    seed: 3,
     numSlots,
     batchRows: 1,
   });
@@ -27,6 +28,38 @@ describe('an evaluation', () => {
     await turnOfTheEventLoop();
     expect(batches).toBeLessThan(100);
     expect(await evaluating).toEqual([{ slot: 0, rows: 100, loss: 100, metrics: [] }]);
+  });
+
+  it('has rows that the model makes, those of each batch from a stream of their own', async () => {
+    const asked: unknown[] = [];
+    const step = {
+      metricNames: [],
+      evaluate: () => ({ loss: 1, metrics: [] }),
+      predicting: (key: unknown, body: (predict: () => unknown) => unknown) => (asked.push(key), body(() => column)),
+    } as unknown as TrainingStep; // All that an evaluation asks of a step.
+    const drawn = new Set<number>();
+    const collect: Dataset['collect'] = ({ slot, numRows, random }) => {
+      asked.push({ slot, numRows });
+      drawn.add(random());
+      return { x: column, y: column };
+    };
+    const data = { ...rows(() => ({ x: column, y: column })), length: 5, collect };
+    const made = new Evaluation({ step, data, seed: 3, numSlots: 2, batchRows: 2 });
+    await made.of({ firstSlot: 0, endSlot: 2 }, 7, never);
+    const key = { purpose: 'trial', seed: 3, step: 7 };
+    expect(asked).toEqual([
+      ...[
+        { ...key, row: 0 },
+        { slot: 0, numRows: 2 },
+        { ...key, row: 2 },
+        { slot: 1, numRows: 2 },
+      ],
+      ...[
+        { ...key, row: 4 },
+        { slot: 1, numRows: 1 },
+      ],
+    ]);
+    expect(drawn.size).toBe(3);
   });
 
   it('says at which step the data failed', async () => {

@@ -68,7 +68,7 @@ async function partialOf(step: SlotStep, microBatches: number): Promise<Recorded
   const sampler = new Sampler(config);
   const gradients = new Gradients({ step: watched, memory, sampler, data, seed: 7, microBatches, onNotFinite: 'stop' });
   gradients.enter(slots);
-  gradients.compute(0, await gradients.read(0), readiness);
+  gradients.compute(0, await gradients.rows.read(0), readiness);
   const { segment, offset } = layout.scalars;
   const parameters = layout.parameters.flatMap((parameter) => [...memory.parameterView('slot:1', parameter)]);
   const scalars = memory.view('slot:1', segment).subarray(offset, offset + layout.numScalars);
@@ -158,12 +158,12 @@ test('the rows of a step whose gradient is computed are handed back with the nex
   const options = { step, memory, sampler, data: watched, seed: 7, microBatches: 1, onNotFinite: 'stop' } as const;
   const gradients = new Gradients(options);
   gradients.enter({ firstSlot: 1, endSlot: 2 });
-  gradients.compute(0, await gradients.read(0), readiness);
-  const next = await gradients.read(1);
+  gradients.compute(0, await gradients.rows.read(0), readiness);
+  const next = await gradients.rows.read(1);
   expect(spared).toEqual([undefined, given[0]]);
   gradients.compute(1, next, readiness);
   gradients.enter({ firstSlot: 1, endSlot: 2 });
-  await gradients.read(2);
+  await gradients.rows.read(2);
   expect(spared[2]).toBeUndefined();
   step.dispose();
 });

@@ -7,6 +7,7 @@ import {
   type AdamCoefficients,
 } from '../../src/kernels/kernels.js';
 import * as reference from '../../src/kernels/reference.js';
+import { anyArrays, anyShare, type FourArrays } from '../support/kernel-inputs.js';
 
 const { checksum } = reference;
 
@@ -21,27 +22,11 @@ const kernels = instantiateKernels(memory);
 /** Where a checksum's state lies, far from what it is of. */
 const checksumState = 32_768;
 
-/** Any float32, with the values where kernels go wrong well represented. */
-const anyFloat = fc.oneof(
-  { weight: 6, arbitrary: fc.float({ min: -4, max: 4, noNaN: true }) },
-  { weight: 3, arbitrary: fc.float() },
-  { weight: 2, arbitrary: fc.float({ min: Math.fround(-1e-37), max: Math.fround(1e-37), noNaN: true }) },
-  { weight: 1, arbitrary: fc.constantFrom(0, -0, NaN, Infinity, -Infinity, 2 ** -149, -(2 ** -126), 3.4e38) },
-);
-
-/** Four arrays of one length, which is rarely a multiple of the vector's. */
-const anyArrays = fc
-  .integer({ min: 0, max: 70 })
-  .chain((n) => fc.array(fc.array(anyFloat, { minLength: n, maxLength: n }), { minLength: 4, maxLength: 4 }))
-  .map((arrays) => arrays.map((values) => Float32Array.from(values)) as [F32, F32, F32, F32]); // four, as asked
-
-type F32 = Float32Array<ArrayBuffer>;
-
 const anyCoefficients: fc.Arbitrary<AdamCoefficients> = fc.record({
-  beta1: fc.float({ min: 0, max: 1, noNaN: true }),
-  share1: fc.float({ min: 0, max: 1, noNaN: true }),
-  beta2: fc.float({ min: 0, max: 1, noNaN: true }),
-  share2: fc.float({ min: 0, max: 1, noNaN: true }),
+  beta1: anyShare,
+  share1: anyShare,
+  beta2: anyShare,
+  share2: anyShare,
   stepSize: fc.double({ min: 1e-6, max: 1, noNaN: true }),
   unbias2: fc.double({ min: 1, max: 1000, noNaN: true }),
   epsilon: fc.double({ min: 1e-8, max: 1e-3, noNaN: true }),
@@ -56,7 +41,7 @@ function bits(array: Float32Array): number[] {
 
 /** Puts the arrays into the memory, `shift` elements off a boundary, runs `kernel` on their addresses, and reads them back. */
 function inMemory(
-  arrays: readonly F32[],
+  arrays: readonly Float32Array[],
   shift: number,
   kernel: (addresses: [number, number, number, number]) => void,
 ) {
@@ -75,12 +60,12 @@ function inMemory(
 
 /** Runs a kernel and its twin on the same arrays and compares all bits of all of them. */
 function expectSameBits(
-  arrays: readonly [F32, F32, F32, F32],
+  arrays: FourArrays,
   shift: number,
   kernel: (addresses: [number, number, number, number], n: number) => void,
-  twin: (arrays: [F32, F32, F32, F32]) => void,
+  twin: (arrays: FourArrays) => void,
 ) {
-  const expected = arrays.map((array) => array.slice()) as [F32, F32, F32, F32]; // four, as given
+  const expected = arrays.map((array) => array.slice()) as FourArrays; // four, as given
   twin(expected);
   const { results, withinArrays } = inMemory(arrays, shift, (addresses) => kernel(addresses, arrays[0].length));
   expect(results.map(bits)).toEqual(expected.map(bits));

@@ -5,22 +5,12 @@ import type {
   MembershipEffect,
   MembershipEvent,
   MembershipState,
-  Patience,
 } from '../../coordinator/membership-state.js';
 import { LockstepError } from '../../src/errors.js';
+import { patience } from '../support/patience.js';
 
 const addresses = { hostId: 'a', unixPath: '/a', tcp: [] };
 const facts = { 'Lockstep version': '1', 'parameter 0': 'w [2]' };
-const patience: Patience = {
-  heartbeatTimeoutMs: 100,
-  loadingTimeoutMs: 1_000,
-  readyTimeoutMs: 3_000,
-  stepTimeoutMs: 500,
-  betweenStepsTimeoutMs: 800,
-  connectTimeoutMs: 300,
-  workersTimeoutMs: 2_000,
-  returnTimeoutMs: 400,
-};
 
 /** Plays events one after the other, a millisecond apart, and keeps the effects of each. */
 class Play {

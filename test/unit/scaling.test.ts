@@ -2,17 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { beginMembership, membership } from '../../coordinator/membership.js';
 import type { MembershipEffect, MembershipEvent, MembershipState } from '../../coordinator/membership-state.js';
 import { refuseScale } from '../../coordinator/scaling.js';
+import { patience } from '../support/patience.js';
 
-const patience = {
-  heartbeatTimeoutMs: 100,
-  loadingTimeoutMs: 1_000,
-  readyTimeoutMs: 3_000,
-  stepTimeoutMs: 500,
-  betweenStepsTimeoutMs: 800,
-  connectTimeoutMs: 300,
-  workersTimeoutMs: 2_000,
-  returnTimeoutMs: 400,
-};
 const run = { runId: 'r', term: 1, past: null, checkpoint: null, facts: {}, patience };
 const config = { ...run, minWorkers: 1, maxWorkers: 4, slots: 4, isSharded: false };
 

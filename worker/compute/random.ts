@@ -16,31 +16,47 @@ export type RandomKey =
       /** Position in the slot. @default 0 */
       readonly microBatch?: number;
     }
+  /** Of rows that the model makes, to train on. */
+  | { readonly purpose: 'rollout'; readonly seed: number; readonly step: number; readonly slot: number }
+  /** Of rows that it makes for validation after a step, from that row on. */
+  | { readonly purpose: 'trial'; readonly seed: number; readonly step: number; readonly row: number }
+  | { readonly purpose: 'augmentation'; readonly seed: number; readonly epoch: number; readonly row: number }
   | { readonly purpose: 'model'; readonly seed: number }
   | { readonly purpose: 'evaluation'; readonly seed: number }
   | { readonly purpose: 'generation'; readonly seed: number };
 
-const purposeWord = { step: 0, model: 1, evaluation: 2, generation: 4 } as const satisfies Record<
-  RandomKey['purpose'],
-  number
->;
+const purposeWord = {
+  step: 0,
+  model: 1,
+  evaluation: 2,
+  augmentation: 4,
+  rollout: 5,
+  trial: 6,
+  generation: 7,
+} as const satisfies Record<RandomKey['purpose'], number>;
 
 /** The stream of a key: each call gives the next number in [0, 1), with 53 random bits as `Math.random` has. */
 export function randomStream(key: RandomKey): () => number {
   const philoxKey = keyOf(key, purposeWord[key.purpose]);
-  const step = key.purpose === 'step' ? key.step : 0;
-  const slot = key.purpose === 'step' ? key.slot : 0;
+  const [time, place] = coordinatesOf(key);
   let numDrawn = 0;
   let block: Words4 = [0, 0, 0, 0];
   return () => {
     const second = numDrawn % 2 === 1;
     if (!second) {
-      const counter: Words4 = [(numDrawn / 2) >>> 0, slot >>> 0, step >>> 0, Math.floor(step / 2 ** 32)];
+      const counter: Words4 = [(numDrawn / 2) >>> 0, place >>> 0, time >>> 0, Math.floor(time / 2 ** 32)];
       block = philox4x32(counter, philoxKey);
     }
     numDrawn++;
     return second ? toUnitInterval(block[2], block[3]) : toUnitInterval(block[0], block[1]);
   };
+}
+
+/** When and where a stream is drawn from, within its purpose. */
+function coordinatesOf(key: RandomKey): readonly [number, number] {
+  if (key.purpose === 'step' || key.purpose === 'rollout') return [key.step, key.slot];
+  if (key.purpose === 'trial') return [key.step, key.row];
+  return key.purpose === 'augmentation' ? [key.epoch, key.row] : [0, 0];
 }
 
 /** Purposes are below 256; what is left of the word tells micro-batches apart. */

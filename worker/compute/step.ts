@@ -5,7 +5,7 @@
  */
 import type { NamedTensorMap, Scalar, Tensor, Variable } from '@tensorflow/tfjs';
 import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
-import type { Batch } from '../../src/job/dataset.js';
+import type { Batch, Column } from '../../src/job/dataset.js';
 import type { Job } from '../../src/job/job.js';
 import type { Log } from '../../src/log.js';
 import { sizeOf, type ParameterSpec } from '../../src/state/parameter.js';
@@ -188,6 +188,19 @@ export class TrainingStep {
       const output = this.#model.forward(inputTensor(this.#tf, batch.x), false);
       return measure(this.#loss(batch, labels, output), this.#objective.metrics(labels, output));
     });
+  }
+
+  /**
+   * Runs `body` with the model in inference mode and the weights as they are bound now; its `Math.random` is the key's stream.
+   * Outputs are copies.
+   */
+  predicting<T>(key: RandomKey, body: (predict: (x: Column) => Column) => T): T {
+    const predict = (x: Column): Column =>
+      this.#tf.tidy(() => {
+        const output = this.#model.forward(inputTensor(this.#tf, x), false);
+        return { data: output.dataSync<'float32'>(), shape: output.shape };
+      });
+    return this.#pass(key, {}, () => body(predict));
   }
 
   /** Tensors alive in this process. */

@@ -3,7 +3,7 @@
  * Shapes are part of a graph, so there is one for each batch shape; a shape that cannot be compiled runs eagerly, and the
  * log says why once.
  */
-import type { Batch } from '../../../src/job/dataset.js';
+import type { Batch, Column } from '../../../src/job/dataset.js';
 import type { Log } from '../../../src/log.js';
 import { toLockstepError } from '../../../src/errors.js';
 import { checkBatch, checkLabels, checkTokens, formatShape } from '../batch.js';
@@ -11,6 +11,7 @@ import { asItIs, type Contribution } from '../contribution.js';
 import type { NativeAddon } from '../engine/native-addon.js';
 import type { Tfjs } from '../engine/tfjs.js';
 import type { PassObserver } from '../pass.js';
+import type { RandomKey } from '../random.js';
 import type { Measurements, SlotOutputs, SlotStep, StepKey } from '../step.js';
 import { compile } from './compile.js';
 import type { StepGraph } from './step-graph.js';
@@ -102,6 +103,10 @@ export class CompiledStep implements SlotStep {
 
   evaluate(batch: Batch): Measurements {
     return this.#eager.evaluate(batch);
+  }
+
+  predicting<T>(key: RandomKey, body: (predict: (x: Column) => Column) => T): T {
+    return this.#eager.predicting(key, body);
   }
 
   trace<T>(batch: Batch, key: StepKey, observer: PassObserver<T>): T {

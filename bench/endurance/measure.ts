@@ -1,0 +1,77 @@
+/** Takes a run through so many recoveries, and says whether anything grows with them. */
+import { EnduranceRun, type Samples } from './endurance-run.js';
+import { trendsOf, type Trend } from './trend.js';
+
+export interface EnduranceOptions {
+  /** Workers that are lost and replaced. */
+  readonly recoveries: number;
+  /** After that, coordinators that are killed and taken back. */
+  readonly returns: number;
+  /** Losses from one sample to the next. */
+  readonly sampleEvery: number;
+  readonly say: (line: string) => void;
+}
+
+export interface ProcessTrends {
+  readonly process: string;
+  /** What it went through. */
+  readonly units: 'recoveries' | 'returns';
+  readonly numUnits: number;
+  readonly trends: readonly Trend[];
+}
+
+/** Two at a time. */
+const perRound = 2;
+/** Rounds until V8 and the allocators have what they keep. */
+const warmupRounds = 2;
+
+export async function measureEndurance({
+  recoveries,
+  returns,
+  sampleEvery,
+  say,
+}: EnduranceOptions): Promise<ProcessTrends[]> {
+  const run = await EnduranceRun.start();
+  try {
+    const lost = new Series();
+    const numRounds = Math.ceil(recoveries / perRound);
+    for (let round = 1; round <= numRounds; round++) {
+      await run.loseTwo(round % 10 === 5 ? 'stopped' : 'killed', round % 5 === 0 ? 'left' : 'killed');
+      const numLost = round * perRound;
+      const isSampled = numLost % sampleEvery < perRound || round === numRounds;
+      if (round < warmupRounds || !isSampled) continue;
+      lost.add(numLost, await run.sample());
+      say(`${numLost} of ${recoveries} workers lost and replaced`);
+    }
+    const returned = new Series();
+    for (let number = 1; number <= returns; number++) {
+      await run.loseCoordinator();
+      returned.add(number, await run.sample());
+      say(`${number} of ${returns} coordinators lost and back`);
+    }
+    await run.end();
+    return [
+      ...lost.trends('recoveries', ['coordinator', 'a', 'z']),
+      ...(returns > 0 ? returned.trends('returns', ['a', 'z']) : []),
+    ];
+  } finally {
+    await run.close();
+  }
+}
+
+class Series {
+  readonly #at: number[] = [];
+  readonly #samples: Samples[] = [];
+
+  add(at: number, samples: Samples): void {
+    this.#at.push(at);
+    this.#samples.push(samples);
+  }
+
+  trends(units: ProcessTrends['units'], processes: readonly string[]): ProcessTrends[] {
+    return processes.map((process) => {
+      const samples = this.#samples.map((sample) => sample[process] ?? {});
+      return { process, units, numUnits: this.#at.at(-1) ?? 0, trends: trendsOf(samples, this.#at) };
+    });
+  }
+}

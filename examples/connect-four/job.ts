@@ -1,0 +1,55 @@
+/** Connect Four, learned from nothing but games against itself, as in AlphaZero. Each epoch ends with games against others. */
+import type { SymbolicTensor, Tensor, Tensor2D } from '@tensorflow/tfjs';
+import { adam, defineJob, rollouts, tf } from 'lockstep';
+import { inputShape, numTargets, playItself, playOthers } from './games.js';
+import { numColumns } from './board.js';
+import { minimaxPlayer, randomPlayer } from './players.js';
+
+const batchSize = 256;
+const stepsPerEpoch = 50;
+/** As many against each. */
+const numGames = 400;
+const opponents = [randomPlayer, minimaxPlayer(2)];
+
+function network() {
+  const input = tf.input({ shape: inputShape });
+  const convolution = () => tf.layers.conv2d({ filters: 32, kernelSize: 3, padding: 'same', activation: 'relu' });
+  const seen = tf.layers.flatten().apply(convolution().apply(convolution().apply(input)));
+  const thought = tf.layers.dense({ units: 128, activation: 'relu' }).apply(seen);
+  const policy = tf.layers.dense({ units: numColumns }).apply(thought);
+  const value = tf.layers.dense({ units: 1, activation: 'tanh' }).apply(thought);
+  const outputs = tf.layers.concatenate().apply([policy, value] as SymbolicTensor[]); // layers type what they take loosely
+  return tf.model({ inputs: input, outputs: outputs as SymbolicTensor });
+}
+
+const part = (rows: Tensor, first: number, count: number): Tensor2D =>
+  tf.slice(rows as Tensor2D, [0, first], [-1, count]); // [rows, …]
+
+/** Share of the games against an opponent that were won; of rows from games against itself: that the player won. */
+const winsAgainst = (opponent: number, name: string) => {
+  const metric = (yTrue: Tensor): Tensor => {
+    const [outcome, other] = [part(yTrue, numColumns, 1), part(yTrue, numColumns + 1, 1)];
+    const counts = tf.logicalOr(tf.equal(other, opponent), tf.equal(other, 0)).toFloat();
+    return tf.divNoNan(tf.sum(tf.mul(tf.greater(outcome, 0).toFloat(), counts)), tf.sum(counts));
+  };
+  return Object.defineProperty(metric, 'name', { value: name });
+};
+
+export default defineJob({
+  name: 'connect-four',
+  model: network,
+  loss: (yTrue, yPred) => {
+    const policy = tf.losses.softmaxCrossEntropy(part(yTrue, 0, numColumns), part(yPred, 0, numColumns));
+    return tf.add(policy, tf.losses.meanSquaredError(part(yTrue, numColumns, 1), part(yPred, numColumns, 1)));
+  },
+  metrics: [winsAgainst(1, 'beatsRandom'), winsAgainst(2, 'beatsMinimax')],
+  data: {
+    train: rollouts({ rowsPerEpoch: stepsPerEpoch * batchSize, x: inputShape, y: [numTargets], collect: playItself }),
+    validation: rollouts({ rowsPerEpoch: numGames, x: inputShape, y: [numTargets], collect: playOthers(opponents) }),
+  },
+  optimizer: adam({ learningRate: 2e-3 }),
+  batchSize,
+  epochs: 8,
+  slots: 4,
+  seed: 1,
+});

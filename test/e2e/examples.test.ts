@@ -1,0 +1,33 @@
+/** The examples in a short form: each trains, with the same bits for one worker and for two, one of which is killed. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { JobFolder } from '../support/job-folder.js';
+import { lockstepDone } from '../support/lockstep-command.js';
+import { readMetrics, readSummary } from '../support/run-files.js';
+
+let folder: JobFolder;
+beforeAll(async () => {
+  folder = await JobFolder.make();
+});
+afterAll(() => folder[Symbol.asyncDispose]());
+
+test.each([
+  { name: 'vision', short: ['--set', 'epochs=1'], metrics: ['accuracy'] },
+  {
+    name: 'connect-four',
+    // Its epoch is too long, and with it its games against others.
+    short: ['--set', 'steps=3', '--set', 'batchSize=32'],
+    metrics: ['beatsRandom', 'beatsMinimax'],
+  },
+])('$name', { timeout: 180_000 }, async ({ name, short, metrics }) => {
+  const train = async (run: string, ...options: readonly string[]) => {
+    const files = ['--run-dir', folder.at(run), '--summary', folder.at(`${run}.json`)];
+    await lockstepDone(['train', `examples/${name}/job.ts`, ...short, ...files, ...options]);
+    return { summary: readSummary(folder.at(`${run}.json`)), lines: readMetrics(folder.at(run)) };
+  };
+  const one = await train(`${name}-1`, '--workers', '1');
+  const two = await train(`${name}-2`, '--workers', '2', '--chaos', 'kill:1@1');
+  expect(two.summary.recoveries).toContainEqual(expect.objectContaining({ kind: 'lost' }));
+  expect(two.summary.weightsSha256).toBe(one.summary.weightsSha256);
+  expect(two.lines).toEqual(one.lines);
+  expect(Object.keys(one.summary.metrics)).toEqual(expect.arrayContaining(metrics));
+});
