@@ -1,7 +1,6 @@
 /** `initialWeights` of a job: a file, and which of its tensors is which parameter where the names differ. */
 import { z } from 'zod';
-import type { NameMap } from '../state/name-map.js';
-import { fillStars, namePattern, numStars } from '../state/name-pattern.js';
+import { numStars } from '../state/name-pattern.js';
 
 const name = z.string().min(1);
 
@@ -28,16 +27,4 @@ export interface InitialWeightsDefinition {
   readonly names?: Readonly<Record<string, string | null>>;
   /** Parameters that keep the model's own first values, whatever the file has: a new head. @default none */
   readonly own?: readonly string[];
-}
-
-/** Names that no pattern fits stay as they are. */
-export function namesByPattern(names: Readonly<Record<string, string | null>>): NameMap {
-  const patterns = Object.entries(names).map(([from, to]) => ({ match: namePattern(from), to }));
-  return (tensorName) => {
-    for (const { match, to } of patterns) {
-      const stars = match(tensorName);
-      if (stars) return to && fillStars(to, stars);
-    }
-    return tensorName;
-  };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { namesByPattern } from '../../src/job/initial-weights.js';
+import { namesByPattern } from '../../src/state/name-map.js';
 import { fillStars, namePattern } from '../../src/state/name-pattern.js';
 
 test.each([
