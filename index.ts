@@ -11,6 +11,7 @@ export type {
   OpenContext,
   Row,
 } from './src/job/dataset.js';
+export type { InitialWeightsDefinition } from './src/job/initial-weights.js';
 export { defineJob } from './src/job/job.js';
 export type {
   BatchFunction,

@@ -13,6 +13,7 @@ import { writeResult } from './result.js';
 import { rowsOf, runSuite, type Row, type Sample, type Suite } from './suite.js';
 import { allReduceSuites } from './suites/all-reduce.js';
 import type { Context } from './suites/context.js';
+import { gpt2Suites } from './suites/gpt2.js';
 import { memorySuites } from './suites/memory.js';
 import { peerSuites } from './suites/peers.js';
 import { recoverySuites } from './suites/recovery.js';
@@ -30,6 +31,7 @@ const topics: Readonly<Record<string, (context: Context) => Suite[]>> = {
   memory: memorySuites,
   steptime: stepTimeSuites,
   recovery: recoverySuites,
+  gpt2: gpt2Suites,
 };
 
 interface Options {

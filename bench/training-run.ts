@@ -21,6 +21,8 @@ export interface TrainingOptions {
   readonly warmup?: { readonly steps: number; readonly seconds: number };
   /** How long to measure. */
   readonly seconds: number;
+  /** How long to wait for its first step. @default 300,000 */
+  readonly startTimeoutMs?: number;
   /** More `--set`. */
   readonly set?: readonly string[];
   /** Looks at the memory of its workers, which takes time from them. @default false */
@@ -42,7 +44,7 @@ export interface TrainingMeasurement {
 }
 
 const pollMs = 20;
-const startTimeoutMs = 300_000;
+const defaultStartTimeoutMs = 300_000;
 const defaultWarmup = { steps: 20, seconds: 2 } as const;
 
 /** When metrics.jsonl had grown to how many bytes. */
@@ -91,7 +93,8 @@ async function failure(run: Run): Promise<never> {
 }
 
 /** Watches a run until enough of it is seen. */
-async function watch({ warmup = defaultWarmup, seconds }: TrainingOptions, folder: string): Promise<Mark[]> {
+async function watch(options: TrainingOptions, folder: string): Promise<Mark[]> {
+  const { warmup = defaultWarmup, seconds, startTimeoutMs = defaultStartTimeoutMs } = options;
   const path = join(folder, 'metrics.jsonl');
   const deadlineMs = performance.now() + startTimeoutMs;
   const marks: Mark[] = [];

@@ -9,6 +9,7 @@ import { coordinatorCommand } from './commands/coordinator.js';
 import { doctorCommand } from './commands/doctor.js';
 import { engineCommand } from './commands/engine.js';
 import { flightCommand } from './commands/flight.js';
+import { generateCommand } from './commands/generate.js';
 import { scaleCommand } from './commands/scale.js';
 import { statusCommand } from './commands/status.js';
 import { trainCommand } from './commands/train.js';
@@ -26,6 +27,7 @@ const commands = [
   statusCommand,
   flightCommand,
   scaleCommand,
+  generateCommand,
   benchCommand,
   engineCommand,
   doctorCommand,

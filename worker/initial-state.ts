@@ -1,12 +1,11 @@
 /** The state that a generation begins with where no worker has it: the checkpoint's, the job's file, or the model's own. */
-import { resolve } from 'node:path';
 import { defaultBucketBytes } from '../src/collective/buckets.js';
 import { ownedRanges } from '../src/collective/shard.js';
 import { assert } from '../src/errors.js';
 import { AVERAGE, momentRegions } from '../src/optimizer/optimizer.js';
 import type { Generation } from '../src/protocol/messages.js';
 import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
-import { readCheckpoint, readWeights } from './checkpoint/checkpoint-reader.js';
+import { readCheckpoint } from './checkpoint/checkpoint-reader.js';
 import type { Sharding } from './checkpoint/tensors.js';
 import { planGeneration } from './comm/generation-plan.js';
 import type { Prepared } from './preparation.js';
@@ -37,8 +36,8 @@ export class InitialState {
     checkpoint: string | null,
     place: { readonly generation: Generation; readonly rank: number },
   ): Promise<void> {
-    const { loaded, firstWeights, files } = this.#prepared;
-    const { initialWeights, optimizer } = loaded.job;
+    const { loaded, firstWeights, initialWeights, files } = this.#prepared;
+    const { optimizer } = loaded.job;
     const memory = this.#memory;
     const isNew = this.#isNew;
     this.#isNew = false;
@@ -55,7 +54,9 @@ export class InitialState {
       this.#clearMoments();
       this.#setWeights(await firstWeights());
     }
-    if (initialWeights !== undefined) await readWeights(resolve(loaded.baseDir, initialWeights), memory);
+    for await (const [parameter, values] of initialWeights?.read(memory.layout.parameters) ?? []) {
+      memory.parameterView(PARAMETERS, parameter).set(values);
+    }
     if (optimizer.averageDecay !== undefined) this.#beginAverage();
     if (numExtraScalars(loaded.job) > 0) writeValidations(memory, null);
   }

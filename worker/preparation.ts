@@ -2,10 +2,6 @@
  * What a worker does once it is welcome: loads the job, the engine and the data, makes the model, and says which facts
  * it found. Nothing here is shared with other workers yet.
  */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { resolve } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { LockstepError } from '../src/errors.js';
 import { dataFacts } from '../src/job/data-facts.js';
 import { cutRows } from '../src/job/micro-batches.js';
@@ -26,6 +22,7 @@ import { loadEngine, type Engine } from './compute/engine/load.js';
 import { CompiledStep } from './compute/compiled/compiled-step.js';
 import { TrainingStep, type SlotStep } from './compute/step.js';
 import { modelFacts, weightsFact } from './facts.js';
+import { InitialWeights } from './initial-weights.js';
 import { locate } from './locate.js';
 import type { RowRequests } from './served-dataset.js';
 import { numExtraScalars, requireValidated } from './validations.js';
@@ -44,6 +41,8 @@ export interface Prepared {
   readonly step: SlotStep;
   /** The model's first weights, in the order of the step's parameters, at any time. */
   readonly firstWeights: () => Promise<readonly Float32Array[]>;
+  /** What the run begins with instead, where the job says so. */
+  readonly initialWeights: InitialWeights | null;
   /** Whether steps of a full slot run as one graph. */
   readonly compiled: boolean;
   readonly layout: Layout;
@@ -79,10 +78,11 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
   const layout = planLayout(eager.parameters, 1 + eager.metricNames.length + numExtraScalars(job), {
     maxSegmentElements: maxSegmentElements({ ...job, slots: plan.slots, bucketBytes: defaultBucketBytes }),
   });
+  const initialWeights = job.initialWeights === undefined ? null : new InitialWeights(job.initialWeights, baseDir);
   const header = plan.resumeFrom === null ? null : await readCheckpointHeader(plan.resumeFrom, options.files);
   const start = header
     ? { 'weights of the checkpoint': header.weightsSha256 }
-    : { 'initial weights': await initialFact(job.initialWeights, baseDir, eager) };
+    : { 'initial weights': (await initialWeights?.check(eager.parameters)) ?? weightsFact(eager.initialValues()) };
   const facts = {
     'Lockstep version': lockstepVersion,
     ...loaded.facts,
@@ -99,9 +99,10 @@ export async function prepare(options: PreparationOptions): Promise<Prepared> {
   });
   const { step, compiled } = await compileStep(eager, { engine, job, data, schedule, log });
   const firstWeights = (): Promise<readonly Float32Array[]> => TrainingStep.valuesMadeAnew(model);
-  const firstStep = header?.step ?? 0;
-  const { files } = options;
-  return { plan, loaded, engine, data, step, firstWeights, compiled, layout, schedule, facts, firstStep, files };
+  return {
+    ...{ plan, loaded, engine, data, step, firstWeights, initialWeights, compiled, layout, schedule, facts },
+    ...{ firstStep: header?.step ?? 0, files: options.files },
+  };
 }
 
 interface CompileContext extends Pick<Prepared, 'engine' | 'data' | 'schedule'> {
@@ -149,15 +150,6 @@ function nonEmpty(split: string, data: Dataset): Dataset {
 async function allDataFacts(plan: RunPlan, { train, validation }: Data): Promise<Facts> {
   if (plan.served) return plan.served.facts;
   return { ...(await dataFacts('train', train)), ...(validation ? await dataFacts('validation', validation) : {}) };
-}
-
-async function initialFact(path: string | undefined, baseDir: string, step: SlotStep): Promise<string> {
-  if (path === undefined) return weightsFact(step.initialValues());
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(resolve(baseDir, path)), hash).catch((cause: unknown): never => {
-    throw new LockstepError('ERR_DATA_NOT_FOUND', `initialWeights: cannot read ${resolve(baseDir, path)}.`, { cause });
-  });
-  return hash.digest('hex');
 }
 
 function trainableNames({ parameters }: SlotStep): string[] {

@@ -10,11 +10,14 @@ import { optimizerSchema, type OptimizerConfig } from '../optimizer/config.js';
 import { loraSchema } from '../state/lora.js';
 import { bestSchema } from './best.js';
 import type { Augment, DataSource, Dataset } from './dataset.js';
+import { initialWeightsSchema, type InitialWeightsDefinition } from './initial-weights.js';
 
 /** A model without layers: named initial values and a function of them. */
 export interface FunctionalModel {
   /** Where inputs are tokens: how many the model knows. Each batch is checked: a GPU would take a row of zeros for others. */
   readonly numTokens?: number;
+  /** Where inputs are tokens: how many a row has at most. */
+  readonly maxRowTokens?: number;
   /** Initial values, in the order of the flat state; made when the model is made. All are trainable. */
   readonly parameters: Readonly<Record<string, Tensor>>;
   /**
@@ -74,7 +77,7 @@ export const jobSchema = z.strictObject({
   compile: z.boolean().default(true),
   wire: z.enum(wireFormats).default('float32'),
   precision: z.enum(['float32', 'bfloat16', 'float16']).default('float32'),
-  initialWeights: z.string().min(1).optional(),
+  initialWeights: initialWeightsSchema.optional(),
   onNotFinite: z.enum(['stop', 'skip']).default('stop'),
   verifyEverySteps: z.int().min(0).default(1000),
   stragglers: z.strictObject({ evictAfterSeconds: z.number().positive() }).optional(),
@@ -152,8 +155,11 @@ export interface JobDefinition {
   readonly wire?: WireFormat;
   /** What the engine computes in. TensorFlow.js has no type of 16 bits: others than `float32` are refused. @default 'float32' */
   readonly precision?: 'float32' | 'bfloat16' | 'float16';
-  /** A safetensors file with the first weights, by parameter name, relative to the job file. */
-  readonly initialWeights?: string;
+  /**
+   * A safetensors file with the first weights, or the index of several (`….index.json`), relative to the job file; with
+   * `{ file, names, own }` where its names are not the model's. @default the model's own
+   */
+  readonly initialWeights?: string | InitialWeightsDefinition;
   /**
    * What becomes of a step whose loss or gradient is NaN or infinite: the run stops, before the weights are touched, or the
    * step leaves weights and moments as they were. @default 'stop'

@@ -1,10 +1,23 @@
 /** Which tensors of a file are which parameters of a model: compared as a whole, before any of them is read. */
 import { LockstepError } from '../errors.js';
+import { fillStars, namePattern } from './name-pattern.js';
 import type { ParameterShape } from './parameter.js';
 import type { StoredTensor } from './safetensors.js';
 
 /** From a tensor's name in a file to its parameter's; `null` for a tensor that is left out on purpose. */
 export type NameMap = (tensorName: string) => string | null;
+
+/** By patterns of names, of which the first that fits counts. Names that none fits stay as they are. */
+export function namesByPattern(names: Readonly<Record<string, string | null>>): NameMap {
+  const patterns = Object.entries(names).map(([from, to]) => ({ match: namePattern(from), to }));
+  return (tensorName) => {
+    for (const { match, to } of patterns) {
+      const stars = match(tensorName);
+      if (stars) return to && fillStars(to, stars);
+    }
+    return tensorName;
+  };
+}
 
 /** Types that become float32 without rounding. */
 const exactTypes: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16']);

@@ -1,12 +1,31 @@
-/** Patterns of parameter names, as a job gives them: `*` stands for any characters, all else for itself. */
+/** Patterns of parameter names, as a job gives them: `*` stands for any characters, also for none, all else for itself. */
 import { LockstepError } from '../errors.js';
 
 /** Names that a message lists; the others are counted. */
 const maxListed = 12;
 
+/** What each `*` of the pattern stands for in `name`; null where the name is another one. */
+export type NamePattern = (name: string) => readonly string[] | null;
+
+export function namePattern(pattern: string): NamePattern {
+  const parts = pattern.split('*').map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'));
+  const expression = new RegExp(`^${parts.join('(.*)')}$`, 's');
+  return (name) => expression.exec(name)?.slice(1) ?? null;
+}
+
+/** How many `*` a name has. */
+export function numStars(pattern: string): number {
+  return pattern.split('*').length - 1;
+}
+
+/** The name in which the first `*` is the first of `values`, and so on. */
+export function fillStars(pattern: string, values: readonly string[]): string {
+  const [first = '', ...rest] = pattern.split('*');
+  return rest.reduce((name, part, index) => `${name}${values[index] ?? ''}${part}`, first);
+}
+
 export function matchesPattern(pattern: string, name: string): boolean {
-  const parts = pattern.split('*').map((part) => part.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'));
-  return new RegExp(`^${parts.join('.*')}$`, 's').test(name);
+  return namePattern(pattern)(name) !== null;
 }
 
 export function matchesAny(patterns: readonly string[], name: string): boolean {

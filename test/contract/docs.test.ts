@@ -9,6 +9,7 @@ import { coordinatorCommand } from '../../bin/commands/coordinator.js';
 import { doctorCommand } from '../../bin/commands/doctor.js';
 import { engineCommand } from '../../bin/commands/engine.js';
 import { flightCommand } from '../../bin/commands/flight.js';
+import { generateCommand } from '../../bin/commands/generate.js';
 import { scaleCommand } from '../../bin/commands/scale.js';
 import { statusCommand } from '../../bin/commands/status.js';
 import { trainCommand } from '../../bin/commands/train.js';
@@ -43,9 +44,15 @@ describe('docs/operations.md', () => {
     operations = await read('docs/operations.md');
   });
 
-  const commands = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand, flightCommand].map(
-    (make) => make(),
-  );
+  const commands = [
+    trainCommand,
+    coordinatorCommand,
+    workerCommand,
+    statusCommand,
+    scaleCommand,
+    flightCommand,
+    generateCommand,
+  ].map((make) => make());
 
   test.each(commands.map((command) => [command.name(), command] as const))(
     'has every option of `lockstep %s` in a table',
@@ -80,7 +87,7 @@ describe('README.md', () => {
   test('has every command in its table', async () => {
     const readme = await read('README.md');
     const ofRuns = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand, flightCommand];
-    const names = [...ofRuns, benchCommand, engineCommand, doctorCommand].map((make) => make().name());
+    const names = [...ofRuns, generateCommand, benchCommand, engineCommand, doctorCommand].map((make) => make().name());
     expect(names.filter((name) => !readme.includes(`\n| \`lockstep ${name}`))).toEqual([]);
   });
 

@@ -1,7 +1,8 @@
 /** What a user gets wrong, and is told: one clear line, the exit code that fits, a summary, and nothing half-written. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { JobFolder } from '../support/job-folder.js';
 import { errorLines, lockstep, lockstepDone } from '../support/lockstep-command.js';
@@ -124,6 +125,33 @@ describe('a data file with', () => {
     const job = await folder.write('no-data.ts', jobWith("data: { train: csv('gone.csv', { label: 2 }) }"));
     const { error, exitCode } = await refused('train', [job], 'ERR_DATA_NOT_FOUND');
     expect(error).toContain(folder.at('gone.csv'));
+    expect(exitCode).toBe(2);
+  });
+});
+
+describe('first weights', () => {
+  const weights = fileURLToPath(new URL('../golden/mlp/initial.safetensors', import.meta.url));
+
+  test('of another model are refused before anything starts, with all that does not fit', async () => {
+    const names = "{ 'dense3/*': null, 'dense2/*': 'dense_Dense1/*' }";
+    const job = jobWith(`initialWeights: { file: '${weights}', names: ${names} }`);
+    const { error, exitCode, runDir } = await refused(
+      'train',
+      [await folder.write('weights-job.ts', job)],
+      'ERR_MODEL_INVALID',
+    );
+    expect(error).toContain(
+      '"dense2/kernel" is [128, 128] in the file and [2, 3] in the model; "dense2/bias" is [128] in the file and [3] in the ' +
+        'model; the model has no place for "dense1/bias"; the model has no place for "dense1/kernel".',
+    );
+    expect(exitCode).toBe(2);
+    expect(existsSync(`${runDir}/metrics.jsonl`) && readFileSync(`${runDir}/metrics.jsonl`, 'utf8')).toBeFalsy();
+  });
+
+  test('that are not there are named', async () => {
+    const job = await folder.write('no-weights.ts', jobWith("initialWeights: 'gone.safetensors'"));
+    const { error, exitCode } = await refused('train', [job], 'ERR_DATA_NOT_FOUND');
+    expect(error).toContain(folder.at('gone.safetensors'));
     expect(exitCode).toBe(2);
   });
 });

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { copyFile, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { assignSlots } from '../../src/collective/assignment.js';
@@ -18,12 +17,7 @@ import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import type { ParameterSpec } from '../../src/state/parameter.js';
 import { checkpointPath, latestCheckpoint, pruneCheckpoints } from '../../worker/checkpoint/checkpoint-folder.js';
-import {
-  readCheckpoint,
-  readCheckpointHeader,
-  readWeights,
-  verifyCheckpoint,
-} from '../../worker/checkpoint/checkpoint-reader.js';
+import { readCheckpoint, readCheckpointHeader, verifyCheckpoint } from '../../worker/checkpoint/checkpoint-reader.js';
 import { writeCheckpoint } from '../../worker/checkpoint/checkpoint-writer.js';
 import type { Sharding } from '../../worker/checkpoint/tensors.js';
 import { planRegions } from '../../worker/comm/regions.js';
@@ -464,50 +458,6 @@ describe('a run that goes on behind a damaged checkpoint', () => {
     for (const step of [10, 20, 30]) await write(fill(createMemory()), step);
     await pruneCheckpoints(folder, { keep: 1, step: 20 });
     expect((await readdir(folder)).sort()).toEqual(['step-00000020.safetensors', 'step-00000030.safetensors']);
-  });
-});
-
-describe('readWeights', () => {
-  const golden = fileURLToPath(new URL('../golden/mlp/initial.safetensors', import.meta.url));
-  const mlp: ParameterSpec[] = [784, 128, 128].flatMap((inputs, i) => {
-    const outputs = i === 2 ? 10 : 128;
-    return [
-      { name: `dense${i + 1}/kernel`, shape: [inputs, outputs], trainable: true },
-      { name: `dense${i + 1}/bias`, shape: [outputs], trainable: true },
-    ];
-  });
-
-  it('fills parameters by name, in whatever order the file has them', async () => {
-    const memory = createMemory(mlp);
-    expect(await readWeights(golden, memory)).toEqual([]);
-    const [kernel, bias] = memory.layout.parameters;
-    if (!kernel || !bias) throw new Error('the layout lacks a parameter');
-    const file = await readFile(golden);
-    const start = 8 + Number(file.readBigUInt64LE(0));
-    const expected = (from: number, n: number) =>
-      Array.from({ length: n }, (_, i) => file.readFloatLE(start + from + i * 4));
-    expect(Array.from(memory.parameterView('parameters', bias))).toEqual(expected(0, 128));
-    expect(Array.from(memory.parameterView('parameters', kernel))).toEqual(expected(512, 784 * 128));
-  });
-
-  it('loads the weights of a checkpoint and names what it left, for fine-tuning', async () => {
-    const memory = fill(createMemory());
-    await write(memory);
-    const weights = createMemory();
-    const unused = await readWeights(checkpointPath(folder, 50), weights);
-    expect(sha256(weights)).toBe(sha256(memory));
-    expect(unused).toContain('optimizer/moment2/temperature');
-    expect(unused).toHaveLength(6);
-  });
-
-  it('refuses weights that lack a parameter or have another shape', async () => {
-    const other: ParameterSpec[] = [
-      { name: 'dense1/kernel', shape: [784, 64], trainable: true },
-      { name: 'dense9/bias', shape: [64], trainable: true },
-    ];
-    await expect(readWeights(golden, createMemory(other))).rejects.toThrow(
-      failure('ERR_JOB_INVALID', '"dense1/kernel" is F32 [784, 128] in the file and F32 [784, 64]', 'no "dense9/bias"'),
-    );
   });
 });
 

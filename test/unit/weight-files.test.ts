@@ -1,43 +1,9 @@
 /** Weights of other tools: one file or several, their types, and the comparison with the model before any is read. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { matchTensors } from '../../src/state/name-map.js';
 import { WeightFiles } from '../../worker/checkpoint/weight-files.js';
-
-interface Tensor {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly dtype?: string;
-  readonly bytes: Uint8Array;
-}
-
-function safetensors(tensors: readonly Tensor[]): Buffer {
-  let end = 0;
-  const entries = tensors.map(({ name, shape, dtype = 'F32', bytes }) => {
-    end += bytes.length;
-    return [name, { dtype, shape, data_offsets: [end - bytes.length, end] }];
-  });
-  const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
-  const prefix = Buffer.alloc(8);
-  prefix.writeBigUInt64LE(BigInt(json.length));
-  return Buffer.concat([prefix, json, ...tensors.map(({ bytes }) => bytes)]);
-}
-
-const float32 = (name: string, values: readonly number[]): Tensor => {
-  return { name, shape: [values.length], bytes: new Uint8Array(Float32Array.from(values).buffer) };
-};
-const halves = (name: string, dtype: string, bits: readonly number[]): Tensor => {
-  return { name, dtype, shape: [bits.length], bytes: new Uint8Array(Uint16Array.from(bits).buffer) };
-};
-
-async function folderWith(files: Readonly<Record<string, string | Uint8Array>>): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'lockstep-weights-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
-  return folder;
-}
+import { float32, folderWith, halves, safetensors, weightIndex } from '../support/weight-files.js';
 
 async function valuesOf(path: string): Promise<Record<string, number[]>> {
   await using files = await WeightFiles.open(path);
@@ -58,7 +24,6 @@ describe('weight files', () => {
     });
   });
 
-  const index = (weight_map: Readonly<Record<string, string>>): string => JSON.stringify({ metadata: {}, weight_map });
   const shards = {
     '1.safetensors': safetensors([float32('a', [1, 2])]),
     '2.safetensors': safetensors([float32('b', [3]), float32('c', [4])]),
@@ -66,18 +31,18 @@ describe('weight files', () => {
 
   test('in shards are read as one', async () => {
     const map = { a: '1.safetensors', b: '2.safetensors', c: '2.safetensors' };
-    const folder = await folderWith({ ...shards, 'model.safetensors.index.json': index(map) });
+    const folder = await folderWith({ ...shards, 'model.safetensors.index.json': weightIndex(map) });
     expect(await valuesOf(join(folder, 'model.safetensors.index.json'))).toEqual({ a: [1, 2], b: [3], c: [4] });
   });
 
   test.each([
     ['is not JSON', '{', 'is not a usable index'],
     ['has no map', '{}', 'weight_map'],
-    ['leads out of its folder', index({ a: '../1.safetensors' }), 'expected the name of a file beside the index'],
-    ['names a file that is not there', index({ a: '3.safetensors' }), '3.safetensors cannot be read: ENOENT'],
+    ['leads out of its folder', weightIndex({ a: '../1.safetensors' }), 'expected the name of a file beside the index'],
+    ['names a file that is not there', weightIndex({ a: '3.safetensors' }), '3.safetensors cannot be read: ENOENT'],
     [
       'names a tensor that its shard lacks, and not one that it has',
-      index({ a: '1.safetensors', b: '2.safetensors', d: '2.safetensors' }),
+      weightIndex({ a: '1.safetensors', b: '2.safetensors', d: '2.safetensors' }),
       'it does not find d in 2.safetensors, and does not name c in 2.safetensors',
     ],
   ])('with an index that %s are refused', async (_, content, message) => {

@@ -1,13 +1,12 @@
 /**
- * Reads checkpoints and plain weights into shared memory. Before a tensor is read, all names, types and shapes are
- * compared with the model's; while they are read, their checksums are.
+ * Reads checkpoints into shared memory. Before a tensor is read, all names, types and shapes are compared with the model's;
+ * while they are read, their checksums are.
  */
-import { LockstepError, type ErrorCode } from '../../src/errors.js';
+import { LockstepError } from '../../src/errors.js';
 import { ChecksumStream } from '../../src/kernels/checksum-stream.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions } from '../../src/optimizer/optimizer.js';
 import { type Checkpoint, parseCheckpoint } from '../../src/state/checkpoint.js';
-import { isAdapter } from '../../src/state/lora.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { StoredTensor } from '../../src/state/safetensors.js';
 import type { CheckpointFiles } from './checkpoint-files.js';
@@ -65,32 +64,9 @@ export async function readCheckpoint(options: ReadCheckpointOptions): Promise<Ch
   const stored = file.header.tensors;
   const unknown = stored.filter(({ name }) => !targets.has(name)).map(({ name }) => `the model has no "${name}"`);
   const differences = [...differencesOf(stored, [...targets.values()]), ...unknown];
-  refuse('ERR_RESUME_MISMATCH', differences, `Checkpoint ${path} does not fit this job's model`);
+  refuse(differences, `Checkpoint ${path} does not fit this job's model`);
   await readChecked(file, checkpoint, ({ name }) => targets.get(name)?.fill ?? (() => undefined));
   return checkpoint;
-}
-
-/**
- * Loads weights by parameter name from any safetensors file of float32. Tensors that the model does not have are left, and adapters
- * that the file does not have stay as they are: they are new.
- *
- * @returns the names of those
- * @throws LockstepError ERR_CHECKPOINT_INVALID; ERR_JOB_INVALID if a parameter is not there or has another shape or type
- */
-export async function readWeights(path: string, memory: FlatMemory): Promise<readonly string[]> {
-  await using file = await TensorFile.open(path);
-  const stored = new Set(file.header.tensors.map(({ name }) => name));
-  const wanted = parameterTensors(memory).filter(({ name }) => stored.has(name) || !isAdapter(name));
-  const targets = new Map(wanted.map((tensor) => [tensor.name, tensor]));
-  const differences = differencesOf(file.header.tensors, wanted);
-  refuse('ERR_JOB_INVALID', differences, `The weights in ${path} do not fit this job's model`);
-  const unused: string[] = [];
-  for (const tensor of file.header.tensors) {
-    const target = targets.get(tensor.name);
-    if (target) await file.readTensor(tensor, target.fill);
-    else unused.push(tensor.name);
-  }
-  return unused;
 }
 
 /** The header, whole, with a checksum for each tensor. */
@@ -146,9 +122,9 @@ function differencesOf(stored: readonly StoredTensor[], wanted: readonly StateTe
   });
 }
 
-function refuse(code: ErrorCode, differences: readonly string[], what: string): void {
+function refuse(differences: readonly string[], what: string): void {
   if (differences.length === 0) return;
   const listed = differences.slice(0, MAX_LISTED).join('; ');
   const more = differences.length > MAX_LISTED ? `; and ${differences.length - MAX_LISTED} more` : '';
-  throw new LockstepError(code, `${what}: ${listed}${more}.`, { details: { differences } });
+  throw new LockstepError('ERR_RESUME_MISMATCH', `${what}: ${listed}${more}.`, { details: { differences } });
 }

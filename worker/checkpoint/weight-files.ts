@@ -57,6 +57,11 @@ export class WeightFiles implements AsyncDisposable {
     }
   }
 
+  /** All files of it: the index, where there is one, and those with tensors. */
+  get paths(): readonly string[] {
+    return [...new Set([this.path, ...this.#files.map(({ path }) => path)])];
+  }
+
   /** The tensor's values as float32; of F32, F16 or BF16. */
   async read({ file, ...tensor }: WeightTensor): Promise<Float32Array> {
     const values = new Float32Array(sizeOf(tensor.shape));

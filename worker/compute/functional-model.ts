@@ -15,6 +15,7 @@ export function adaptFunctionalModel(model: FunctionalModel, { tf }: { readonly 
     parameters: named.map(({ name, variable }) => ({ name, shape: variable.shape, trainable: true })),
     variables,
     numTokens: model.numTokens,
+    maxRowTokens: model.maxRowTokens,
     forward: (x, training, replaced) => checkOutput(tf, model.forward({ ...byName, ...replaced }, x, { training })),
     penalties: () => [],
     forgetPass: () => undefined,

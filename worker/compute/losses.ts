@@ -18,21 +18,25 @@ export type OwnLoss = keyof typeof ownLosses;
 function crossEntropyOfLogits(tf: Tfjs): BatchFunction {
   return (labels, logits) => {
     const numClasses = logits.shape.at(-1) ?? 0;
-    const classes = tf.reshape(tf.cast(labels, 'int32'), [-1]);
-    return lossOfRows(tf, tf.reshape(logits, [-1, numClasses]), tf.oneHot(classes, numClasses, 1, 0, 'float32'));
+    return lossOfRows(tf, tf.reshape(logits, [-1, numClasses]), tf.reshape(tf.cast(labels, 'int32'), [-1]));
   };
 }
 
-/** [rows, classes] and one-hot rows → [rows] */
-function lossOfRows(tf: Tfjs, logits: Tensor, oneHot: Tensor): Tensor {
+/** [rows, classes] and the number of each row's class → [rows]. No one-hot rows before the backward pass: classes are many. */
+function lossOfRows(tf: Tfjs, logits: Tensor, classes: Tensor): Tensor {
+  const [numRows = 0, numClasses = 0] = logits.shape;
   return withGradient(tf, [logits], {
     forward: () => {
       const shifted = tf.sub(logits, tf.max(logits, -1, true));
       const exponentials = tf.exp(shifted);
       const sums = tf.sum(exponentials, -1, true);
-      const value = tf.sub(tf.squeeze(tf.log(sums), [-1]), tf.sum(tf.mul(shifted, oneHot), -1));
-      return { value, saved: [tf.div(exponentials, sums), oneHot] };
+      const places = tf.stack([tf.range(0, numRows, 1, 'int32'), classes], 1);
+      const value = tf.sub(tf.squeeze(tf.log(sums), [-1]), tf.gatherND(shifted, places));
+      return { value, saved: [tf.div(exponentials, sums), classes] };
     },
-    backward: (dy, saved) => [tf.mul(tf.sub(saved(0), saved(1)), tf.expandDims(dy, -1))],
+    backward: (dy, saved) => {
+      const oneHot = tf.oneHot(saved(1), numClasses, 1, 0, 'float32');
+      return [tf.mul(tf.sub(saved(0), oneHot), tf.expandDims(dy, -1))];
+    },
   });
 }

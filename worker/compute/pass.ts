@@ -22,8 +22,8 @@ export interface PassResults {
 /** Watches a training pass. Its tensors are gone when `end` has returned. */
 export interface PassObserver<T> {
   begin?(inputs: PassInputs): void;
-  /** A random op of the pass is about to use this seed. */
-  onSeed?(seed: Tensor): void;
+  /** A random op of the pass is about to use this seed, that of its place in the pass; one that is computed again has the same place. */
+  onSeed?(seed: Tensor, index: number): void;
   /** The pass draws a random number on the host. */
   onHostRandom?(): void;
   end(results: PassResults): T;

@@ -22,7 +22,8 @@ export type RandomKey =
   | { readonly purpose: 'trial'; readonly seed: number; readonly step: number; readonly row: number }
   | { readonly purpose: 'augmentation'; readonly seed: number; readonly epoch: number; readonly row: number }
   | { readonly purpose: 'model'; readonly seed: number }
-  | { readonly purpose: 'evaluation'; readonly seed: number };
+  | { readonly purpose: 'evaluation'; readonly seed: number }
+  | { readonly purpose: 'generation'; readonly seed: number };
 
 const purposeWord = {
   step: 0,
@@ -31,6 +32,7 @@ const purposeWord = {
   augmentation: 4,
   rollout: 5,
   trial: 6,
+  generation: 7,
 } as const satisfies Record<RandomKey['purpose'], number>;
 
 /** The stream of a key: each call gives the next number in [0, 1), with 53 random bits as `Math.random` has. */

@@ -6,6 +6,7 @@
  */
 import { createRequire } from 'node:module';
 import type { DataType, NumericDataType, Rank, ShapeMap, Tensor } from '@tensorflow/tfjs';
+import { assert } from '../../src/errors.js';
 import type { Tfjs } from './engine/tfjs.js';
 import { nodeBackend, type NodeBackend } from './node-backend.js';
 import { statelessSeed, type RandomKey } from './random.js';
@@ -15,21 +16,60 @@ type Mutable<T> = { -readonly [Name in keyof T]: T[Name] };
 type Distribution = 'StatelessRandomUniform' | 'StatelessRandomNormal' | 'StatelessTruncatedNormal';
 type Draw = (distribution: Distribution, shape: readonly number[]) => Tensor;
 
+/** The random ops of the pass that runs. */
+interface Draws {
+  /** The next one's place in the pass. */
+  next: number;
+  /** What becomes of a seed before it is used. */
+  late: (seed: Tensor) => Tensor;
+}
+
+let running: Draws | null = null;
+
+/** How many random ops of the running pass there have been. */
+export function numDrawn(): number {
+  return running?.next ?? 0;
+}
+
+export interface DrawOptions {
+  /** The place of the first random op: one that there has been gives its numbers again. */
+  readonly first: number;
+  /** Holds seeds back. */
+  readonly late: (seed: Tensor) => Tensor;
+}
+
+/** Runs a part of the pass that draws from another place on. The pass goes on behind what has been drawn at most. */
+export function withDraws<T>({ first, late }: DrawOptions, body: () => T): T {
+  if (running === null) return body();
+  const outer = running;
+  const draws = { next: first, late };
+  running = draws;
+  try {
+    return body();
+  } finally {
+    running = outer;
+    outer.next = Math.max(outer.next, draws.next);
+  }
+}
+
 /** Runs `body`, the pass of `key`, with tfjs's random functions replaced; restored when it returns or throws. */
 export function withStatelessRandom<T>(
   tf: Tfjs,
   key: RandomKey,
-  onSeed: ((seed: Tensor) => void) | undefined,
+  onSeed: ((seed: Tensor, index: number) => void) | undefined,
   body: () => T,
 ): T {
   const backend = nodeBackend(tf);
   if (backend === undefined || key.purpose !== 'step') return body();
-  let numDrawn = 0;
+  running = { next: 0, late: (seed) => seed };
   const draw: Draw = (distribution, shape) =>
     tf.tidy(() => {
-      const seed = tf.tensor1d(statelessSeed(key, numDrawn++), 'int32');
-      onSeed?.(seed);
-      return runStateless(tf, backend, distribution, shape, seed);
+      const draws = running;
+      assert(draws, 'A random op ran after its pass');
+      const index = draws.next++;
+      const seed = tf.tensor1d(statelessSeed(key, index), 'int32');
+      onSeed?.(seed, index);
+      return runStateless(tf, backend, { distribution, shape, seed: draws.late(seed) });
     });
   // The functions that both tfjs-layers and `tf` look up at each call.
   const core = requireCore();
@@ -43,6 +83,7 @@ export function withStatelessRandom<T>(
   try {
     return body();
   } finally {
+    running = null;
     Object.assign(core, own);
   }
 }
@@ -57,13 +98,13 @@ function requireCore(): Mutable<RandomFunctions> {
   return core;
 }
 
-function runStateless(
-  tf: Tfjs,
-  backend: NodeBackend,
-  distribution: Distribution,
-  shape: readonly number[],
-  seed: Tensor,
-): Tensor {
+interface StatelessOp {
+  readonly distribution: Distribution;
+  readonly shape: readonly number[];
+  readonly seed: Tensor;
+}
+
+function runStateless(tf: Tfjs, backend: NodeBackend, { distribution, shape, seed }: StatelessOp): Tensor {
   const { TF_ATTR_TYPE: type, TF_FLOAT, TF_INT32 } = backend.binding;
   const attributes = [
     { name: 'dtype', type, value: TF_FLOAT },

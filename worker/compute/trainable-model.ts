@@ -13,6 +13,8 @@ export interface TrainableModel {
   readonly variables: readonly Variable[];
   /** Where inputs are tokens: how many there are. */
   readonly numTokens?: number | undefined;
+  /** Where inputs are tokens: how many a row has at most. */
+  readonly maxRowTokens?: number | undefined;
   /**
    * The output, [rows, …]. May assign variables that are not trainable.
    *

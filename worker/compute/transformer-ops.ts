@@ -42,32 +42,6 @@ export function normalizeRows(tf: Tfjs, x: Tensor, { scale, shift, epsilon }: No
   });
 }
 
-/**
- * softmax(scale · scores + mask) over the last axis. Spelled out: TensorFlow's own softmax takes its exponentials in blocks,
- * at whose edges the last bit may be another one, and no graph has it so.
- *
- * @param mask to be broadcast over the scores; it gets no gradient
- */
-export function maskedSoftmax(tf: Tfjs, scores: Tensor, { scale, mask }: AttentionMask): Tensor {
-  return withGradient(tf, [scores], {
-    forward: () => {
-      const masked = tf.add(tf.mul(scores, scale), mask);
-      const exponentials = tf.exp(tf.sub(masked, tf.max(masked, -1, true)));
-      const value = tf.div(exponentials, tf.sum(exponentials, -1, true));
-      return { value, saved: [value] };
-    },
-    backward: (dy, saved) => {
-      const weighted = tf.mul(dy, saved(0));
-      return [tf.mul(tf.sub(weighted, tf.mul(tf.sum(weighted, -1, true), saved(0))), scale)];
-    },
-  });
-}
-
-export interface AttentionMask {
-  readonly scale: number;
-  readonly mask: Tensor;
-}
-
 const tanhFactor = Math.sqrt(2 / Math.PI);
 const cubeFactor = 0.044715;
 

@@ -15,13 +15,20 @@ interface Shared {
   numUsers: number;
 }
 
+export interface SourceTraits {
+  /** What `text` was given, where rows are tokens. */
+  readonly tokenizer?: string | undefined;
+}
+
 export class Source implements DataSource {
+  readonly tokenizer: string | undefined;
   readonly #open: (context: OpenContext) => Promise<Dataset>;
   /** What is open now, by base folder. */
   readonly #shared = new Map<string, Shared>();
 
-  constructor(open: (context: OpenContext) => Promise<Dataset>) {
+  constructor(open: (context: OpenContext) => Promise<Dataset>, { tokenizer }: SourceTraits = {}) {
     this.#open = open;
+    this.tokenizer = tokenizer;
   }
 
   /**
@@ -84,7 +91,7 @@ export class Source implements DataSource {
   }
 
   #changed(change: (dataset: Dataset) => Dataset | Promise<Dataset>): Source {
-    return new Source((context) => this.#derive(context, change));
+    return new Source((context) => this.#derive(context, change), this);
   }
 
   async #derive(context: OpenContext, change: (dataset: Dataset) => Dataset | Promise<Dataset>): Promise<Dataset> {

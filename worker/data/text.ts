@@ -31,7 +31,7 @@ export interface TextOptions {
  * @param path relative to the job file; opened when training begins
  */
 export function text(path: string, options: TextOptions): Source {
-  return new Source((context) => openText(path, options, context));
+  return new Source((context) => openText(path, options, context), options);
 }
 
 interface Facts {
@@ -69,7 +69,7 @@ interface DecodeOptions {
 
 function decodeText(file: DataFile, { tokenizer, blockTokens, field }: DecodeOptions): Decode<Facts> {
   return async (content, write) => {
-    const encode = await tokenizer.encoder();
+    const { encode } = await tokenizer.codec();
     const blocks = new TokenBlocks(blockTokens, write);
     const lines = utf8Lines(file, content);
     const pieces =

@@ -9,16 +9,24 @@ import { z } from 'zod';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { OpenContext } from '../../src/job/dataset.js';
 
-/** Numbers of tokens. */
-export type Encode = (text: string) => ArrayLike<number>;
+export interface TextCodec {
+  /** Numbers of tokens. */
+  readonly encode: (text: string) => ArrayLike<number>;
+  /** What is not, or not yet, a character ends as U+FFFD. */
+  readonly decode: (tokens: readonly number[]) => string;
+}
 
 export interface Tokenizer {
   /** Equal where the same text becomes the same tokens. */
   readonly identity: string;
+  /** Numbers of tokens are below this. */
+  readonly numTokens: number;
   /** Put after each text of a file that has several. */
   readonly separator: string;
-  /** Loads what encoding takes. */
-  encoder(): Promise<Encode>;
+  /** The token that ends a text; null: there is none. */
+  readonly endToken: number | null;
+  /** Loads what encoding and decoding take. */
+  codec(): Promise<TextCodec>;
 }
 
 /** Marks the end of a text for GPT-2. */
@@ -34,17 +42,26 @@ export async function openTokenizer(name: string, context: OpenContext): Promise
   const json = parseJson(content.toString('utf8'), path);
   const kind = checkKind(json, path);
   await checkModel(path, kind.numTokens);
+  const end = kind.added_tokens.find((token) => token.content === endOfText);
   return {
     identity: createHash('sha256').update(content).digest('hex'),
-    separator: kind.added_tokens.some((token) => token.content === endOfText) ? endOfText : '\n',
-    encoder: () => loadEncoder(json, kind, path),
+    numTokens: kind.numTokens,
+    separator: end?.content ?? '\n',
+    endToken: end?.id ?? null,
+    codec: () => loadCodec(json as object, kind, path), // checkKind has seen that it is one
   };
 }
 
 const byteTokenizer: Tokenizer = {
   identity: 'bytes',
+  numTokens: 256,
   separator: '\n',
-  encoder: () => Promise.resolve((text) => new TextEncoder().encode(text)),
+  endToken: null,
+  codec: () =>
+    Promise.resolve({
+      encode: (text) => new TextEncoder().encode(text),
+      decode: (tokens) => new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.from(tokens)),
+    }),
 };
 
 async function findTokenizer(path: string): Promise<string> {
@@ -108,6 +125,8 @@ async function checkModel(path: string, numTokens: number): Promise<void> {
 /** What is used of the library. Its own declarations name files without their endings, and so mean nothing here. */
 interface Library {
   encode(text: string, options: { readonly add_special_tokens: boolean }): Encoding;
+  /** @param tokens one at least */
+  decode(tokens: readonly number[], options: { readonly clean_up_tokenization_spaces: boolean }): string;
 }
 
 interface Encoding {
@@ -119,22 +138,26 @@ interface LibraryModule {
   readonly Tokenizer: new (tokenizer: unknown, config: object) => Library;
 }
 
-async function loadEncoder(json: unknown, { added_tokens }: Kind, path: string): Promise<Encode> {
+async function loadCodec(json: object, { added_tokens }: Kind, path: string): Promise<TextCodec> {
   const { Tokenizer } = (await import('@huggingface/tokenizers')) as LibraryModule;
   let library: Library;
   try {
-    library = new Tokenizer(json, {});
+    // A byte-level BPE can be read back in one way only, which not every file says.
+    library = new Tokenizer({ ...json, decoder: { type: 'ByteLevel' } }, {});
   } catch (cause) {
     throw refused(path, toLockstepError(cause).message, cause);
   }
   const added = new Set(added_tokens.map(({ content }) => content));
-  return (text) => {
-    const { ids, tokens } = library.encode(text, { add_special_tokens: false });
-    // The library leaves out what its vocabulary lacks. A character of a token is a byte, except in added tokens.
-    const bytesOfToken = (token: string): number => (added.has(token) ? Buffer.byteLength(token) : token.length);
-    const numBytes = tokens.reduce((sum, token) => sum + bytesOfToken(token), 0);
-    if (numBytes === Buffer.byteLength(text)) return ids;
-    throw refused(path, `its vocabulary lacks bytes, or what its merges make: "${text.slice(0, 40)}" loses some`);
+  return {
+    encode: (text) => {
+      const { ids, tokens } = library.encode(text, { add_special_tokens: false });
+      // The library leaves out what its vocabulary lacks. A character of a token is a byte, except in added tokens.
+      const bytesOfToken = (token: string): number => (added.has(token) ? Buffer.byteLength(token) : token.length);
+      const numBytes = tokens.reduce((sum, token) => sum + bytesOfToken(token), 0);
+      if (numBytes === Buffer.byteLength(text)) return ids;
+      throw refused(path, `its vocabulary lacks bytes, or what its merges make: "${text.slice(0, 40)}" loses some`);
+    },
+    decode: (tokens) => (tokens.length === 0 ? '' : library.decode(tokens, { clean_up_tokenization_spaces: false })),
   };
 }
 

@@ -2,7 +2,7 @@
 import type { Tensor } from '@tensorflow/tfjs';
 import { describe, expect, it } from 'vitest';
 import { ownLosses } from '../../../worker/compute/losses.js';
-import { geluTanh, lookUp, maskedSoftmax, normalizeRows } from '../../../worker/compute/transformer-ops.js';
+import { geluTanh, lookUp, normalizeRows } from '../../../worker/compute/transformer-ops.js';
 import { given, maxDifference, readAll, spread, tf } from './toy.js';
 
 const tolerance = 1e-6;
@@ -15,7 +15,6 @@ interface Case {
 
 const rows = [2, 0, 2, 1];
 const labels = () => tf.tensor1d([1, 0, 3, 3], 'int32');
-const mask = () => tf.tensor2d([0, -1e9, -1e9, 0, 0, -1e9, 0, 0, 0], [3, 3]);
 
 const cases: Readonly<Record<string, Case>> = {
   'a look-up': {
@@ -31,11 +30,6 @@ const cases: Readonly<Record<string, Case>> = {
       const normal = tf.div(tf.sub(given(x), mean), tf.sqrt(tf.add(variance, 1e-5)));
       return tf.add(tf.mul(normal, given(scale)), given(shift));
     },
-  },
-  'the masked softmax': {
-    shapes: [[2, 3, 3]],
-    ours: (scores) => maskedSoftmax(tf, given(scores), { scale: 0.7, mask: mask() }),
-    plain: (scores) => tf.softmax(tf.add(tf.mul(given(scores), 0.7), mask())),
   },
   'the tanh form of GELU': {
     shapes: [[4, 5]],

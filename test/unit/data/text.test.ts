@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { text } from '../../../worker/data/index.js';
+import { openTokenizer } from '../../../worker/data/tokenizer.js';
 import { dataFolder, plain, type DataFolder } from './folder.js';
 
 const golden = new URL('../../golden/tokenizer/', import.meta.url);
@@ -118,6 +120,22 @@ describe('text', () => {
     await folder.write('a.txt', content);
     const options = { tokenizer: 'bytes', blockTokens: 3, ...(field !== undefined && { field }) };
     await expect(folder.open(text('a.txt', options))).rejects.toThrow(message);
+  });
+});
+
+describe('tokens', () => {
+  test('are read back to the text, but for a character that is not whole', async () => {
+    const { encode, decode } = await (await openTokenizer(fileURLToPath(golden), { baseDir: '/' })).codec();
+    for (const { text: content, ids } of expected.cases) expect(decode(ids)).toBe(content);
+    const euro = Array.from(encode('a\u20ac'));
+    expect(euro.length).toBe(4); // three bytes that the tokenizer has not merged
+    expect(decode(euro.slice(0, -1))).toBe('a\ufffd');
+  });
+
+  test('that are bytes are read back', async () => {
+    const { encode, decode } = await (await openTokenizer('bytes', { baseDir: '/' })).codec();
+    expect(decode(Array.from(encode('\ufeffcaf\u00e9\n')))).toBe('\ufeffcaf\u00e9\n');
+    expect(decode([])).toBe('');
   });
 });
 

@@ -13,7 +13,7 @@ export interface Endpoint {
 export interface Placeholder {
   readonly kind: 'placeholder';
   readonly role: 'weight' | 'inputs' | 'labels' | 'seed';
-  /** Position among those of its role. */
+  /** Position among those of its role; of a seed, its place in the pass. */
   readonly index: number;
   readonly dtype: TypeNumber;
   readonly shape: readonly number[];

@@ -41,7 +41,6 @@ class Recorder {
   readonly #drafts: Draft[] = [];
   /** By the addon's number of the tensor. */
   readonly #endpoints = new Map<number, Endpoint>();
-  #numSeeds = 0;
   #reason: string | null = null;
 
   constructor(tf: Tfjs, backend: NodeBackend) {
@@ -81,7 +80,7 @@ class Recorder {
         this.#placeholder(inputs, 'inputs', 0);
         this.#placeholder(labels, 'labels', 0);
       },
-      onSeed: (seed) => this.#placeholder(seed, 'seed', this.#numSeeds++),
+      onSeed: (seed, index) => this.#placeholder(seed, 'seed', index),
       onHostRandom: () =>
         (this.#reason ??= 'it draws random numbers on the host (Math.random, or a tfjs function on it)'),
       end: (results) => this.#finish(results),

@@ -5,8 +5,9 @@
  */
 import type { Tensor } from '@tensorflow/tfjs';
 import { assert, LockstepError } from '../../../src/errors.js';
+import { recomputed } from '../../compute/recomputation.js';
 import { tf } from '../../compute/tf.js';
-import { geluTanh, lookUp, maskedSoftmax, normalizeRows } from '../../compute/transformer-ops.js';
+import { geluTanh, lookUp, normalizeRows } from '../../compute/transformer-ops.js';
 import type { Gpt2Shape } from './config.js';
 import { blockName, names } from './parameters.js';
 
@@ -14,6 +15,8 @@ export interface PassContext {
   readonly shape: Gpt2Shape;
   readonly weights: Readonly<Record<string, Tensor>>;
   readonly training: boolean;
+  /** Of each block only its input is kept for the backward pass. */
+  readonly recompute: boolean;
 }
 
 /** Tokens [rows, tokens] → logits [rows, tokens, vocabulary] of each next token. */
@@ -22,7 +25,8 @@ export function forward(context: PassContext, tokens: Tensor): Tensor {
   const [numRows = 0, numTokens = 0] = checkTokens(tokens, shape);
   const mask = causalMask(numTokens);
   let x = embed(context, tokens);
-  for (let index = 0; index < shape.n_layer; index++) x = block(context, x, { index, numRows, numTokens, mask });
+  const run = context.recompute ? recomputedBlock : block;
+  for (let index = 0; index < shape.n_layer; index++) x = run(context, x, { index, numRows, numTokens, mask });
   const table = weight(context, shape.tie_word_embeddings ? names.tokens : names.head);
   const logits = tf.matMul(normalize(context, names.lastNorm, x), table, false, true);
   return tf.reshape(logits, [numRows, numTokens, shape.vocab_size]);
@@ -65,6 +69,20 @@ function block(context: PassContext, x: Tensor, its: BlockContext): Tensor {
   return tf.add(y, dropOut(context, linear(context, `${name}.mlp.c_proj`, inner), resid_pdrop));
 }
 
+function recomputedBlock(context: PassContext, x: Tensor, its: BlockContext): Tensor {
+  const prefix = `${blockName(its.index)}.`;
+  const own = Object.keys(context.weights).filter((name) => name.startsWith(prefix));
+  return recomputed(tf, {
+    activations: [x],
+    weights: own.map((name) => weight(context, name)),
+    constants: [its.mask],
+    compute: ({ activations, weights, constants }) => {
+      const named = Object.fromEntries(own.map((name, at) => [name, nth(weights, at)]));
+      return block({ ...context, weights: named }, nth(activations, 0), { ...its, mask: nth(constants, 0) });
+    },
+  });
+}
+
 /** Attention of several heads, from their queries, keys and values side by side: [n, 3 · width] → [n, width]. */
 function attend(context: PassContext, x: Tensor, { index, numRows, numTokens, mask }: BlockContext): Tensor {
   const { n_embd, n_head, scale_attn_weights, scale_attn_by_inverse_layer_idx, attn_pdrop } = context.shape;
@@ -74,7 +92,7 @@ function attend(context: PassContext, x: Tensor, { index, numRows, numTokens, ma
   const [q, k, v] = tf.split(x, 3, -1).map(toHeads);
   assert(q && k && v, 'A split in 3 has 3 parts');
   const scale = (scale_attn_weights ? 1 / Math.sqrt(size) : 1) / (scale_attn_by_inverse_layer_idx ? index + 1 : 1);
-  const attention = maskedSoftmax(tf, tf.matMul(q, k, false, true), { scale, mask });
+  const attention = tf.softmax(tf.add(tf.matMul(tf.mul(q, scale), k, false, true), mask));
   const heads = tf.matMul(dropOut(context, attention, attn_pdrop), v);
   return tf.reshape(tf.transpose(heads, [0, 2, 1, 3]), [-1, n_embd]);
 }
@@ -98,6 +116,12 @@ function linear(context: PassContext, name: string, x: Tensor): Tensor {
 
 function dropOut({ training }: PassContext, x: Tensor, rate: number): Tensor {
   return training && rate > 0 ? tf.dropout(x, rate) : x;
+}
+
+function nth(tensors: readonly Tensor[], index: number): Tensor {
+  const tensor = tensors[index];
+  assert(tensor, `A block was given ${tensors.length} tensors, and takes number ${index}`);
+  return tensor;
 }
 
 function weight({ weights }: PassContext, name: string): Tensor {
