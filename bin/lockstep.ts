@@ -8,7 +8,10 @@ import { benchCommand } from './commands/bench.js';
 import { coordinatorCommand } from './commands/coordinator.js';
 import { doctorCommand } from './commands/doctor.js';
 import { engineCommand } from './commands/engine.js';
+import { evaluateCommand } from './commands/evaluate.js';
+import { exportCommand } from './commands/export.js';
 import { flightCommand } from './commands/flight.js';
+import { predictCommand } from './commands/predict.js';
 import { scaleCommand } from './commands/scale.js';
 import { statusCommand } from './commands/status.js';
 import { trainCommand } from './commands/train.js';
@@ -26,6 +29,9 @@ const commands = [
   statusCommand,
   flightCommand,
   scaleCommand,
+  evaluateCommand,
+  predictCommand,
+  exportCommand,
   benchCommand,
   engineCommand,
   doctorCommand,

@@ -1,5 +1,5 @@
 /** What a training step needs of a model, whichever kind it is: named variables in a fixed order, and a forward pass. */
-import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
+import type { LayersModel, Scalar, Tensor, Variable } from '@tensorflow/tfjs';
 import type { Batch } from '../../src/job/dataset.js';
 import type { Log } from '../../src/log.js';
 import type { ParameterSpec } from '../../src/state/parameter.js';
@@ -13,6 +13,8 @@ export interface TrainableModel {
   readonly variables: readonly Variable[];
   /** Where inputs are tokens: how many there are. */
   readonly numTokens?: number | undefined;
+  /** Where it is one of layers: the model itself, for whoever saves it. */
+  readonly layersModel?: LayersModel | undefined;
   /**
    * The output, [rows, …]. May assign variables that are not trainable.
    *
@@ -31,8 +33,8 @@ export interface ModelOptions {
   readonly tf: Tfjs;
   readonly seed: number;
   readonly log: Log;
-  /** Gives the input's shape to a model that has none. */
-  readonly sample: Batch;
+  /** Gives the input's shape to a model that has none. @default the model has one */
+  readonly sample?: Batch;
   /** Where the job's relative paths start. @default the working directory */
   readonly baseDir?: string;
 }
