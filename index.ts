@@ -30,3 +30,5 @@ export { tf } from './worker/compute/tf.js';
 export * from './worker/data/index.js';
 export type { Gpt2Config } from './worker/models/gpt2/config.js';
 export { gpt2, type Gpt2Options } from './worker/models/gpt2/gpt2.js';
+export { kerasModel } from './worker/models/keras/keras-model.js';
+export { tfjsModel } from './worker/models/tfjs/tfjs-model.js';

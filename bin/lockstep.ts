@@ -8,8 +8,11 @@ import { benchCommand } from './commands/bench.js';
 import { coordinatorCommand } from './commands/coordinator.js';
 import { doctorCommand } from './commands/doctor.js';
 import { engineCommand } from './commands/engine.js';
+import { evaluateCommand } from './commands/evaluate.js';
+import { exportCommand } from './commands/export.js';
 import { flightCommand } from './commands/flight.js';
 import { generateCommand } from './commands/generate.js';
+import { predictCommand } from './commands/predict.js';
 import { scaleCommand } from './commands/scale.js';
 import { statusCommand } from './commands/status.js';
 import { trainCommand } from './commands/train.js';
@@ -28,6 +31,9 @@ const commands = [
   flightCommand,
   scaleCommand,
   generateCommand,
+  evaluateCommand,
+  predictCommand,
+  exportCommand,
   benchCommand,
   engineCommand,
   doctorCommand,

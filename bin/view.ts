@@ -255,7 +255,7 @@ function describeSummary(summary: Summary, totalSteps: number | null): string[] 
   ];
 }
 
-function formatMetrics(metrics: Readonly<Record<string, number>>): string {
+export function formatMetrics(metrics: Readonly<Record<string, number>>): string {
   return Object.entries(metrics)
     .map(([name, value]) => `${name} ${Math.abs(value) >= 1000 ? value.toExponential(3) : value.toFixed(4)}`)
     .join(', ');

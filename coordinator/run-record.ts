@@ -151,7 +151,7 @@ export class RunRecord {
     this.#evaluations.set(step, all);
     if (all.size < this.#slots) return null;
     this.#evaluations.delete(step);
-    const { loss, metrics } = mean([...all.values()].toSorted((a, b) => a.slot - b.slot));
+    const { loss, metrics } = meanOfSlots([...all.values()].toSorted((a, b) => a.slot - b.slot));
     const names = this.shape.metricNames.map((name) => `val_${name}`);
     this.#validation = {
       step,
@@ -200,7 +200,8 @@ export class RunRecord {
   }
 }
 
-function mean(slots: readonly SlotEvaluation[]): { loss: number; metrics: number[] } {
+/** Over all rows, in the order given. */
+export function meanOfSlots(slots: readonly SlotEvaluation[]): { loss: number; metrics: number[] } {
   const rows = slots.reduce((sum, slot) => sum + slot.rows, 0);
   const loss = slots.reduce((sum, slot) => sum + slot.loss, 0) / rows;
   const metrics = (slots[0]?.metrics ?? []).map(

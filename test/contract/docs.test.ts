@@ -8,8 +8,11 @@ import { benchCommand } from '../../bin/commands/bench.js';
 import { coordinatorCommand } from '../../bin/commands/coordinator.js';
 import { doctorCommand } from '../../bin/commands/doctor.js';
 import { engineCommand } from '../../bin/commands/engine.js';
+import { evaluateCommand } from '../../bin/commands/evaluate.js';
+import { exportCommand } from '../../bin/commands/export.js';
 import { flightCommand } from '../../bin/commands/flight.js';
 import { generateCommand } from '../../bin/commands/generate.js';
+import { predictCommand } from '../../bin/commands/predict.js';
 import { scaleCommand } from '../../bin/commands/scale.js';
 import { statusCommand } from '../../bin/commands/status.js';
 import { trainCommand } from '../../bin/commands/train.js';
@@ -22,6 +25,7 @@ import { lockstepVersion } from '../../src/version.js';
 
 const root = resolve(import.meta.dirname, '../..');
 const read = (path: string): Promise<string> => readFile(join(root, path), 'utf8');
+const commandsOfRuns = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand, flightCommand];
 
 test('the version in the code is that of the package', async () => {
   const manifest = JSON.parse(await read('package.json')) as { readonly version: string };
@@ -44,15 +48,7 @@ describe('docs/operations.md', () => {
     operations = await read('docs/operations.md');
   });
 
-  const commands = [
-    trainCommand,
-    coordinatorCommand,
-    workerCommand,
-    statusCommand,
-    scaleCommand,
-    flightCommand,
-    generateCommand,
-  ].map((make) => make());
+  const commands = [...commandsOfRuns, evaluateCommand, predictCommand, exportCommand, generateCommand].map((make) => make());
 
   test.each(commands.map((command) => [command.name(), command] as const))(
     'has every option of `lockstep %s` in a table',
@@ -86,8 +82,8 @@ test('docs/protocol.md names every control message', async () => {
 describe('README.md', () => {
   test('has every command in its table', async () => {
     const readme = await read('README.md');
-    const ofRuns = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand, flightCommand];
-    const names = [...ofRuns, generateCommand, benchCommand, engineCommand, doctorCommand].map((make) => make().name());
+    const others = [generateCommand, evaluateCommand, predictCommand, exportCommand, benchCommand, engineCommand, doctorCommand];
+    const names = [...commandsOfRuns, ...others].map((make) => make().name());
     expect(names.filter((name) => !readme.includes(`\n| \`lockstep ${name}`))).toEqual([]);
   });
 

@@ -40,7 +40,8 @@ export function adaptLayersModel(model: LayersModel, options: ModelOptions): Tra
 }
 
 function adapt(model: LayersModel, { tf, log, sample }: ModelOptions): TrainableModel {
-  if (!model.built) model.build([null, ...atLeastTwoDimensions(sample.x.shape).slice(1)]);
+  if (!model.built)
+    model.build(sample ? [null, ...atLeastTwoDimensions(sample.x.shape).slice(1)] : (model.inputs[0]?.shape ?? []));
   const allLayers = collectLayers(model);
   checkInputsAndOutputs(model);
   checkPurity(allLayers);
@@ -50,6 +51,7 @@ function adapt(model: LayersModel, { tf, log, sample }: ModelOptions): Trainable
   return {
     parameters: weights.parameters,
     variables,
+    layersModel: model,
     forward: (x, training, replaced = {}) => withReplaced(weights, replaced, () => forward(tf, model, x, training)),
     penalties: () => model.calculateLosses(),
     forgetPass: () => forgetDropoutMasks(tf, allLayers),

@@ -1,5 +1,5 @@
 /** What a training step needs of a model, whichever kind it is: named variables in a fixed order, and a forward pass. */
-import type { Scalar, Tensor, Variable } from '@tensorflow/tfjs';
+import type { LayersModel, Scalar, Tensor, Variable } from '@tensorflow/tfjs';
 import type { Batch } from '../../src/job/dataset.js';
 import type { Log } from '../../src/log.js';
 import type { ParameterSpec } from '../../src/state/parameter.js';
@@ -15,6 +15,8 @@ export interface TrainableModel {
   readonly numTokens?: number | undefined;
   /** Where inputs are tokens: how many a row has at most. */
   readonly maxRowTokens?: number | undefined;
+  /** Where it is one of layers: the model itself, for whoever saves it. */
+  readonly layersModel?: LayersModel | undefined;
   /**
    * The output, [rows, …]. May assign variables that are not trainable.
    *
@@ -34,8 +36,8 @@ export interface ModelOptions {
   readonly tf: Tfjs;
   readonly seed: number;
   readonly log: Log;
-  /** Gives the input's shape to a model that has none. */
-  readonly sample: Batch;
+  /** Gives the input's shape to a model that has none. @default the model has one */
+  readonly sample?: Batch;
   /** Where the job's relative paths start. @default the working directory */
   readonly baseDir?: string;
 }
