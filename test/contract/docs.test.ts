@@ -48,7 +48,9 @@ describe('docs/operations.md', () => {
     operations = await read('docs/operations.md');
   });
 
-  const commands = [...commandsOfRuns, evaluateCommand, predictCommand, exportCommand, generateCommand].map((make) => make());
+  const commands = [...commandsOfRuns, evaluateCommand, predictCommand, exportCommand, generateCommand].map((make) =>
+    make(),
+  );
 
   test.each(commands.map((command) => [command.name(), command] as const))(
     'has every option of `lockstep %s` in a table',
@@ -82,7 +84,15 @@ test('docs/protocol.md names every control message', async () => {
 describe('README.md', () => {
   test('has every command in its table', async () => {
     const readme = await read('README.md');
-    const others = [generateCommand, evaluateCommand, predictCommand, exportCommand, benchCommand, engineCommand, doctorCommand];
+    const others = [
+      generateCommand,
+      evaluateCommand,
+      predictCommand,
+      exportCommand,
+      benchCommand,
+      engineCommand,
+      doctorCommand,
+    ];
     const names = [...commandsOfRuns, ...others].map((make) => make().name());
     expect(names.filter((name) => !readme.includes(`\n| \`lockstep ${name}`))).toEqual([]);
   });
