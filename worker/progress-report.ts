@@ -4,6 +4,7 @@
  * those that were there tells them again. The coordinator takes each step once.
  */
 import type { FromWorker, StepRecord } from '../src/protocol/messages.js';
+import { StepRecords } from './step-records.js';
 import type { StepTimes } from './step-times.js';
 
 const intervalMs = 100;
@@ -16,8 +17,7 @@ export class ProgressReport {
   readonly #send: (message: FromWorker) => void;
   readonly #times: StepTimes;
   readonly #now: () => number;
-  /** The last ones, between `numKept` and twice as many once there are so many. */
-  #records: StepRecord[] = [];
+  readonly #records = new StepRecords(numKept);
   /** How many of them, from the last, have not been told. */
   #numUntold = 0;
   #isTeller = false;
@@ -39,23 +39,22 @@ export class ProgressReport {
     { isTeller, isWitness, told }: { readonly isTeller: boolean; readonly isWitness: boolean; readonly told: number },
   ): void {
     // Where all state was lost, steps are taken again.
-    this.#records = this.#records.filter(({ step }) => step <= numSteps);
-    this.#numUntold = this.#records.filter(({ step }) => step > told).length;
+    this.#records.cutAfter(numSteps);
+    this.#numUntold = this.#records.numAfter(told);
     this.#isTeller = isWitness;
     this.flush();
     this.#isTeller = isTeller;
   }
 
   add(record: StepRecord): void {
-    if (record.step <= (this.#records.at(-1)?.step ?? 0)) return;
-    this.#records.push(record);
+    if (record.step <= this.#records.lastStep) return;
+    this.#records.add(record);
     this.#numUntold++;
-    if (this.#records.length >= 2 * numKept) this.#records = this.#records.slice(-numKept);
     if (this.#now() - this.#sentMs >= intervalMs || this.#numUntold >= maxRecords) this.flush();
   }
 
   flush(): void {
-    const untold = this.#numUntold === 0 ? [] : this.#records.slice(-this.#numUntold);
+    const untold = this.#records.last(this.#numUntold);
     this.#numUntold = 0;
     if (!this.#isTeller || untold.length === 0) return;
     for (let first = 0; first < untold.length; first += maxRecords) {

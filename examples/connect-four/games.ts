@@ -24,7 +24,7 @@ interface Game {
 }
 
 const trainingSimulations = 32;
-const playingSimulations = 64;
+const playingSimulations = 128;
 const noise = 0.25;
 /** Moves that are drawn by how often they were tried; later ones are the best. */
 const drawnMoves = 10;

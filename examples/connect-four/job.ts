@@ -1,12 +1,13 @@
 /** Connect Four, learned from nothing but games against itself, as in AlphaZero. Each epoch ends with games against others. */
 import type { SymbolicTensor, Tensor, Tensor2D } from '@tensorflow/tfjs';
-import { adam, defineJob, rollouts, tf } from 'lockstep';
+import { adam, cosineRate, defineJob, rollouts, tf } from 'lockstep';
 import { inputShape, numTargets, playItself, playOthers } from './games.js';
 import { numColumns } from './board.js';
 import { minimaxPlayer, randomPlayer } from './players.js';
 
 const batchSize = 256;
 const stepsPerEpoch = 50;
+const epochs = 8;
 /** As many against each. */
 const numGames = 400;
 const opponents = [randomPlayer, minimaxPlayer(2)];
@@ -47,9 +48,9 @@ export default defineJob({
     train: rollouts({ rowsPerEpoch: stepsPerEpoch * batchSize, x: inputShape, y: [numTargets], collect: playItself }),
     validation: rollouts({ rowsPerEpoch: numGames, x: inputShape, y: [numTargets], collect: playOthers(opponents) }),
   },
-  optimizer: adam({ learningRate: 2e-3 }),
+  optimizer: adam({ learningRate: cosineRate(2e-3, { steps: epochs * stepsPerEpoch, to: 1e-4 }) }),
   batchSize,
-  epochs: 8,
+  epochs,
   slots: 2,
   seed: 1,
 });

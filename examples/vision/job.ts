@@ -1,5 +1,5 @@
 /** Handwritten digits, read by a convolutional network that never sees the same image twice: 99 % of those held out. */
-import { adam, csv, defineJob, tf, type Augment } from 'lockstep';
+import { adam, cosineRate, csv, defineJob, tf, type Augment } from 'lockstep';
 
 const side = 8;
 const digits = csv('../digits/digits.csv.gz', { label: 64 })
@@ -52,7 +52,7 @@ export default defineJob({
   loss: 'sparseCategoricalCrossentropy',
   metrics: ['accuracy'],
   data: { train, validation, augment },
-  optimizer: adam({ learningRate: 1e-3 }),
+  optimizer: adam({ learningRate: cosineRate(2e-3, { steps: 1320, warmUpSteps: 44 }) }),
   batchSize: 64,
   epochs: 60,
   slots: 4,
