@@ -17,7 +17,7 @@ import { publishedEndpoint } from './published-endpoint.js';
 /** Between two tries to find a coordinator. */
 const retryMs = 200;
 /** For each step of a try. A process that is stopped takes connections, and answers none. */
-const tryTimeoutMs = 2_000;
+const tryTimeoutMs = 1_000;
 
 export interface CoordinatorLinkOptions extends Pick<DialOptions, 'endpoint' | 'token' | 'limits' | 'impediment'> {
   readonly standing: () => Pick<Standing, 'generation' | 'entered' | 'workers' | 'step' | 'isTraining'>;
