@@ -44,7 +44,7 @@ test.each(['1', '2', '4'])(
   },
 );
 
-test('a sharded run of 2 workers goes on with 3, sharded or not', async () => {
+test('a sharded run of 2 workers goes on with 3, sharded or not', { timeout: 180_000 }, async () => {
   for (const [name, options] of [
     ['still-sharded', sharded],
     ['no-longer-sharded', []],
