@@ -1,5 +1,8 @@
-/** Leaves out the white space of what tsc has built, a quarter of it; source maps still lead to the sources. */
-import { readdir } from 'node:fs/promises';
+/**
+ * Leaves out the white space of what tsc has built, a quarter of it; source maps still lead to the sources. The command may be run,
+ * as `npx lockstep` does in a checkout.
+ */
+import { chmod, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -18,3 +21,5 @@ await build({
   platform: 'node',
   target: 'node20',
 });
+
+await chmod(join(dist, 'bin', 'lockstep.js'), 0o755);
