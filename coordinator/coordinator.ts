@@ -3,9 +3,9 @@
  * gradient, and of a checkpoint a piece at a time, so its memory does not grow with the model, and nothing on the path of a step waits for it.
  */
 import { rename } from 'node:fs/promises';
-import { assert, LockstepError, isErrorCode, toLockstepError } from '../src/errors.js';
+import { LockstepError } from '../src/errors.js';
 import type { Facts } from '../src/protocol/facts.js';
-import type { FromWorker, Status } from '../src/protocol/messages.js';
+import type { Status } from '../src/protocol/messages.js';
 import { lockstepVersion } from '../src/version.js';
 import type { Connection } from '../transport/connection.js';
 import type { Endpoint } from '../transport/endpoint.js';
@@ -14,8 +14,8 @@ import { CheckpointStore } from './checkpoint-store.js';
 import { Charge } from './charge.js';
 import type { CoordinatorOptions, RunResult } from './coordinator-options.js';
 import { Endings } from './endings.js';
+import { Incoming } from './incoming.js';
 import { Injections } from './injections.js';
-import { liveRoster } from './members.js';
 import { beginMembership, membership } from './membership.js';
 import type { MembershipConfig, MembershipEvent, MembershipState } from './membership-state.js';
 import { Performer, type RunEnd } from './performer.js';
@@ -24,7 +24,6 @@ import { RowServer } from './row-server.js';
 import { Reports } from './reports.js';
 import { membershipConfig } from './run-plan.js';
 import { refuseScale } from './scaling.js';
-import { StateHashes } from './state-hashes.js';
 import { StragglerWatch } from './straggler-watch.js';
 import { describeStatus } from './status.js';
 import { WorkerConnections, type Hello } from './worker-connections.js';
@@ -40,10 +39,9 @@ export class Coordinator {
   readonly #config: MembershipConfig;
   readonly #listener: Listener;
   readonly #rows: RowServer | null;
-  readonly #store: CheckpointStore;
   readonly #connections: WorkerConnections;
-  readonly #hashes = new StateHashes();
   readonly #stragglers: StragglerWatch;
+  readonly #incoming: Incoming;
   readonly #reports: Reports;
   readonly #injections: Injections;
   readonly #charge: Charge;
@@ -62,7 +60,7 @@ export class Coordinator {
     this.#listener = parts.listener;
     this.#rows = parts.rows;
     const { runDir, keepCheckpoint: keep = rename } = options;
-    this.#store = new CheckpointStore({ folder: checkpointFolder(runDir), keep });
+    const store = new CheckpointStore({ folder: checkpointFolder(runDir), keep });
     this.#config = membershipConfig(options, parts.facts);
     this.#state = beginMembership(this.#config, performance.now());
     this.endpoint = parts.listener.endpoint;
@@ -76,7 +74,7 @@ export class Coordinator {
         this.#meet(hello);
       },
       onMessage: (workerId, message) => {
-        this.#onMessage(workerId, message);
+        if (this.#isInCharge()) this.#incoming.receive(workerId, message);
       },
       onClosed: (hello, why) => {
         this.#take({ type: 'lost', workerId: hello.workerId, why });
@@ -101,6 +99,20 @@ export class Coordinator {
       join: () => this.scale(this.#state.numWanted + 1),
       die: () => options.onCoordinatorFault?.(),
     });
+    const take = (event: MembershipEvent): void => {
+      this.#take(event);
+    };
+    this.#incoming = new Incoming({
+      connections: this.#connections,
+      reports: this.#reports,
+      injections: this.#injections,
+      stragglers: this.#stragglers,
+      store,
+      rows: parts.rows,
+      journal: options.journal,
+      state: () => this.#state,
+      take,
+    });
     const endings = new Endings({
       explainLoss: options.explainLoss,
       onRecovery: (recovery) => {
@@ -116,9 +128,7 @@ export class Coordinator {
       injections: this.#injections,
       endings,
       served: parts.rows?.served ?? null,
-      take: (event) => {
-        this.#take(event);
-      },
+      take,
       onEnd: (end) => {
         this.#onEnd(end);
       },
@@ -221,68 +231,6 @@ export class Coordinator {
     this.#connections.close();
     await this.#listener.close();
     await this.#rows?.close();
-  }
-
-  #onMessage(workerId: string, message: Exclude<FromWorker, { type: 'hello' }>): void {
-    if (!this.#isInCharge()) return;
-    switch (message.type) {
-      case 'ready':
-        this.#take({ ...message, workerId });
-        // A worker that was refused tells nothing.
-        if (this.hasMember(workerId)) this.#reports.onReady(workerId, message, this.#state.members.values());
-        break;
-      case 'heartbeat':
-        this.#take({ ...message, workerId });
-        this.#stragglers.add(workerId, message, this.#state);
-        break;
-      case 'halted':
-      case 'connected':
-      case 'draining':
-      case 'leaving':
-      case 'finished':
-        this.#take({ ...message, workerId });
-        break;
-      case 'state-hash':
-        for (const event of this.#hashes.add(workerId, message, liveRoster(this.#state))) this.#take(event);
-        break;
-      case 'failed': {
-        const { code, message: text } = message.failure;
-        const error = new LockstepError(isErrorCode(code) ? code : 'ERR_WORKER_FAILED', text);
-        this.#take({ type: 'failed', workerId, error });
-        break;
-      }
-      case 'injected':
-        this.#injections.onInjected(workerId, message);
-        break;
-      case 'read-rows':
-        void this.#serveRows(workerId, message);
-        break;
-      case 'read-file':
-      case 'write-file':
-      case 'keep-file':
-        void this.#store.answer(workerId, message).then((answer) => {
-          this.#connections.send([workerId], answer);
-        });
-        break;
-      default:
-        if (message.type === 'checkpointed') this.#onCheckpointed(message);
-        this.#reports.onReport(message);
-        this.#injections.onStep(this.#reports.record?.numSteps ?? 0);
-    }
-  }
-
-  #onCheckpointed({ step, path }: Extract<FromWorker, { type: 'checkpointed' }>): void {
-    this.#take({ type: 'checkpointed', step, path });
-    this.#options.journal?.note({ checkpoint: { step, path } });
-  }
-
-  async #serveRows(workerId: string, request: Extract<FromWorker, { type: 'read-rows' }>): Promise<void> {
-    try {
-      assert(this.#rows, `worker ${workerId} asked for rows of a job that serves none`);
-      this.#connections.send([workerId], await this.#rows.answer(request));
-    } catch (thrown) {
-      this.#take({ type: 'failed', workerId, error: toLockstepError(thrown, 'ERR_DATA_INVALID') });
-    }
   }
 
   /** A worker of a run whose files are lost brings the run's name with it. */
