@@ -4,9 +4,8 @@
  * what the journal says, and watches them by their process ids.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { execa } from 'execa';
 import type { Launched } from '../coordinator/journal.js';
-import { isRunning, markOf, processEnd, type ProcessMark } from '../coordinator/process-mark.js';
+import { isRunning, type ProcessMark } from '../coordinator/process-mark.js';
 import { LockstepError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
@@ -14,6 +13,7 @@ import { formatEndpoint } from '../transport/endpoint.js';
 import { limitFlags } from './options.js';
 import { Replacements } from './replacements.js';
 import type { Launcher } from './run.js';
+import { startWorkerProcess, watchWorkerProcess, type Ending, type WorkerProcess } from './worker-process.js';
 
 export interface LocalWorkersOptions {
   readonly numWorkers: number;
@@ -26,32 +26,6 @@ export interface LocalWorkersOptions {
   readonly limits: Limits;
   /** Within ten minutes; 0: whoever dies is not replaced. */
   readonly maxReplacements: number;
-}
-
-/** A process group of its own: Ctrl-C reaches this process alone, which stops the workers in good order. */
-function spawn(command: readonly [string, string], args: readonly string[], env: Readonly<Record<string, string>>) {
-  const [node, script] = command;
-  return execa(node, [script, ...args], {
-    reject: false,
-    buffer: false,
-    detached: true,
-    stdio: ['ignore', 'inherit', 'pipe'],
-    env,
-  });
-}
-
-type Child = ReturnType<typeof spawn>;
-
-/** How a process ended. */
-interface Ending {
-  readonly how: string;
-  readonly bySignal: boolean;
-}
-
-interface Started {
-  /** Null: its process is gone. */
-  readonly mark: ProcessMark | null;
-  readonly ended: Promise<Ending>;
 }
 
 /** A worker that was started before this process was, the nth of its place. */
@@ -71,14 +45,11 @@ const lastWordsMs = 500;
 /** For workers to end when the run has, before they are killed. */
 const closingTimeoutMs = 10_000;
 
-/** The last lines of a worker's own words are kept, to tell why it ended. */
-const keptLines = 20;
-
 export class LocalWorkers implements Launcher {
   readonly #options: LocalWorkersOptions;
   readonly #replacements: Replacements;
   /** By process id. */
-  readonly #children = new Map<number, Started>();
+  readonly #children = new Map<number, WorkerProcess>();
   /** How processes ended that are no more, by process id. */
   readonly #endings = new Map<number, Ending>();
   readonly #warnings = new Set<string>();
@@ -177,7 +148,7 @@ export class LocalWorkers implements Launcher {
     const nth = found?.nth ?? (this.#numStarted[index] ?? 0) + 1;
     this.#numStarted[index] = nth;
     const workerId = workerName(index, nth);
-    const started = found ? watch(found.mark) : this.#spawn(index, workerId, run);
+    const started = found ? watchWorkerProcess(found.mark) : this.#spawn(index, workerId, run);
     const pid = started.mark?.pid ?? NaN;
     this.#children.set(pid, started);
     const silent = this.#later(this.#options.limits.connectTimeoutMs, () => {
@@ -249,7 +220,7 @@ export class LocalWorkers implements Launcher {
     if (warning !== undefined) this.#warnings.add(warning);
   }
 
-  #spawn(index: number, workerId: string, { coordinator, tokenFile, log, onLaunched }: Run): Started {
+  #spawn(index: number, workerId: string, { coordinator, tokenFile, log, onLaunched }: Run): WorkerProcess {
     const { gpus, command, json, limits } = this.#options;
     const gpu = gpus[index % Math.max(1, gpus.length)];
     const flags = [
@@ -259,17 +230,16 @@ export class LocalWorkers implements Launcher {
     ];
     const url = formatEndpoint(coordinator.endpoint);
     const args = ['worker', '--join', url, '--token-file', tokenFile, '--id', workerId, ...flags];
-    const child = spawn(command, args, gpu === undefined ? {} : { CUDA_VISIBLE_DEVICES: gpu });
-    const lines: string[] = [];
-    const reading = readLines(child, (line) => {
-      lines.push(line);
-      if (lines.length > keptLines) lines.shift();
-      this.#say(workerId, line, log);
+    const started = startWorkerProcess({
+      ...{ command, args, env: gpu === undefined ? {} : { CUDA_VISIBLE_DEVICES: gpu } },
+      onLine: (line) => {
+        this.#say(workerId, line, log);
+      },
     });
-    const mark = child.pid === undefined ? null : markOf(child.pid);
+    const { mark } = started;
     if (mark) this.#launched = [...this.#launched, { workerId, process: mark }];
     onLaunched(this.#launched);
-    return { mark, ended: Promise.all([child, reading]).then(([result]) => describeEnd(result, lines)) };
+    return started;
   }
 }
 
@@ -282,37 +252,7 @@ function placesOf(launched: readonly Launched[]): Map<number, Found> {
   return new Map(found);
 }
 
-/** A process that is no child of this one: that it has ended shows, and not how. */
-function watch(mark: ProcessMark): Started {
-  const ended = processEnd(mark).then((): Ending => ({ how: 'its process is gone', bySignal: true }));
-  return { mark, ended };
-}
-
 /** @param nth in its place, counted from 1 */
 function workerName(index: number, nth: number): string {
   return nth === 1 ? `w${index}` : `w${index}.${nth}`;
-}
-
-async function readLines(child: Child, onLine: (line: string) => void): Promise<void> {
-  for await (const line of child.iterable({ from: 'stderr' })) onLine(line);
-}
-
-function describeEnd(result: Awaited<Child>, lines: readonly string[]): Ending {
-  const { signal, exitCode } = result;
-  const how = signal === undefined ? `it exited with code ${exitCode ?? 'unknown'}` : `it was killed by ${signal}`;
-  const last = lines.findLast((line) => line.startsWith('error: '));
-  const saying = last === undefined ? '' : `, saying "${last.slice('error: '.length)}"`;
-  return { how: `${how}${saying}`, bySignal: signal !== undefined };
-}
-
-/** A driver that hangs does not answer. */
-const listingTimeoutMs = 20_000;
-
-/** The GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; what it is set to already limits them. */
-export async function listGpus(): Promise<string[]> {
-  const visible = process.env['CUDA_VISIBLE_DEVICES'];
-  if (visible !== undefined) return visible.split(',').filter((id) => id !== '' && id !== '-1');
-  const query = ['--query-gpu=index', '--format=csv,noheader'];
-  const listed = await execa('nvidia-smi', query, { reject: false, timeout: listingTimeoutMs });
-  return listed.failed ? [] : listed.stdout.split('\n').flatMap((line) => line.trim() || []);
 }

@@ -1,7 +1,8 @@
 /** `lockstep train`: a coordinator in this process, and workers as its children. */
 import { Command } from 'commander';
 import { parseEndpoint } from '../../transport/endpoint.js';
-import { LocalWorkers, listGpus } from '../local-workers.js';
+import { listGpus } from '../gpus.js';
+import { LocalWorkers } from '../local-workers.js';
 import { addLimits, limitsOf, positiveInteger } from '../options.js';
 import { addRunOptions, makeView, runOptionsOf, type CommonRunOptions } from '../run-options.js';
 import { runJob } from '../run.js';
