@@ -2,32 +2,27 @@
  * A tfjs LayersModel as a `TrainableModel`. Refuses what would make a step depend on the steps before it (stateful
  * recurrent layers, layers that count a seed up), and undoes what tfjs leaves behind (dropout masks of recurrent cells).
  */
-import type { LayersModel, layers, Tensor, Variable } from '@tensorflow/tfjs';
+import type { LayersModel, Tensor, Variable } from '@tensorflow/tfjs';
 import { assert, LockstepError } from '../../src/errors.js';
 import type { Log } from '../../src/log.js';
 import type { ParameterSpec } from '../../src/state/parameter.js';
 import { atLeastTwoDimensions, formatShape } from './batch.js';
 import type { Tfjs } from './engine/tfjs.js';
+import { collectLayers, type Layer as LayerOfTree } from './layer-tree.js';
 import { nameParameters } from './parameter-names.js';
 import type { ModelOptions, TrainableModel } from './trainable-model.js';
 
 type LayerVariable = LayersModel['trainableWeights'][number];
 
-/** What layers may hold besides the public members of `Layer`: layers inside layers, and randomness. */
-interface LayerInternals {
-  readonly layers?: readonly Layer[];
-  readonly layer?: Layer;
-  readonly forwardLayer?: Layer;
-  readonly backwardLayer?: Layer;
-  readonly cell?: Layer;
-  readonly cells?: readonly Layer[];
+/** What layers may hold besides their public members: randomness, and what it leaves behind. */
+interface Randomness {
   readonly seed?: number | null;
   readonly randomGenerator?: { readonly seed?: number | null };
   dropoutMask?: Tensor | Tensor[] | null;
   recurrentDropoutMask?: Tensor | Tensor[] | null;
 }
 
-type Layer = layers.Layer & LayerInternals;
+type Layer = LayerOfTree & Randomness;
 
 /** Takes the model over: it is disposed with the result, or if it cannot be trained. */
 export function adaptLayersModel(model: LayersModel, options: ModelOptions): TrainableModel {
@@ -96,19 +91,6 @@ function withReplaced<T>(
   } finally {
     for (const weight of changed) Reflect.deleteProperty(weight, 'read');
   }
-}
-
-/** Every layer once, layers inside layers included. */
-function collectLayers(model: LayersModel): readonly Layer[] {
-  const found = new Set<Layer>();
-  const visit = (layer: Layer | undefined): void => {
-    if (layer === undefined || found.has(layer)) return;
-    found.add(layer);
-    [...(layer.layers ?? []), ...(layer.cells ?? [])].forEach(visit);
-    [layer.layer, layer.forwardLayer, layer.backwardLayer, layer.cell].forEach(visit);
-  };
-  visit(model);
-  return [...found];
 }
 
 function checkInputsAndOutputs(model: LayersModel): void {

@@ -3,14 +3,16 @@
  * the batch, the bound weights and the key (seed, step, slot) and of nothing else. This is also the oracle that compiled
  * steps are compared with.
  */
-import type { NamedTensorMap, Scalar, Tensor, Variable } from '@tensorflow/tfjs';
+import type { Scalar, Tensor } from '@tensorflow/tfjs';
 import { assert, LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Batch, Column } from '../../src/job/dataset.js';
 import type { Log } from '../../src/log.js';
 import { sizeOf, type ParameterSpec } from '../../src/state/parameter.js';
 import { atLeastTwoDimensions, checkBatch, checkLabels, checkTokens, inputTensor, labelTensor } from './batch.js';
 import { asItIs, contribute, type Contribution } from './contribution.js';
+import { differentiate } from './differentiate.js';
 import type { Tfjs } from './engine/tfjs.js';
+import { passForward, type FirstPass } from './first-pass.js';
 import { collectGarbage } from './garbage.js';
 import { copyValues } from './initial-values.js';
 import { makeModel, type ModelJob } from './model.js';
@@ -50,12 +52,6 @@ export interface BuildOptions {
   readonly sample: Batch;
   /** Where the job's relative paths start. @default the working directory */
   readonly baseDir?: string;
-}
-
-interface FirstPass {
-  readonly outputShape: readonly number[];
-  /** One per parameter. */
-  readonly assigned: readonly boolean[];
 }
 
 interface Parts {
@@ -292,48 +288,11 @@ function isAssigned(parameter: ParameterSpec | undefined): boolean {
   return parameter?.trainable === false && parameter.frozen !== true;
 }
 
-/** What only a forward pass can tell: the output's shape, and which variables the model assigns in training. */
-function passForward(model: TrainableModel, { tf, seed, sample }: BuildOptions): FirstPass {
-  checkTokens(sample, model.numTokens);
-  const before = model.variables.map(({ dataId }) => dataId);
-  try {
-    const outputShape = withSeededRandom({ purpose: 'evaluation', seed }, () =>
-      tf.tidy(() => model.forward(inputTensor(tf, sample.x), true).shape),
-    );
-    return { outputShape, assigned: model.variables.map(({ dataId }, index) => dataId !== before[index]) };
-  } finally {
-    model.forgetPass();
-  }
-}
-
 function describeFailure(error: unknown): LockstepError {
   if (error instanceof LockstepError) return error;
   const { message } = toLockstepError(error);
   const text = `The model cannot be trained on the first batch: ${message}`;
   return new LockstepError('ERR_MODEL_INVALID', text, { cause: error });
-}
-
-interface Differentiated {
-  readonly value: Scalar;
-  readonly grads: NamedTensorMap;
-}
-
-/**
- * `tf.variableGrads`, without its leak: tfjs frees what the tape saved only if the function on it returns, so what the
- * function throws is thrown on when the tape is done.
- */
-function differentiate(tf: Tfjs, variables: Variable[], loss: () => Scalar): Differentiated {
-  const thrown: unknown[] = [];
-  const differentiated = tf.variableGrads(() => {
-    try {
-      return loss();
-    } catch (error) {
-      thrown.push(error);
-      return tf.addN(variables.map((variable) => tf.sum(variable)));
-    }
-  }, variables);
-  if (thrown.length > 0) throw thrown[0];
-  return differentiated;
 }
 
 function assignVariables(tf: Tfjs, model: TrainableModel, weights: readonly Float32Array[]): void {

@@ -1,6 +1,7 @@
 /** The weights of a LayersModel by the layer that has them, as files of Keras list them. */
-import type { layers as tfLayers, LayersModel } from '@tensorflow/tfjs';
+import type { LayersModel } from '@tensorflow/tfjs';
 import type { ParameterShape } from '../../../src/state/parameter.js';
+import type { Layer } from '../../compute/layer-tree.js';
 import { nameParameters } from '../../compute/parameter-names.js';
 
 export type LayerVariable = LayersModel['trainableWeights'][number];
@@ -17,18 +18,6 @@ export interface LayerUnit {
   /** One list for each layer that holds weights itself: the layer, or the cells of its forward and its backward pass. */
   readonly parts: readonly (readonly LayerWeight[])[];
 }
-
-/** What layers may hold besides the public members of `Layer`. */
-interface LayerInternals {
-  readonly layers?: readonly Layer[];
-  readonly layer?: Layer;
-  readonly forwardLayer?: Layer;
-  readonly backwardLayer?: Layer;
-  readonly cell?: Layer;
-  readonly cells?: readonly Layer[];
-}
-
-type Layer = tfLayers.Layer & LayerInternals;
 
 export function unitsOf(model: LayersModel): LayerUnit[] {
   const found = [...unitsIn(model, [])];
