@@ -1,8 +1,8 @@
 /** A `lockstep` command that is watched: what it says, and what is alive in it, by its own account and the kernel's. */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { execa } from 'execa';
 import { z } from 'zod';
+import { CommandProcess } from '../../bin/bench/command-process.js';
 import { lockstepEntry, oneThread } from '../child.js';
 
 const observer = new URL('./observe.mjs', import.meta.url);
@@ -24,33 +24,17 @@ export type Sample = Readonly<Record<string, number>>;
 const timeoutMs = 300_000;
 const pollMs = 10;
 
-const keptLines = 20;
-
-function spawn(args: readonly string[], observations: string) {
-  return execa(process.execPath, [lockstepEntry, ...args], {
-    reject: false,
-    buffer: false,
-    stdio: ['ignore', 'ignore', 'pipe'],
-    killSignal: 'SIGKILL',
-    env: { ...oneThread, NODE_OPTIONS: `--import ${observer.href}`, LOCKSTEP_OBSERVATIONS: observations },
-  });
-}
-
 export class ObservedProcess {
-  readonly pid: number;
-  /** Resolves when it has ended, however it did. */
-  readonly ended: Promise<unknown>;
-  readonly #child: ReturnType<typeof spawn>;
+  readonly #process: CommandProcess;
   readonly #file: string;
-  readonly #watchers = new Set<(line: string | null) => void>();
-  #last: string[] = [];
+  #hasEnded = false;
   #numObserved = 0;
 
   private constructor(args: readonly string[], observations: string) {
-    this.#child = spawn(args, observations);
-    this.pid = this.#child.pid ?? NaN;
-    this.#file = `${observations}.${this.pid}`;
-    this.ended = Promise.all([this.#child, this.#read()]);
+    const env = { NODE_OPTIONS: `--import ${observer.href}`, LOCKSTEP_OBSERVATIONS: observations };
+    this.#process = CommandProcess.start(args, { entry: lockstepEntry, env: { ...oneThread, ...env } });
+    this.#file = `${observations}.${this.#process.pid}`;
+    void this.ended.then(() => (this.#hasEnded = true));
   }
 
   /** @param observations where its threads write, with the process id */
@@ -58,44 +42,25 @@ export class ObservedProcess {
     return new ObservedProcess(args, observations);
   }
 
+  /** Resolves when it has ended, however it did. */
+  get ended(): Promise<unknown> {
+    return this.#process.ended;
+  }
+
   signal(name: NodeJS.Signals): void {
-    this.#child.kill(name);
+    this.#process.signal(name);
   }
 
   /** Resolves with the next line that matches. To be called before what makes the process say it. */
   async line(pattern: RegExp): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const end = (settle: () => void): void => {
-        clearTimeout(timer);
-        this.#watchers.delete(watch);
-        settle();
-      };
-      const fail = (why: string): void => {
-        const message = `process ${this.pid} ${why} "${pattern.source}". Its last lines:\n${this.#last.join('\n')}`;
-        end(() => {
-          reject(new Error(message));
-        });
-      };
-      const watch = (line: string | null): void => {
-        if (line === null) fail('ended without a line');
-        else if (pattern.test(line)) {
-          end(() => {
-            resolve(line);
-          });
-        }
-      };
-      const timer = setTimeout(() => {
-        fail(`said within ${timeoutMs} ms no line`);
-      }, timeoutMs);
-      this.#watchers.add(watch);
-    });
+    return this.#process.line(pattern, timeoutMs);
   }
 
   /** @param numThreads those with a JavaScript of their own */
   async sample(numThreads: number): Promise<Sample> {
     const told = await this.#observe(numThreads);
     const numbers = told.flatMap((one, index) => Object.entries(ofThread(one, index)));
-    return { ...(await kernelsSample(this.pid)), ...Object.fromEntries(numbers) };
+    return { ...(await kernelsSample(this.#process.pid)), ...Object.fromEntries(numbers) };
   }
 
   async #observe(numThreads: number): Promise<Observation[]> {
@@ -108,22 +73,9 @@ export class ObservedProcess {
       await delay(pollMs);
     }
     const how = this.#hasEnded ? 'it has ended' : `not within ${timeoutMs} ms`;
-    const message = `The ${numThreads} threads of process ${this.pid} have not all told what is alive: ${how}.`;
-    throw new Error(`${message} Its last lines:\n${this.#last.join('\n')}`);
-  }
-
-  get #hasEnded(): boolean {
-    return (this.#child.exitCode ?? this.#child.signalCode) !== null;
-  }
-
-  async #read(): Promise<void> {
-    for await (const line of this.#child.iterable({ from: 'stderr' })) this.#tell(line);
-    this.#tell(null);
-  }
-
-  #tell(line: string | null): void {
-    if (line !== null) this.#last = [...this.#last, line].slice(-keptLines);
-    for (const watch of this.#watchers) watch(line);
+    throw new Error(
+      `The ${numThreads} threads of process ${this.#process.pid} have not all told what is alive: ${how}.`,
+    );
   }
 }
 

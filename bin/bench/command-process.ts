@@ -8,15 +8,21 @@ const keptLines = 20;
 /** As each worker of a measurement has one core at most. */
 const oneThread = { TF_NUM_INTRAOP_THREADS: '1', TF_NUM_INTEROP_THREADS: '1', OMP_NUM_THREADS: '1' } as const;
 
-function spawn(args: readonly string[]) {
-  const [, script = ''] = process.argv;
-  return execa(process.execPath, [script, ...args], {
+export interface CommandProcessOptions {
+  /** The command's file. @default the one that runs */
+  readonly entry?: string;
+  /** @default none but what gives each process one thread */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+function spawn(args: readonly string[], { entry = process.argv[1] ?? '', env }: CommandProcessOptions) {
+  return execa(process.execPath, [entry, ...args], {
     reject: false,
     buffer: false,
     stdio: ['ignore', 'ignore', 'pipe'],
     // With this process they all end: a worker that was asked to would wait for its coordinator.
     killSignal: 'SIGKILL',
-    env: oneThread,
+    env: { ...oneThread, ...env },
   });
 }
 
@@ -29,19 +35,19 @@ export class CommandProcess {
   readonly #watchers = new Set<(line: string | null) => void>();
   #last: string[] = [];
 
-  private constructor(args: readonly string[]) {
+  private constructor(args: readonly string[], options: CommandProcessOptions) {
     this.#args = args;
-    this.#child = spawn(args);
+    this.#child = spawn(args, options);
     this.pid = this.#child.pid ?? NaN;
     const reading = this.#read();
     this.ended = Promise.all([this.#child, reading]);
   }
 
-  static start(args: readonly string[]): CommandProcess {
-    return new CommandProcess(args);
+  static start(args: readonly string[], options: CommandProcessOptions = {}): CommandProcess {
+    return new CommandProcess(args, options);
   }
 
-  signal(name: 'SIGKILL' | 'SIGSTOP'): void {
+  signal(name: NodeJS.Signals): void {
     this.#child.kill(name);
   }
 
