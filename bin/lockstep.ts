@@ -4,41 +4,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Command, CommanderError } from 'commander';
 import { toLockstepError } from '../src/errors.js';
 import { lockstepVersion } from '../src/version.js';
-import { benchCommand } from './commands/bench.js';
-import { coordinatorCommand } from './commands/coordinator.js';
-import { doctorCommand } from './commands/doctor.js';
-import { engineCommand } from './commands/engine.js';
-import { evaluateCommand } from './commands/evaluate.js';
-import { exportCommand } from './commands/export.js';
-import { flightCommand } from './commands/flight.js';
-import { generateCommand } from './commands/generate.js';
-import { predictCommand } from './commands/predict.js';
-import { scaleCommand } from './commands/scale.js';
-import { statusCommand } from './commands/status.js';
-import { trainCommand } from './commands/train.js';
-import { workerCommand } from './commands/worker.js';
+import { commandNames, loadCommands } from './commands/index.js';
 
 const program = new Command('lockstep')
   .description('Train TensorFlow.js models on many GPUs and hosts, with the same bits whatever fails.')
   .version(lockstepVersion)
   .showHelpAfterError('(add --help for the options)');
 
-const commands = [
-  trainCommand,
-  coordinatorCommand,
-  workerCommand,
-  statusCommand,
-  flightCommand,
-  scaleCommand,
-  generateCommand,
-  evaluateCommand,
-  predictCommand,
-  exportCommand,
-  benchCommand,
-  engineCommand,
-  doctorCommand,
-];
-for (const command of commands) program.addCommand(command());
+const called = commandNames.filter((name) => name === process.argv[2]);
+for (const command of await loadCommands(called.length > 0 ? called : commandNames)) program.addCommand(command);
 for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
   command.exitOverride();
 }

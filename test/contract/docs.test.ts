@@ -4,19 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { benchCommand } from '../../bin/commands/bench.js';
-import { coordinatorCommand } from '../../bin/commands/coordinator.js';
-import { doctorCommand } from '../../bin/commands/doctor.js';
-import { engineCommand } from '../../bin/commands/engine.js';
-import { evaluateCommand } from '../../bin/commands/evaluate.js';
-import { exportCommand } from '../../bin/commands/export.js';
-import { flightCommand } from '../../bin/commands/flight.js';
-import { generateCommand } from '../../bin/commands/generate.js';
-import { predictCommand } from '../../bin/commands/predict.js';
-import { scaleCommand } from '../../bin/commands/scale.js';
-import { statusCommand } from '../../bin/commands/status.js';
-import { trainCommand } from '../../bin/commands/train.js';
-import { workerCommand } from '../../bin/commands/worker.js';
+import { commandNames, loadCommands } from '../../bin/commands/index.js';
 import { errorExitCodes } from '../../src/errors.js';
 import { jobSchema } from '../../src/job/job.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
@@ -25,7 +13,8 @@ import { lockstepVersion } from '../../src/version.js';
 
 const root = resolve(import.meta.dirname, '../..');
 const read = (path: string): Promise<string> => readFile(join(root, path), 'utf8');
-const commandsOfRuns = [trainCommand, coordinatorCommand, workerCommand, statusCommand, scaleCommand, flightCommand];
+/** Those of which docs/operations.md has every option. */
+const operated = await loadCommands(commandNames.filter((name) => !['bench', 'engine', 'doctor'].includes(name)));
 
 test('the version in the code is that of the package', async () => {
   const manifest = JSON.parse(await read('package.json')) as { readonly version: string };
@@ -48,11 +37,7 @@ describe('docs/operations.md', () => {
     operations = await read('docs/operations.md');
   });
 
-  const commands = [...commandsOfRuns, evaluateCommand, predictCommand, exportCommand, generateCommand].map((make) =>
-    make(),
-  );
-
-  test.each(commands.map((command) => [command.name(), command] as const))(
+  test.each(operated.map((command) => [command.name(), command] as const))(
     'has every option of `lockstep %s` in a table',
     (_, command) => {
       const missing = optionsOf(command).filter((option) => !operations.includes(`\n| \`${option}`));
@@ -61,7 +46,7 @@ describe('docs/operations.md', () => {
   );
 
   test('has no option in a table that no command has', () => {
-    const known = commands.flatMap(optionsOf);
+    const known = operated.flatMap(optionsOf);
     const documented = [...operations.matchAll(/^\| `(--[a-z-]+)/gm)].map(([, option = '']) => option);
     expect(documented.filter((option) => !known.includes(option))).toEqual([]);
   });
@@ -84,17 +69,7 @@ test('docs/protocol.md names every control message', async () => {
 describe('README.md', () => {
   test('has every command in its table', async () => {
     const readme = await read('README.md');
-    const others = [
-      generateCommand,
-      evaluateCommand,
-      predictCommand,
-      exportCommand,
-      benchCommand,
-      engineCommand,
-      doctorCommand,
-    ];
-    const names = [...commandsOfRuns, ...others].map((make) => make().name());
-    expect(names.filter((name) => !readme.includes(`\n| \`lockstep ${name}`))).toEqual([]);
+    expect(commandNames.filter((name) => !readme.includes(`\n| \`lockstep ${name}`))).toEqual([]);
   });
 
   test('shows the example as it is', async () => {
