@@ -13,6 +13,7 @@ import { metricsFile, readToken } from '../coordinator/run-folder.js';
 import type { RecordBefore, StepLine, Validation } from '../coordinator/run-record.js';
 import { LockstepError } from '../src/errors.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
+import { listed } from '../src/listed.js';
 import type { Log } from '../src/log.js';
 import { compareFacts } from '../src/protocol/facts.js';
 import type { Limits } from '../src/protocol/limits.js';
@@ -58,7 +59,7 @@ export async function findLeftRun(options: TakeBackOptions): Promise<LeftRun | n
     return { journal, isTakenBack: true };
   }
   if (resume) return { journal, isTakenBack: false };
-  const message = `${runDir} holds a run of another job that has lost its coordinator: ${differences.slice(0, 5).join('; ')}.`;
+  const message = `${runDir} holds a run of another job that has lost its coordinator: ${listed(differences, 5)}.`;
   throw new LockstepError(
     'ERR_RUN_DIR',
     `${message} Give the command that it began with to take it back, or --resume to begin anew from its last checkpoint.`,

@@ -7,6 +7,7 @@
  * A coordinator that has taken a run back begins with returning → training, or → halting (returning.ts)
  */
 import { LockstepError } from '../src/errors.js';
+import { listed } from '../src/listed.js';
 import { compareFacts } from '../src/protocol/facts.js';
 import { andThen, fail, isInRoster, nameOf, newMember, still, updateMember, withoutMember } from './members.js';
 import type {
@@ -187,7 +188,7 @@ function onReady(
   const isAgain = member.state !== 'loading';
   const differences = compareFacts(before.facts, event.facts);
   if (differences.length > 0) {
-    const what = differences.slice(0, 5).join('; ');
+    const what = listed(differences, 5);
     const message = `Worker ${workerId} does not fit the run: ${what}. Give all workers the same job, data and Lockstep.`;
     const error = new LockstepError('ERR_WORKER_MISMATCH', message, { details: { workerId, differences } });
     const refused: MembershipStep = { state: before, effects: [{ type: 'refuse', workerId, error }] };

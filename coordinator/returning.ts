@@ -5,6 +5,7 @@
  * moves begins them anew. Docs: docs/decisions/0018-the-coordinators-return.md.
  */
 import { LockstepError } from '../src/errors.js';
+import { listed } from '../src/listed.js';
 import { compareFacts } from '../src/protocol/facts.js';
 import type { Standing } from '../src/protocol/messages.js';
 import {
@@ -87,7 +88,7 @@ function refuseAgain(
   if (isFirst) {
     const differences = compareFacts(state.facts, standing.facts);
     if (differences.length === 0) return state.members.has(workerId) ? goneOn(workerId) : null;
-    const message = `Worker ${workerId} is in a run of another job: ${differences.slice(0, 5).join('; ')}.`;
+    const message = `Worker ${workerId} is in a run of another job: ${listed(differences, 5)}.`;
     return new LockstepError('ERR_WORKER_MISMATCH', message, { details: { workerId, differences } });
   }
   const isMember = state.members.has(workerId) && standing.term === state.term;

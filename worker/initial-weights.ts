@@ -13,7 +13,7 @@ import { isAdapter } from '../src/state/lora.js';
 import { matchTensors, namesByPattern, type NameMap } from '../src/state/name-map.js';
 import { namePattern } from '../src/state/name-pattern.js';
 import type { ParameterShape } from '../src/state/parameter.js';
-import { WeightFiles, type WeightTensor } from './checkpoint/weight-files.js';
+import { WeightFiles, type FiledTensor } from './checkpoint/weight-files.js';
 
 export class InitialWeights {
   readonly #path: string;
@@ -64,7 +64,7 @@ export class InitialWeights {
     for (const [parameter, tensor] of this.#match(files, parameters)) yield [parameter, await files.read(tensor)];
   }
 
-  #match<P extends ParameterShape>(files: WeightFiles, parameters: readonly P[]): (readonly [P, WeightTensor])[] {
+  #match<P extends ParameterShape>(files: WeightFiles, parameters: readonly P[]): (readonly [P, FiledTensor])[] {
     // Adapters that are not there are new.
     const stored = new Set(files.tensors.map(({ name }) => this.#nameOf(name)));
     const wanted = parameters.filter(({ name }) => !this.#isOwn(name) && (stored.has(name) || !isAdapter(name)));

@@ -1,5 +1,6 @@
 /** Which tensors of a file are which parameters of a model: compared as a whole, before any of them is read. */
 import { LockstepError } from '../errors.js';
+import { listed } from '../listed.js';
 import { fillStars, namePattern } from './name-pattern.js';
 import type { ParameterShape } from './parameter.js';
 import type { StoredTensor } from './safetensors.js';
@@ -22,7 +23,7 @@ export function namesByPattern(names: Readonly<Record<string, string | null>>): 
 /** Types that become float32 without rounding. */
 const exactTypes: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16']);
 
-/** Differences that a message lists; the others are counted. */
+/** Differences that a message names. */
 const maxListed = 20;
 
 type Stored = Pick<StoredTensor, 'name' | 'dtype' | 'shape'>;
@@ -70,9 +71,6 @@ function differenceOf(tensor: Stored | undefined, { name, shape }: ParameterShap
 
 function refuse(differences: readonly string[], source: string): void {
   if (differences.length === 0) return;
-  const listed = differences.slice(0, maxListed).join('; ');
-  const more = differences.length > maxListed ? `; and ${differences.length - maxListed} more` : '';
-  throw new LockstepError('ERR_MODEL_INVALID', `The weights in ${source} do not fit the model: ${listed}${more}.`, {
-    details: { source, differences },
-  });
+  const message = `The weights in ${source} do not fit the model: ${listed(differences, maxListed)}.`;
+  throw new LockstepError('ERR_MODEL_INVALID', message, { details: { source, differences } });
 }

@@ -1,7 +1,8 @@
 /** Patterns of parameter names, as a job gives them: `*` stands for any characters, also for none, all else for itself. */
 import { LockstepError } from '../errors.js';
+import { listed } from '../listed.js';
 
-/** Names that a message lists; the others are counted. */
+/** Names that a message gives. */
 const maxListed = 12;
 
 /** What each `*` of the pattern stands for in `name`; null where the name is another one. */
@@ -41,12 +42,11 @@ export function matchesAny(patterns: readonly string[], name: string): boolean {
 export function requireMatches(field: string, patterns: readonly string[], names: readonly string[]): void {
   const unmatched = patterns.filter((pattern) => !names.some((name) => matchesPattern(pattern, name)));
   if (unmatched.length === 0) return;
-  const listed = names.slice(0, maxListed).join(', ');
-  const more = names.length > maxListed ? `, and ${names.length - maxListed} more` : '';
+  const known = listed(names, maxListed, ', ') || 'there are none';
   const found = unmatched.map((pattern) => `"${pattern}"`).join(', ');
   throw new LockstepError(
     'ERR_JOB_INVALID',
-    `${field}: ${found} matches none of the parameters that it could: ${listed || 'there are none'}${more}. "*" stands for any characters.`,
+    `${field}: ${found} matches none of the parameters that it could: ${known}. "*" stands for any characters.`,
     { details: { field, unmatched, names } },
   );
 }

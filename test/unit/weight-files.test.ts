@@ -45,6 +45,11 @@ describe('weight files', () => {
       weightIndex({ a: '1.safetensors', b: '2.safetensors', d: '2.safetensors' }),
       'it does not find d in 2.safetensors, and does not name c in 2.safetensors',
     ],
+    [
+      'names a hundred tensors that its shard lacks',
+      weightIndex(Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`a${i}`, '1.safetensors']))),
+      'a4 in 1.safetensors, and 95 more, and does not name a in 1.safetensors. Copy',
+    ],
   ])('with an index that %s are refused', async (_, content, message) => {
     const folder = await folderWith({ ...shards, 'i.json': content });
     await expect(WeightFiles.open(join(folder, 'i.json'))).rejects.toMatchObject({

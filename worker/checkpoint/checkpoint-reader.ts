@@ -4,6 +4,7 @@
  */
 import { LockstepError } from '../../src/errors.js';
 import { ChecksumStream } from '../../src/kernels/checksum-stream.js';
+import { listed } from '../../src/listed.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions } from '../../src/optimizer/optimizer.js';
 import { type Checkpoint, parseCheckpoint } from '../../src/state/checkpoint.js';
@@ -14,7 +15,7 @@ import { sealOf } from './header-seal.js';
 import { momentTensors, parameterTensors, type Sharding, type StateTensor } from './tensors.js';
 import { TensorFile } from './tensor-file.js';
 
-/** Differences that a message lists; the others are counted. */
+/** Differences that a message names. */
 const MAX_LISTED = 5;
 
 /**
@@ -124,7 +125,6 @@ function differencesOf(stored: readonly StoredTensor[], wanted: readonly StateTe
 
 function refuse(differences: readonly string[], what: string): void {
   if (differences.length === 0) return;
-  const listed = differences.slice(0, MAX_LISTED).join('; ');
-  const more = differences.length > MAX_LISTED ? `; and ${differences.length - MAX_LISTED} more` : '';
-  throw new LockstepError('ERR_RESUME_MISMATCH', `${what}: ${listed}${more}.`, { details: { differences } });
+  const message = `${what}: ${listed(differences, MAX_LISTED)}.`;
+  throw new LockstepError('ERR_RESUME_MISMATCH', message, { details: { differences } });
 }

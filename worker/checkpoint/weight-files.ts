@@ -6,13 +6,17 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { LockstepError } from '../../src/errors.js';
+import { listed } from '../../src/listed.js';
 import { toFloat32 } from '../../src/state/float-types.js';
 import { sizeOf } from '../../src/state/parameter.js';
 import type { StoredTensor } from '../../src/state/safetensors.js';
 import { TensorFile } from './tensor-file.js';
 
+/** Places that a message names, of each kind. */
+const maxListed = 5;
+
 /** A tensor and the file that has it. */
-export interface WeightTensor extends StoredTensor {
+export interface FiledTensor extends StoredTensor {
   readonly file: TensorFile;
 }
 
@@ -29,7 +33,7 @@ type WeightMap = z.output<typeof indexSchema>['weight_map'];
 
 export class WeightFiles implements AsyncDisposable {
   readonly path: string;
-  readonly tensors: readonly WeightTensor[];
+  readonly tensors: readonly FiledTensor[];
   readonly #files: readonly TensorFile[];
 
   private constructor(path: string, files: readonly TensorFile[]) {
@@ -63,7 +67,7 @@ export class WeightFiles implements AsyncDisposable {
   }
 
   /** The tensor's values as float32; of F32, F16 or BF16. */
-  async read({ file, ...tensor }: WeightTensor): Promise<Float32Array> {
+  async read({ file, ...tensor }: FiledTensor): Promise<Float32Array> {
     const values = new Float32Array(sizeOf(tensor.shape));
     const elementBytes = tensor.dtype === 'F32' ? 4 : 2;
     await file.readTensor(tensor, (at, piece) => {
@@ -104,12 +108,12 @@ function checkIndex(path: string, weightMap: WeightMap, files: readonly TensorFi
   const missing = [...named].filter((place) => !found.has(place));
   const unnamed = [...found].filter((place) => !named.has(place));
   if (missing.length + unnamed.length === 0) return;
-  const parts = [listed('does not find', missing), listed('does not name', unnamed)].filter((part) => part !== '');
+  const parts = [differing('does not find', missing), differing('does not name', unnamed)].filter((part) => part !== '');
   throw invalid(path, `it ${parts.join(', and ')}`);
 }
 
-function listed(what: string, places: readonly string[]): string {
-  return places.length === 0 ? '' : `${what} ${places.join(', ')}`;
+function differing(what: string, places: readonly string[]): string {
+  return places.length === 0 ? '' : `${what} ${listed(places, maxListed, ', ')}`;
 }
 
 function invalid(path: string, fault: string, cause?: unknown): LockstepError {
