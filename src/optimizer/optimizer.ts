@@ -16,8 +16,18 @@ export type MomentRegion = 'moment1' | 'moment2' | typeof AVERAGE;
 /** The region of the weights' moving average. It begins as the first weights. */
 export const AVERAGE = 'average';
 
-/** Byte addresses of one range of trainable elements, in the memory of its segment. */
-export interface OptimizerAddresses {
+/** Which step it is, and of what. */
+export interface OptimizerStep {
+  readonly config: OptimizerConfig;
+  /** The number of this step, from 1. */
+  readonly t: number;
+  /** @default that of all parameters */
+  readonly treatment?: Treatment;
+}
+
+/** One range of trainable elements: its byte addresses in the memory of its segment. */
+export interface OptimizerRange {
+  readonly elements: number;
   readonly parameters: number;
   readonly gradient: number;
   /** Given if `momentRegions` names it; likewise the others. */
@@ -33,43 +43,29 @@ export function momentRegions(config: OptimizerConfig): readonly MomentRegion[] 
   return ['moment1', 'moment2', ...average];
 }
 
-/**
- * Takes optimizer step `t` over `n` elements, in place. Elements are independent: a step over a range is the same as
- * steps over its parts.
- *
- * @param t the number of this step, from 1
- */
-export function applyOptimizer(
-  config: OptimizerConfig,
-  t: number,
-  kernels: Kernels,
-  addresses: OptimizerAddresses,
-  n: number,
-  treatment: Treatment = plainTreatment,
-): void {
-  stepParameters(config, t, kernels, addresses, n, treatment);
-  if (config.averageDecay === undefined) return;
-  assert(addresses.average !== undefined, 'a moving average of the weights needs its address');
-  kernels.average(addresses.average, addresses.parameters, n, config.averageDecay);
+/** Takes a step over a range, in place. Elements are independent: a step over a range is the same as steps over its parts. */
+export function applyOptimizer(step: OptimizerStep, kernels: Kernels, range: OptimizerRange): void {
+  stepParameters(step, kernels, range);
+  const { averageDecay } = step.config;
+  if (averageDecay === undefined) return;
+  assert(range.average !== undefined, 'a moving average of the weights needs its address');
+  kernels.average(range.average, range.parameters, range.elements, averageDecay);
 }
 
 function stepParameters(
-  config: OptimizerConfig,
-  t: number,
+  { config, t, treatment = plainTreatment }: OptimizerStep,
   kernels: Kernels,
-  { parameters, gradient, moment1, moment2 }: OptimizerAddresses,
-  n: number,
-  treatment: Treatment,
+  { parameters, gradient, moment1, moment2, elements }: OptimizerRange,
 ): void {
   if (config.name === 'sgd') {
     const { momentum, nesterov } = config;
     assert(momentum === 0 || moment1 !== undefined, 'momentum needs the address of moment1');
     const coefficients = { learningRate: rateOf(config, t, treatment), momentum, nesterov };
-    kernels.sgd({ parameters, gradient, moment1: momentum === 0 ? undefined : moment1 }, n, coefficients);
+    kernels.sgd({ parameters, gradient, moment1: momentum === 0 ? undefined : moment1 }, elements, coefficients);
     return;
   }
   assert(moment1 !== undefined && moment2 !== undefined, `${config.name} needs the addresses of moment1 and moment2`);
-  kernels.adam({ parameters, gradient, moment1, moment2 }, n, adamCoefficients(config, t, treatment));
+  kernels.adam({ parameters, gradient, moment1, moment2 }, elements, adamCoefficients(config, t, treatment));
 }
 
 /** What the kernel needs of Adam or AdamW for step `t`, from 1. */

@@ -10,6 +10,7 @@ const N = 203;
 const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
 const kernels = instantiateKernels(memory);
 const addresses = { parameters: 0, gradient: 4096, moment1: 8192, moment2: 12288, average: 16384 };
+const whole = { ...addresses, elements: N };
 const view = (name: keyof typeof addresses) => new Float32Array(memory.buffer, addresses[name], N);
 
 /** What the papers and Keras say, in float64. */
@@ -54,7 +55,7 @@ describe('applyOptimizer', () => {
     view('moment2').fill(0);
     for (let t = 1; t <= 50; t++) {
       view('gradient').set(exact.map((_, i) => gradientAt(t, i)));
-      applyOptimizer(config, t, kernels, addresses, N);
+      applyOptimizer({ config, t }, kernels, whole);
       exact.forEach(({ p, m, v }, i) => (exact[i] = exactStep(config, t, p, gradientAt(t, i), m, v)));
     }
     const errors = exact.map(({ p }, i) => Math.abs(p - (view('parameters')[i] ?? NaN)) / Math.max(1, Math.abs(p)));
@@ -72,7 +73,7 @@ describe('applyOptimizer', () => {
         const at = (address: number) => address + from * 4;
         const { parameters, gradient, moment1, moment2 } = addresses;
         const part = { parameters: at(parameters), gradient: at(gradient), moment1: at(moment1), moment2: at(moment2) };
-        applyOptimizer(adam(), 7, kernels, part, n);
+        applyOptimizer({ config: adam(), t: 7 }, kernels, { ...part, elements: n });
         from += n;
       }
       return Array.from(view('parameters'));
@@ -85,23 +86,22 @@ describe('applyOptimizer', () => {
     view('parameters').fill(2);
     view('average').fill(2);
     view('gradient').fill(4);
-    applyOptimizer(config, 1, kernels, addresses, N);
-    applyOptimizer(config, 2, kernels, addresses, N);
+    applyOptimizer({ config, t: 1 }, kernels, whole);
+    applyOptimizer({ config, t: 2 }, kernels, whole);
     // Weights 2, 0, -2; the average 2, then 0.75 · 2 + 0.25 · 0, then 0.75 · 1.5 - 0.25 · 2.
     expect([...new Set(view('parameters'))]).toEqual([-2]);
     expect([...new Set(view('average'))]).toEqual([0.625]);
   });
 
   it('is stopped by an assertion where a moment or a step number is missing', () => {
-    const { parameters, gradient, moment1 } = addresses;
-    const partly = { parameters, gradient, moment1 };
-    expect(() => applyOptimizer(adam(), 1, kernels, partly, N)).toThrow(
-      'adam needs the addresses of moment1 and moment2',
-    );
-    expect(() => applyOptimizer(sgd({ momentum: 0.5 }), 1, kernels, { parameters, gradient }, N)).toThrow(
-      'momentum needs',
-    );
-    expect(() => applyOptimizer(adam(), 0, kernels, addresses, N)).toThrow('optimizer steps count from 1, found 0');
+    const { elements, parameters, gradient, moment1 } = whole;
+    const bare = { elements, parameters, gradient };
+    const step = (config: OptimizerConfig, t: number, range: Parameters<typeof applyOptimizer>[2]) => () => {
+      applyOptimizer({ config, t }, kernels, range);
+    };
+    expect(step(adam(), 1, { ...bare, moment1 })).toThrow('adam needs the addresses of moment1 and moment2');
+    expect(step(sgd({ momentum: 0.5 }), 1, bare)).toThrow('momentum needs');
+    expect(step(adam(), 0, whole)).toThrow('optimizer steps count from 1, found 0');
   });
 });
 

@@ -4,7 +4,7 @@ import { trainableIn } from '../../src/collective/payload.js';
 import { assert } from '../../src/errors.js';
 import type { Kernels } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
-import { applyOptimizer, momentRegions, type OptimizerAddresses } from '../../src/optimizer/optimizer.js';
+import { applyOptimizer, momentRegions, type OptimizerRange } from '../../src/optimizer/optimizer.js';
 import { planTreatments, treatedParts, type TreatedRange } from '../../src/optimizer/treatment.js';
 import { PARAMETERS, type FlatMemory } from '../../src/state/memory.js';
 import { gradientNorm } from './gradient-norm.js';
@@ -24,7 +24,7 @@ export interface UpdateOptions {
   readonly pulse?: (() => void) | undefined;
 }
 
-type Stepped = Pick<OptimizerAddresses, 'parameters' | 'gradient'>;
+type Stepped = Pick<OptimizerRange, 'parameters' | 'gradient'>;
 
 export class Update {
   readonly #options: UpdateOptions;
@@ -121,7 +121,8 @@ export class Update {
         momentRegions(optimizer).map((region) => [region, places.moment(region, bucket, part.offset)]),
       );
       const addresses = { parameters: parameters + bytesBefore, gradient: gradient + bytesBefore, ...moments };
-      applyOptimizer(optimizer, step + 1, kernels, addresses, part.end - part.offset, part);
+      const elements = part.end - part.offset;
+      applyOptimizer({ config: optimizer, t: step + 1, treatment: part }, kernels, { ...addresses, elements });
     }
   }
 
