@@ -38,20 +38,34 @@ export function planTreatments(layout: Layout, optimizer: OptimizerConfig): read
   });
 }
 
-/** The parts of `range` that are treated alike, in order. */
+/**
+ * The parts of `range` that are treated alike, in order. Asked for each block of each step, and a model with rates by layer has
+ * hundreds of ranges: the first is searched for, and those behind the last are not looked at.
+ */
 export function* treatedParts(
   ranges: readonly TreatedRange[],
   range: { readonly offset: number; readonly elements: number },
 ): Generator<TreatedRange> {
   const rangeEnd = range.offset + range.elements;
   let covered = range.offset;
-  for (const one of ranges) {
-    const [offset, end] = [Math.max(one.offset, range.offset), Math.min(one.end, rangeEnd)];
-    if (offset >= end) continue;
+  for (let index = firstEndingBehind(ranges, covered); covered < rangeEnd; index++) {
+    const one = ranges[index];
+    assert(one && one.offset <= covered, `elements ${covered} to ${rangeEnd} of a segment are not trainable`);
+    const [offset, end] = [covered, Math.min(one.end, rangeEnd)];
     covered = end;
     yield { ...one, offset, end };
   }
-  assert(covered === rangeEnd, `elements ${covered} to ${rangeEnd} of a segment are not trainable`);
+}
+
+/** By halving: ranges are in order. */
+function firstEndingBehind(ranges: readonly TreatedRange[], offset: number): number {
+  let [first, end] = [0, ranges.length];
+  while (first < end) {
+    const middle = (first + end) >>> 1;
+    if ((ranges[middle]?.end ?? Infinity) > offset) end = middle;
+    else first = middle + 1;
+  }
+  return first;
 }
 
 /** @throws LockstepError ERR_JOB_INVALID where a pattern of the optimizer matches no trainable parameter */

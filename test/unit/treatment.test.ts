@@ -42,6 +42,30 @@ describe('planTreatments', () => {
       [96, 112, 1],
     ]);
     expect(() => [...treatedParts(ranges, { offset: 96, elements: 64 })]).toThrow('are not trainable');
+    const [first, , ...others] = ranges;
+    const withGap = [first, ...others].flatMap((one) => one ?? []);
+    expect(() => [...treatedParts(withGap, { offset: 32, elements: 80 })]).toThrow('elements 48 to 112');
+  });
+
+  it('has the parts of any range that a look at all ranges has, and looks at few', () => {
+    const length = 500;
+    let numLooks = 0;
+    const ranges = new Proxy(
+      Array.from({ length }, (_, i) => ({ offset: 16 * i, end: 16 * (i + 1), rateFactor: i, decays: i % 2 === 0 })),
+      { get: (target, key, self) => (numLooks++, Reflect.get(target, key, self) as unknown) },
+    );
+    for (let offset = 0; offset + 160 <= 16 * length; offset += 13) {
+      const end = offset + 160;
+      const expected = [];
+      for (let first = offset; first < end; first = 16 * (Math.floor(first / 16) + 1)) {
+        const factor = Math.floor(first / 16);
+        expected.push([first, Math.min(16 * (factor + 1), end), factor, factor % 2 === 0]);
+      }
+      numLooks = 0;
+      const parts = [...treatedParts(ranges, { offset, elements: 160 })];
+      expect(numLooks).toBeLessThan(30);
+      expect(parts.map((part) => [part.offset, part.end, part.rateFactor, part.decays])).toEqual(expected);
+    }
   });
 });
 
