@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { wireFormats, type WireFormat } from '../collective/wire.js';
 import { LockstepError } from '../errors.js';
 import { optimizerSchema, type OptimizerConfig } from '../optimizer/config.js';
+import { misfitOfRate } from '../optimizer/learning-rate.js';
 import { loraSchema } from '../state/lora.js';
 import { bestSchema } from './best.js';
 import type { Augment, DataSource, Dataset } from './dataset.js';
@@ -243,7 +244,7 @@ function misfitsOf({ optimizer, best, data, precision, ...job }: Job): string[] 
     precision === 'float32'
       ? null
       : `precision: TensorFlow.js has no type of 16 bits, so the engine cannot compute in ${precision}; use 'float32' (wire: 'bfloat16' halves what travels)`;
-  return [ofShares, ofBest, ofPrecision].filter((problem) => problem !== null);
+  return [ofShares, ofBest, misfitOfRate(optimizer.learningRate), ofPrecision].filter((problem) => problem !== null);
 }
 
 function unfitForShares(

@@ -101,6 +101,17 @@ export function oneCycleRate(
   return { name: 'one-cycle', peak, steps, rise, from, to };
 }
 
+/** What is wrong with a rate that falls: it has no steps in which to do so, and would be its last one at once; null: nothing. */
+export function misfitOfRate(learningRate: LearningRate): string | null {
+  if (typeof learningRate === 'number' || (learningRate.name !== 'linear' && learningRate.name !== 'cosine')) return null;
+  const { name, from, to, steps, warmUpSteps } = learningRate;
+  if (steps > warmUpSteps) return null;
+  return (
+    `optimizer.learningRate: steps (${steps}) counts those of the warm-up too, and has to be more than warmUpSteps (${warmUpSteps}); ` +
+    `else the ${name} rate is ${to} instead of ${from} when the warm-up ends`
+  );
+}
+
 /** The rate of a step. @param step counted from 0 */
 export function rateAt(learningRate: LearningRate, step: number): number {
   if (typeof learningRate === 'number') return learningRate;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseJob } from '../../src/job/job.js';
 import { adam } from '../../src/optimizer/config.js';
+import { constantRate, cosineRate, linearRate } from '../../src/optimizer/learning-rate.js';
 
 const definition = {
   name: 'job',
@@ -26,4 +27,21 @@ describe('a job with a sharded optimizer', () => {
       expect(parseJob({ ...definition, ...field, optimizer: adam() })).toMatchObject(field);
     },
   );
+});
+
+describe('a learning rate', () => {
+  const withRate = (learningRate: ReturnType<typeof constantRate | typeof cosineRate | typeof linearRate>) => () =>
+    parseJob({ ...definition, optimizer: adam({ learningRate }) });
+
+  it.each([cosineRate, linearRate])('that has no step left to fall in is refused', (schedule) => {
+    expect(withRate(schedule(0.1, { steps: 100, warmUpSteps: 100 }))).toThrow(
+      /The job is not valid: optimizer.learningRate: steps \(100\).* more than warmUpSteps \(100\).* 0 instead of 0.1/,
+    );
+    expect(withRate(schedule(0.1, { steps: 50, warmUpSteps: 100 }))).toThrow('steps (50)');
+    expect(withRate(schedule(0.1, { steps: 101, warmUpSteps: 100 }))).not.toThrow();
+  });
+
+  it('that does not fall has any warm-up', () => {
+    expect(withRate(constantRate(0.1, { warmUpSteps: 100 }))).not.toThrow();
+  });
 });
