@@ -9,7 +9,7 @@ import { LockstepError } from '../errors.js';
 import { optimizerSchema, type OptimizerConfig } from '../optimizer/config.js';
 import { misfitOfRate } from '../optimizer/learning-rate.js';
 import { loraSchema } from '../state/lora.js';
-import { bestSchema } from './best.js';
+import { bestSchema, misfitOfBest } from './best.js';
 import type { Augment, DataSource, Dataset } from './dataset.js';
 import { initialWeightsSchema, type InitialWeightsDefinition } from './initial-weights.js';
 
@@ -186,7 +186,7 @@ export interface JobDefinition {
   readonly best?: {
     /** Such as "val_loss" or "val_accuracy". */
     readonly metric: string;
-    /** @default 'max' for accuracies and precision, else 'min' */
+    /** @default of the loss and of metrics by name what each is better for; a function as metric has none */
     readonly mode?: 'min' | 'max';
     /** What is better by no more counts as no better. @default 0 */
     readonly minDelta?: number;
@@ -239,12 +239,14 @@ export function parseJob(definition: unknown): Job {
 /** Fields that do not go together. */
 function misfitsOf({ optimizer, best, data, precision, ...job }: Job): string[] {
   const ofShares = optimizer.sharded ? unfitForShares(job, optimizer) : null;
-  const ofBest = best && !data.validation ? 'best: nothing is validated; give data.validation' : null;
+  const ofValidation = best && !data.validation ? 'best: nothing is validated; give data.validation' : null;
+  const ofBest = best ? misfitOfBest(best, job.metrics) : null;
   const ofPrecision =
     precision === 'float32'
       ? null
       : `precision: TensorFlow.js has no type of 16 bits, so the engine cannot compute in ${precision}; use 'float32' (wire: 'bfloat16' halves what travels)`;
-  return [ofShares, ofBest, misfitOfRate(optimizer.learningRate), ofPrecision].filter((problem) => problem !== null);
+  const ofRate = misfitOfRate(optimizer.learningRate);
+  return [ofShares, ofValidation, ofBest, ofRate, ofPrecision].filter((problem) => problem !== null);
 }
 
 function unfitForShares(

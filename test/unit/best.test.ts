@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { bestSchema, hasWaited, judge, noValidation, type Standing } from '../../src/job/best.js';
+import { bestSchema, hasWaited, judge, misfitOfBest, noValidation, type Standing } from '../../src/job/best.js';
+import { metricNames } from '../../worker/compute/objective.js';
 
 const standings = (config: Parameters<typeof bestSchema.parse>[0], values: readonly number[]): Standing[] => {
   let standing = noValidation;
@@ -20,6 +21,12 @@ describe('the best validation', () => {
       best: 0.5,
       count: 3,
     });
+  });
+
+  it.each([...metricNames])('is known of the metric %s: a larger one only of accuracies and precision', (name) => {
+    expect(misfitOfBest(bestSchema.parse({ metric: `val_${name}` }), [name])).toBe(null);
+    const isLarger = ['acc', 'precision'].includes(name) || /accuracy$/i.test(name);
+    expect(standings({ metric: `val_${name}` }, [1, 2]).at(-1)?.best).toBe(isLarger ? 2 : 1);
   });
 
   it('is better by more than minDelta', () => {

@@ -45,3 +45,33 @@ describe('a learning rate', () => {
     expect(withRate(constantRate(0.1, { warmUpSteps: 100 }))).not.toThrow();
   });
 });
+
+describe('the best validation', () => {
+  const recall = () => 0;
+  const accuracy = () => 0;
+  const withBest = (best: Readonly<Record<string, string>>, metrics: readonly unknown[]) => () =>
+    parseJob({ ...definition, data: { ...definition.data, validation: definition.data.train }, metrics, best });
+
+  it.each([
+    { metric: 'val_loss', metrics: [recall] },
+    { metric: 'val_accuracy', metrics: ['accuracy', recall] },
+    { metric: 'val_recall', mode: 'max', metrics: [recall] },
+    { metric: 'val_accuracy', mode: 'max', metrics: [accuracy] },
+  ])('may be of what is known to be better: %o', ({ metrics, ...best }) => {
+    expect(withBest(best, metrics)().best).toMatchObject(best);
+  });
+
+  it.each([
+    { metric: 'val_recall', metrics: [recall], known: 'val_loss' },
+    { metric: 'val_accuracy', metrics: [accuracy, 'mse'], known: 'val_loss, val_mse' },
+    { metric: 'val_acuracy', metrics: ['accuracy'], known: 'val_loss, val_accuracy' },
+  ])('is not guessed of $metric', ({ metric, metrics, known }) => {
+    const said = `best.mode: whether a larger or a smaller "${metric}" is better is known only of ${known}; give mode`;
+    expect(withBest({ metric }, metrics)).toThrow(said);
+  });
+
+  it('is of validation data', () => {
+    const best = { metric: 'val_loss' };
+    expect(() => parseJob({ ...definition, best })).toThrow('The job is not valid: best: nothing is validated; give');
+  });
+});
