@@ -5,7 +5,7 @@ import type { Job } from './job.js';
 
 type PlainValue = boolean | number | string | null | PlainValue[] | { [key: string]: PlainValue };
 
-/** JSON values only; functions and data sources are left to the digests of code and data. */
+/** JSON values only; functions and data sources are left to the digests of code and data, and `precision` has one value in all jobs. */
 export type PlainJob = Record<string, PlainValue>;
 
 export function plainJob(job: Job): PlainJob {
@@ -28,7 +28,6 @@ export function plainJob(job: Job): PlainJob {
     threads: job.threads ?? null,
     compile: job.compile,
     wire: job.wire,
-    precision: job.precision,
     initialWeights: job.initialWeights ?? null,
     onNotFinite: job.onNotFinite,
     verifyEverySteps: job.verifyEverySteps,

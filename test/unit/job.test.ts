@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseJob } from '../../src/job/job.js';
+import { plainJob } from '../../src/job/plain-job.js';
 import { adam } from '../../src/optimizer/config.js';
 import { constantRate, cosineRate, linearRate } from '../../src/optimizer/learning-rate.js';
 
@@ -27,6 +28,24 @@ describe('a job with a sharded optimizer', () => {
       expect(parseJob({ ...definition, ...field, optimizer: adam() })).toMatchObject(field);
     },
   );
+
+  it.each([{ clipNorm: 1 }, { averageDecay: 0.99 }])('cannot have optimizer.%o, which is right without', (field) => {
+    const [name = ''] = Object.keys(field);
+    const sharded = { ...definition, optimizer: adam({ sharded: true, ...field }) };
+    expect(() => parseJob(sharded)).toThrow(`The job is not valid: optimizer.${name} does not go with a sharded`);
+    expect(parseJob({ ...definition, optimizer: adam(field) }).optimizer).toMatchObject(field);
+  });
+});
+
+describe('the precision', () => {
+  it.each(['bfloat16', 'float16'])('%s is refused, as the engine cannot compute in it', (precision) => {
+    expect(() => parseJob({ ...definition, precision })).toThrow(`so the engine cannot compute in ${precision}; use`);
+  });
+
+  it('that a job can have is no field of its plain data, where it would say nothing', () => {
+    const job = parseJob({ ...definition, precision: 'float32' });
+    expect(Object.keys(plainJob(job))).not.toContain('precision');
+  });
 });
 
 describe('a learning rate', () => {
