@@ -45,6 +45,9 @@ export class Evaluation {
     const { step, averages } = this.#options;
     if (this.#numSteps !== numSteps) this.#results.clear();
     this.#numSteps = numSteps;
+    // Early stopping asks for what has been told: nothing is bound for that.
+    const known = this.#known({ firstSlot, endSlot });
+    if (known) return known;
     if (!averages) return this.#evaluate({ firstSlot, endSlot }, numSteps, isOver);
     const { weights } = step;
     step.bindWeights(averages);
@@ -53,6 +56,12 @@ export class Evaluation {
     } finally {
       step.bindWeights(weights);
     }
+  }
+
+  /** Null where one is not there yet. */
+  #known({ firstSlot, endSlot }: SlotRange): readonly SlotEvaluation[] | null {
+    const results = Array.from({ length: endSlot - firstSlot }, (_, i) => this.#results.get(firstSlot + i));
+    return results.every((result) => result !== undefined) ? results : null;
   }
 
   async #evaluate(

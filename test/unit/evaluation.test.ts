@@ -90,6 +90,21 @@ describe('an evaluation', () => {
     expect(bound).toBe(own);
   });
 
+  it('that is there is given at once, and binds no weights', async () => {
+    let numBound = 0;
+    const step = { metricNames: [], weights: [], bindWeights: () => numBound++, evaluate: () => ({ loss: 1, metrics: [] }) };
+    const evaluating = new Evaluation({
+      step: step as unknown as TrainingStep, // All that an evaluation asks of a step.
+      data: { length: 4, read: () => ({ x: column, y: column }) },
+      ...{ seed: 3, numSlots: 2, batchRows: 1, averages: [new Float32Array(1)] },
+    });
+    const slots = { firstSlot: 0, endSlot: 2 };
+    const first = await evaluating.of(slots, 7, never);
+    expect(numBound).toBe(2);
+    expect(await evaluating.of(slots, 7, () => true)).toEqual(first);
+    expect(numBound).toBe(2);
+  });
+
   it('says at which step the data failed', async () => {
     const data = rows(fail);
     const failure = await evaluation(data, () => undefined).catch((error: unknown) => error);
