@@ -624,7 +624,10 @@ describe('a worker that beats and does nothing', () => {
 });
 
 describe('workers that all wait for one another', () => {
-  const waiting = 'Step 1 is not committed: bucket 0 of 1 waits for partials from rank 1';
+  /** As test/unit/waiting.test.ts has them. */
+  const wordsWith = (numHere: number): string =>
+    `Step 1 is not committed: bucket 0 of 120 waits for partials from rank 1; ${numHere} of 480 frames are here`;
+  const waiting = wordsWith(37);
 
   /** All at step 1, and blocked; the coordinator's clock is at 10 ms. */
   function blocked(numWorkers: number): Play {
@@ -649,7 +652,7 @@ describe('workers that all wait for one another', () => {
 
   it('do not where the words of one show that something comes in', () => {
     const play = blocked(2).beatUntil(400);
-    play.beat('b', { step: 1, stage: 'reducing', waiting: `${waiting}, 2` });
+    play.beat('b', { step: 1, stage: 'reducing', waiting: wordsWith(38) });
     expect(play.beatUntil(880).types).toEqual([]);
     expect(play.beatUntil(950).types).toEqual(['warn', 'halt']);
   });
