@@ -1,6 +1,6 @@
 /** Who is in a run, asked and changed without a decision. */
 import { LockstepError } from '../src/errors.js';
-import type { Member, MembershipState, MembershipStep, WorkerState } from './membership-state.js';
+import type { Member, MembershipConfig, MembershipState, MembershipStep, WorkerState } from './membership-state.js';
 
 /** Members of the last generation that was formed, as far as they are still there, by rank. */
 export function liveRoster({ roster, members }: MembershipState): Member[] {
@@ -19,13 +19,20 @@ export function idsOf(members: readonly { readonly workerId: string }[]): string
   return members.map(({ workerId }) => workerId);
 }
 
+/**
+ * Whether the silence of workers of other hosts is theirs: one of another host was heard while they were not, or one of this host
+ * with which the run goes on. One of this host that has no part in the run tells nothing of the network.
+ */
+export function isSomebodyHeard({ patience }: MembershipConfig, state: MembershipState): boolean {
+  const { members, nowMs } = state;
+  return [...members.values()].some(({ workerId, isRemote, lastSeenMs }) => {
+    return nowMs - lastSeenMs <= patience.heartbeatTimeoutMs / 2 && (isRemote || isInRoster(state, workerId));
+  });
+}
+
 /** One that has said hello. */
-export function newMember(
-  who: Pick<Member, 'workerId' | 'host' | 'pid'> & { readonly isRemote?: boolean },
-  nowMs: number,
-): Member {
+export function newMember(who: Pick<Member, 'workerId' | 'host' | 'pid' | 'isRemote'>, nowMs: number): Member {
   return {
-    isRemote: false,
     ...who,
     state: 'loading',
     step: 0,

@@ -191,8 +191,8 @@ export type MembershipEvent =
       readonly workerId: string;
       readonly host: string;
       readonly pid: number;
-      /** It is on another host than the coordinator. @default false */
-      readonly isRemote?: boolean;
+      /** It is on another host than the coordinator. */
+      readonly isRemote: boolean;
       /** Null: it begins. */
       readonly standing: Standing | null;
     }

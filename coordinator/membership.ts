@@ -71,7 +71,7 @@ export function membership(
   nowMs: number,
 ): MembershipTransition {
   const now = forgiveAbsence(config, before, nowMs);
-  const taken = take(config, event.type === 'hello' || event.type === 'heartbeat' ? noLongerCutOff(now) : now, event);
+  const taken = take(config, noLongerCutOff(now, event), event);
   const returned = andThen(taken, (next) => endReturn(config, next));
   const { state, effects } = andThen(returned, (next) => endWaiting(config, next));
   return { state, effects, reason: waitingFor(config, state) };
@@ -148,7 +148,7 @@ function onAnyHello(
 
 function onHello(
   state: MembershipState,
-  { workerId, host, pid, isRemote = false, standing }: Extract<MembershipEvent, { type: 'hello' }>,
+  { workerId, host, pid, isRemote, standing }: Extract<MembershipEvent, { type: 'hello' }>,
 ): MembershipStep {
   const isForeign = standing !== null && standing.runId !== state.runId;
   const refusal = isForeign ? foreignError(state, workerId, standing) : refuseNewcomer(state, workerId);

@@ -1,7 +1,6 @@
 /** Whom the run has waited for too long: workers that are silent, that hang, or that do not come. */
 import { LockstepError } from '../src/errors.js';
-import { isSomebodyHeard } from './cut-off.js';
-import { andThen, isInRoster, liveRoster, membersThat, nameOf, still } from './members.js';
+import { andThen, isInRoster, isSomebodyHeard, liveRoster, membersThat, nameOf, still } from './members.js';
 import { beginMoves, formWhenPossible, lose, type Loss } from './moves.js';
 import { stoppedError, stopWithError } from './stopping.js';
 import type {
@@ -99,12 +98,12 @@ type Eviction = readonly [Member, Loss];
 
 function silentOnes(config: MembershipConfig, state: MembershipState): Eviction[] {
   const { heartbeatTimeoutMs, loadingTimeoutMs } = config.patience;
-  const isConnected = isSomebodyHeard(config, state);
+  const isHeard = isSomebodyHeard(config, state);
   return [...state.members.values()].flatMap((member): Eviction[] => {
     const hasPart = isInRoster(state, member.workerId);
     const limitMs = hasPart ? heartbeatTimeoutMs : loadingTimeoutMs;
     const detectedMs = state.nowMs - member.lastSeenMs;
-    const mayBeOurs = hasPart && member.isRemote && !isConnected;
+    const mayBeOurs = hasPart && member.isRemote && !isHeard;
     if (detectedMs <= limitMs || mayBeOurs) return [];
     const why = `it was silent for ${Math.round(detectedMs)} ms, longer than the limit of ${limitMs} ms`;
     return [[member, { kind: 'silent', why, detectedMs }]];

@@ -166,10 +166,7 @@ function learn(state: MembershipState, { generation, entered, workers, awayMs }:
   return updateRoster(renewed, { state: 'connecting' }); // in an older one
 }
 
-function comeBack(
-  state: MembershipState,
-  { workerId, host, pid, isRemote = false, standing }: HelloAgain,
-): MembershipState {
+function comeBack(state: MembershipState, { workerId, host, pid, isRemote, standing }: HelloAgain): MembershipState {
   const { returning, roster, nowMs } = state;
   const goesOn = standing.isTraining && standing.entered === returning?.entered;
   const member: Member = {

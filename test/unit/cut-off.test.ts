@@ -57,6 +57,12 @@ class Play {
     this.take({ type: 'ready', workerId, device: 'cpu', addresses, facts });
   }
 
+  /** A new worker of the coordinator's own host, for which there is a place. */
+  loads(workerId: string): void {
+    this.take({ type: 'scale', numWorkers: ids.length + 2 });
+    this.hello(workerId, { isRemote: false, standing: null });
+  }
+
   /** For so long only these beat. */
   goOn(durationMs: number, ...beating: readonly string[]): void {
     for (const endMs = this.nowMs + durationMs; this.nowMs < endMs; this.nowMs += tickMs) {
@@ -118,6 +124,17 @@ describe('a coordinator that hears nothing of any worker', () => {
     expect(play.reason).toMatch(/^No worker trains/);
   });
 
+  it('learns nothing of the network from one of its own host that has no part in the run', () => {
+    const play = new Play(...ids);
+    play.goOn(50, ...ids);
+    play.loads('d');
+    play.goOn(1_500, 'd');
+    expect(play.effects.slice(1)).toEqual([{ type: 'forget', workerIds: ids }]);
+    play.loads('e');
+    play.goOn(500, 'd', 'e');
+    expect(play.reason).toMatch(/^Nothing is heard of any worker/);
+  });
+
   it('waits for them no longer than for any worker', () => {
     const play = new Play(...ids);
     play.goOn(2_300);
@@ -145,4 +162,15 @@ it('the silence of workers of the same host is never the network', () => {
   const play = new Play('b', 'c');
   play.goOn(500);
   expect(play.effects[0]).toMatchObject({ type: 'evict', workerId: 'a' });
+});
+
+it('a run goes on with its worker on the host of the coordinator when those of other hosts are silent', () => {
+  const play = new Play('b', 'c');
+  play.goOn(500, 'a');
+  expect(play.effects.slice(0, 3)).toMatchObject([
+    { type: 'evict', workerId: 'b' },
+    { type: 'halt', workerIds: ['a', 'c'] },
+    { type: 'evict', workerId: 'c' },
+  ]);
+  expect(play.effects.at(-1)).toEqual({ type: 'halt', generation: 3, workerIds: ['a'] });
 });

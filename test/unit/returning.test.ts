@@ -45,7 +45,7 @@ class Back {
   hello(workerId: string, changes: Partial<Standing> = {}): this {
     const where = { generation: 3, entered: 3, workers: rosterOf('a', 'b'), step: 7, isTraining: true };
     const standing = { runId: 'r', term: 1, awayMs: 900, facts, ...where, ...changes };
-    return this.take({ type: 'hello', workerId, host: 'h', pid: 1, standing });
+    return this.take({ type: 'hello', workerId, host: 'h', pid: 1, isRemote: false, standing });
   }
 
   ready(...ids: string[]): this {
@@ -148,7 +148,7 @@ describe('a coordinator that is back', () => {
   it('begins at a checkpoint where nobody comes back', () => {
     const back = new Back().waitUntil(1_000);
     expect(back.state.phase).toBe('gathering');
-    back.take({ type: 'hello', workerId: 'c', host: 'h', pid: 1, standing: null }).ready('c');
+    back.take({ type: 'hello', workerId: 'c', host: 'h', pid: 1, isRemote: false, standing: null }).ready('c');
     expect(back.types).toEqual(['seek-checkpoint']);
     back.take({ type: 'checkpoint-found', checkpoint: { step: 5, path: '/c' } });
     expect(back.effects).toMatchObject([{ type: 'form-generation', generation: 4, step: 5, resumeFrom: '/c' }]);
@@ -164,7 +164,7 @@ describe('a coordinator that is back', () => {
 
   it('lets a newcomer in once it has the others', () => {
     const back = new Back({ numWorkers: 3, slots: 3 }).hello('a').ready('a');
-    back.take({ type: 'hello', workerId: 'c', host: 'h', pid: 1, standing: null }).ready('c').hello('b').ready('b');
+    back.take({ type: 'hello', workerId: 'c', host: 'h', pid: 1, isRemote: false, standing: null }).ready('c').hello('b').ready('b');
     expect(back.effects).toEqual([{ type: 'halt', generation: 4, workerIds: ['a', 'b'] }]);
   });
 
@@ -191,13 +191,13 @@ describe('a coordinator without a journal', () => {
 
   it('has no place for one that has come too early', () => {
     const back = new Back(lost);
-    for (const workerId of ['x', 'y']) back.take({ type: 'hello', workerId, host: 'h', pid: 1, standing: null });
+    for (const workerId of ['x', 'y']) back.take({ type: 'hello', workerId, host: 'h', pid: 1, isRemote: false, standing: null });
     expect(back.hello('a').types).toEqual(['refuse', 'refuse', 'welcome']);
   });
 
   it('does not take a worker back once it has begun a run of its own', () => {
     const back = new Back({ ...lost, numWorkers: 1 });
-    back.take({ type: 'hello', workerId: 'x', host: 'h', pid: 1, standing: null }).ready('x');
+    back.take({ type: 'hello', workerId: 'x', host: 'h', pid: 1, isRemote: false, standing: null }).ready('x');
     expect(back.hello('a').error).toContain('Worker a is in another run, r; this coordinator has run new');
   });
 });

@@ -81,7 +81,7 @@ export class Coordinator {
       return null;
     }
     this.#ends.set(hello.workerId, end);
-    this.#take(hello);
+    this.#take({ ...hello, isRemote: false });
     return hello.workerId;
   }
 
