@@ -8,6 +8,7 @@ import { LockstepError } from '../errors.js';
 import type { SamplerConfig } from '../job/sampler.js';
 import { optimizerSchema } from '../optimizer/config.js';
 import type { MomentRegion } from '../optimizer/optimizer.js';
+import { numberSchema, toJson } from './json-numbers.js';
 import { MOMENT_PREFIX } from './layout.js';
 
 export const CHECKPOINT_FORMAT = 'lockstep-checkpoint-2';
@@ -36,7 +37,7 @@ export const checkpointSchema = z.strictObject({
   optimizer: optimizerSchema,
   /** What validations have come to, where the job's `best` may end the run (worker/validations.ts). */
   validations: z
-    .strictObject({ metric: z.string(), value: z.number(), best: z.number(), count: z.int().min(0) })
+    .strictObject({ metric: z.string(), value: numberSchema, best: numberSchema, count: z.int().min(0) })
     .optional(),
   /** Build of the engine that computed the gradients. */
   engine: z.string(),
@@ -62,7 +63,7 @@ export function momentName(region: MomentRegion, parameter: string): string {
 /** As safetensors' metadata. */
 export function encodeCheckpoint(checkpoint: Checkpoint): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(checkpoint).map(([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)]),
+    Object.entries(checkpoint).map(([key, value]) => [key, typeof value === 'string' ? value : toJson(value)]),
   );
 }
 

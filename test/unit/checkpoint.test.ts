@@ -186,6 +186,16 @@ describe('a checkpoint', () => {
     expect(await readdir(folder)).toEqual(['step-00000050.safetensors']);
   });
 
+  it.each([
+    { value: NaN, best: Infinity },
+    { value: -Infinity, best: 0.1 },
+  ])('gives back validations that are not finite: $value, and $best as the best', async (numbers) => {
+    const validations = { metric: 'val_loss', ...numbers, count: 2 };
+    const path = join(folder, 'not-finite');
+    await writeCheckpoint({ path, memory: fill(createMemory()), facts: { ...facts, validations }, log });
+    expect((await verifyCheckpoint(path)).validations).toEqual(validations);
+  });
+
   it('does not depend on how the flat state is cut in segments', async () => {
     const whole = fill(createMemory());
     await write(whole, 1);
