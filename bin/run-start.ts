@@ -1,7 +1,7 @@
 /** How the coordinator of a run is started: anew, from a checkpoint, or in the place of one that is gone. */
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
-import type { BestCheckpoint } from '../coordinator/best-checkpoint.js';
+import { BestCheckpoint } from '../coordinator/best-checkpoint.js';
 import { Coordinator } from '../coordinator/coordinator.js';
 import type { CoordinatorOptions } from '../coordinator/coordinator-options.js';
 import { FlightLog } from '../coordinator/flight-log.js';
@@ -16,7 +16,7 @@ import type { Log } from '../src/log.js';
 import type { Limits } from '../src/protocol/limits.js';
 import type { Injection } from '../src/run-summary.js';
 import { formatEndpoint, parseEndpoint, type Endpoint } from '../transport/endpoint.js';
-import { keepCheckpoint, latestCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
+import { checkpointPath, keepCheckpoint, latestCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
 import { faultsLeft } from './chaos.js';
 import { settle } from './settle.js';
 import type { Settled } from './summary.js';
@@ -80,6 +80,16 @@ export interface RunStart {
   readonly runId: string;
 }
 
+/** Null where the job has none. */
+export function bestCheckpoint(
+  { job: { best: config } }: LoadedJob,
+  { runDir, plan, log }: { readonly runDir: string; readonly plan: StartPlan; readonly log: Log },
+): BestCheckpoint | null {
+  if (!config) return null;
+  const pathOf = (step: number): string => checkpointPath(checkpointFolder(runDir), step);
+  return new BestCheckpoint({ runDir, config, goesOn: plan.isTakenBack || plan.resume !== null, pathOf, log });
+}
+
 export function beginJournal({ options, folder, loaded, plan, left, runId }: RunStart): Journal {
   const own = { host: hostname(), process: markOf(process.pid), ended: false };
   if (left && plan.isTakenBack) return folder.beginJournal({ ...left.journal, ...own, term: left.journal.term + 1 });
@@ -108,11 +118,14 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
   const { term, numWanted, generation, roster } = journal.content;
   const isBack = plan.isTakenBack && left !== null;
   const injections = await folder.readInjections();
+  const before = isBack ? { ...(await readRecord(folder.path, left.journal)), injections } : null;
+  // The coordinator before may have died between the two files.
+  if (before?.validation) best?.onValidation(before.validation);
   const starting = {
     runId,
     term,
     past: isBack ? { numWanted, generation, roster } : null,
-    before: isBack ? { ...(await readRecord(folder.path, left.journal)), injections } : null,
+    before,
     journal,
     flight: FlightLog.open(folder.path, { isTakenBack: isBack, log }),
     runDir: folder.path,

@@ -5,7 +5,6 @@
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { BestCheckpoint } from '../coordinator/best-checkpoint.js';
 import type { Coordinator } from '../coordinator/coordinator.js';
 import { within } from '../coordinator/deadline.js';
 import type { Launched } from '../coordinator/journal.js';
@@ -22,7 +21,7 @@ import { refuseOpenDoor } from '../transport/listener.js';
 import { loadJob } from './job-file.js';
 import { refuseImpossible } from './chaos.js';
 import { onInterrupt } from './interrupt.js';
-import { beginJournal, planStart, startCoordinator, type RunStart } from './run-start.js';
+import { beginJournal, bestCheckpoint, planStart, startCoordinator, type RunStart } from './run-start.js';
 import { summarize, type Outcome, type Summary } from './summary.js';
 import { findLeftRun } from './take-back.js';
 import type { View } from './view.js';
@@ -130,8 +129,7 @@ async function prepareAndTrain(options: RunOptions, launcher: Launcher, start: S
       return { runId: result.runId, error: result.error, settled: plan.settled, result };
     };
     const onAbandoned = (result: RunResult): void => start.onAbandoned(toOutcome(result));
-    const { best: config } = loaded.job;
-    const best = config ? new BestCheckpoint({ runDir: folder.path, config, log }) : null;
+    const best = bestCheckpoint(loaded, { runDir: folder.path, plan, log });
     const result = await train({ options, launcher, loaded, folder, best, plan, left, runId, onAbandoned });
     await best?.settled();
     const outcome = toOutcome(result);

@@ -38,7 +38,7 @@ export function recordingObserver(folder: RunFolder, view: View, best: BestCheck
       view.onValidation(validation);
     },
     onCheckpoint: (step, path) => {
-      best?.onCheckpoint(step, path);
+      best?.onCheckpoint(step);
       view.onCheckpoint(step, path);
     },
     onRecovery: (recovery) => {

@@ -1,21 +1,28 @@
 /**
- * Keeps the checkpoint of the best validation of a run, as `best.safetensors` beside the others and whatever becomes of them, and writes
- * down which one it is, so that a run that goes on compares with it.
+ * Keeps the checkpoint of the best validation of a run, as `best.safetensors` beside the others and whatever becomes of them. Which
+ * validation that is, it writes down as soon as it knows, and the checkpoint may come before or after that: so a coordinator that is
+ * started again compares with the best one, and keeps its checkpoint where this one could not.
  */
-import { copyFile, link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, copyFile, link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { judge, noValidation, type BestConfig, type Standing } from '../src/job/best.js';
 import type { Log } from '../src/log.js';
+import { numberSchema, toJson } from '../src/state/json-numbers.js';
 import { checkpointFolder } from './run-folder.js';
 import type { Validation } from './run-record.js';
 
-const noteSchema = z.object({ metric: z.string(), step: z.int(), value: z.number() });
+/** `isKept`: its checkpoint is `best.safetensors`; else that is of the best one before it, if there was any. */
+const noteSchema = z.object({ metric: z.string(), step: z.int(), value: numberSchema, isKept: z.boolean() });
 type Note = z.output<typeof noteSchema>;
 
 export interface BestCheckpointOptions {
   readonly runDir: string;
   readonly config: BestConfig;
+  /** The run is not at its beginning: what is written down is of this one. */
+  readonly goesOn: boolean;
+  /** Where the checkpoint of so many steps lies, once it is written. */
+  readonly pathOf: (step: number) => string;
   /** Another name for a file. @default that of node:fs; others copy */
   readonly link?: (from: string, to: string) => Promise<void>;
   readonly log: Log;
@@ -24,31 +31,38 @@ export interface BestCheckpointOptions {
 export class BestCheckpoint {
   readonly #options: BestCheckpointOptions;
   #standing: Standing = noValidation;
-  #best: Note | null = null;
-  /** By step, those that lie in the folder and whose validation is not known yet. */
-  readonly #written = new Map<number, string>();
+  /** The best validation, as long as its checkpoint may come. */
+  #awaited: Note | null = null;
+  /** Steps of the newest checkpoint that was heard of. */
+  #newest = 0;
   /** One after the other. */
   #work: Promise<void>;
 
   constructor(options: BestCheckpointOptions) {
     this.#options = options;
-    this.#work = this.#read();
+    this.#work = options.goesOn ? this.#read() : Promise.resolve();
+    this.#queue(() => this.#keepIfThere());
   }
 
-  onCheckpoint(step: number, path: string): void {
-    this.#written.set(step, path);
-    this.#queue(() => this.#keepIfBest());
+  /** One is written. */
+  onCheckpoint(step: number): void {
+    this.#queue(async () => {
+      this.#newest = step;
+      await this.#keepIfThere();
+    });
   }
 
+  /** One that was told before changes nothing. */
   onValidation({ step, metrics }: Validation): void {
     this.#queue(async () => {
       const { config } = this.#options;
       const value = metrics[config.metric] ?? NaN;
-      const standing = judge(config, this.#standing, value);
-      this.#standing = standing;
-      if (standing.count === 1) this.#best = { metric: config.metric, step, value };
-      for (const other of this.#written.keys()) if (other < (this.#best?.step ?? 0)) this.#written.delete(other);
-      await this.#keepIfBest();
+      this.#standing = judge(config, this.#standing, value);
+      if (this.#standing.count === 1) {
+        this.#awaited = { metric: config.metric, step, value, isKept: false };
+        await this.#note(this.#awaited);
+      }
+      await this.#keepIfThere();
     });
   }
 
@@ -57,14 +71,22 @@ export class BestCheckpoint {
     await this.#work;
   }
 
-  async #keepIfBest(): Promise<void> {
-    const best = this.#best;
-    const path = best ? this.#written.get(best.step) : undefined;
-    if (!best || path === undefined) return;
-    this.#written.delete(best.step);
+  async #keepIfThere(): Promise<void> {
+    const best = this.#awaited;
+    if (!best) return;
+    const path = this.#options.pathOf(best.step);
+    const isWritten = await isThere(path);
+    if (!isWritten && best.step > this.#newest) return;
+    this.#awaited = null;
+    // Checkpoints come in the order of their steps.
+    if (!isWritten) throw new Error(`${path} is not there`);
     const folder = checkpointFolder(this.#options.runDir);
     await this.#replace(join(folder, 'best.safetensors'), (aside) => this.#linkOrCopy(path, aside));
-    await this.#replace(noteFile(this.#options.runDir), (aside) => writeFile(aside, `${JSON.stringify(best)}\n`));
+    await this.#note({ ...best, isKept: true });
+  }
+
+  async #note(best: Note): Promise<void> {
+    await this.#replace(noteFile(this.#options.runDir), (aside) => writeFile(aside, `${toJson(best)}\n`));
   }
 
   async #replace(path: string, make: (aside: string) => Promise<void>): Promise<void> {
@@ -82,10 +104,10 @@ export class BestCheckpoint {
   async #read(): Promise<void> {
     const text = await readFile(noteFile(this.#options.runDir), 'utf8').catch(() => null); // there is none yet
     if (text === null) return;
-    const note = noteSchema.safeParse(parseJson(text));
-    if (note.data?.metric !== this.#options.config.metric) return;
-    this.#best = note.data;
-    this.#standing = { best: note.data.value, count: 1 };
+    const { data: note } = noteSchema.safeParse(parseJson(text));
+    if (note?.metric !== this.#options.config.metric) return;
+    this.#standing = { best: note.value, count: 1 };
+    if (!note.isKept) this.#awaited = note;
   }
 
   #queue(work: () => Promise<void>): void {
@@ -98,6 +120,13 @@ export class BestCheckpoint {
 
 function noteFile(runDir: string): string {
   return join(checkpointFolder(runDir), 'best.json');
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 function parseJson(text: string): unknown {

@@ -1,5 +1,5 @@
 /** A coordinator that is killed in the midst of a run, and started again: training goes on meanwhile, to the same bits. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readJournal } from '../../coordinator/journal.js';
@@ -145,6 +145,29 @@ describe('a run whose coordinator is killed goes on, and has the bits of the und
     expect(readSummary(folder.at('twice.json')).weightsSha256).toBe(whole.weightsSha256);
   });
 });
+
+test(
+  'the best checkpoint is kept, where the coordinator has died between its validation and its writing',
+  { timeout: timeoutMs },
+  async () => {
+    // None after the first is better by so much.
+    const best = JSON.stringify({ metric: 'val_loss', minDelta: 100 });
+    const command = trainCommand('best', 1, ['--set', `best=${best}`, '--set', 'checkpointsKept=40']);
+    const run = LockstepProcess.start(command);
+    await run.line(/^epoch 1:/);
+    await kill(run);
+    await nextCheckpoint('best');
+    await endsWell(LockstepProcess.start(command), 'best');
+    const [first] = readMetrics(folder.at('best')).filter(({ loss }) => loss === undefined);
+    const checkpoint = (name: string): Buffer => readFileSync(folder.at('best', 'checkpoints', name));
+    expect(JSON.parse(checkpoint('best.json').toString())).toEqual({
+      ...{ metric: 'val_loss', step: first?.step, value: first?.metrics.val_loss },
+      isKept: true,
+    });
+    const name = `step-${String(first?.step).padStart(8, '0')}.safetensors`;
+    expect(checkpoint('best.safetensors').equals(checkpoint(name))).toBe(true);
+  },
+);
 
 /** A coordinator on its own, with a token that is not in the run directory, and two workers. */
 async function startApart(name: string): Promise<{ coordinator: LockstepProcess; command: string[] }> {

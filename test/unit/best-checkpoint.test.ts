@@ -2,7 +2,7 @@ import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BestCheckpoint } from '../../coordinator/best-checkpoint.js';
+import { BestCheckpoint, type BestCheckpointOptions } from '../../coordinator/best-checkpoint.js';
 import { bestSchema } from '../../src/job/best.js';
 import type { Log } from '../../src/log.js';
 
@@ -20,10 +20,18 @@ const log = (): Log => ({ debug: nothing, info: nothing, error: nothing, warn: (
 const config = bestSchema.parse({ metric: 'val_loss' });
 const fileOf = (name: string): string => join(runDir, 'checkpoints', name);
 const best = (): Promise<string> => readFile(fileOf('best.safetensors'), 'utf8');
+const note = async (): Promise<unknown> => JSON.parse(await readFile(fileOf('best.json'), 'utf8'));
 
-async function write(keeper: BestCheckpoint, step: number): Promise<void> {
-  await writeFile(fileOf(`step-${step}`), `state ${step}`);
-  keeper.onCheckpoint(step, fileOf(`step-${step}`));
+type More = Partial<Pick<BestCheckpointOptions, 'goesOn' | 'link'>>;
+
+const keep = (more: More = {}): BestCheckpoint =>
+  new BestCheckpoint({ runDir, config, goesOn: false, pathOf: (step) => fileOf(`step-${step}`), log: log(), ...more });
+
+const write = (step: number): Promise<void> => writeFile(fileOf(`step-${step}`), `state ${step}`);
+
+async function tell(keeper: BestCheckpoint, step: number): Promise<void> {
+  await write(step);
+  keeper.onCheckpoint(step);
 }
 
 const validate = (keeper: BestCheckpoint, step: number, loss: number): void => {
@@ -35,41 +43,89 @@ describe('the best checkpoint', () => {
     { how: 'linked', link: undefined },
     { how: 'copied, where a file has one name', link: () => Promise.reject(new Error('EPERM')) },
   ])('is $how, whichever comes first, checkpoint or validation, and stays when its own is gone', async ({ link }) => {
-    const keeper = new BestCheckpoint({ runDir, config, log: log(), ...(link && { link }) });
-    await write(keeper, 1);
+    const keeper = keep(link && { link });
+    await tell(keeper, 1);
     validate(keeper, 1, 3);
     validate(keeper, 2, 2);
-    await write(keeper, 2);
-    await write(keeper, 3);
+    await tell(keeper, 2);
+    await tell(keeper, 3);
     validate(keeper, 3, 4);
     await keeper.settled();
     await rm(fileOf('step-2'));
     expect(await best()).toBe('state 2');
-    expect(JSON.parse(await readFile(fileOf('best.json'), 'utf8'))).toEqual({ metric: 'val_loss', step: 2, value: 2 });
+    expect(await note()).toEqual({ metric: 'val_loss', step: 2, value: 2, isKept: true });
     expect(warnings).toEqual([]);
   });
 
   it('of a run that goes on is the one of before, until a better one comes', async () => {
-    const before = new BestCheckpoint({ runDir, config, log: log() });
-    await write(before, 1);
+    const before = keep();
+    await tell(before, 1);
     validate(before, 1, 2);
     await before.settled();
-    const after = new BestCheckpoint({ runDir, config, log: log() });
-    await write(after, 2);
+    const after = keep({ goesOn: true });
+    await tell(after, 2);
     validate(after, 2, 2.5);
     await after.settled();
     expect(await best()).toBe('state 1');
-    await write(after, 3);
+    await tell(after, 3);
     validate(after, 3, 1.5);
     await after.settled();
     expect(await best()).toBe('state 3');
   });
 
-  it('that cannot be kept is warned of', async () => {
-    const keeper = new BestCheckpoint({ runDir, config, log: log() });
-    keeper.onCheckpoint(1, fileOf('gone'));
-    validate(keeper, 1, 2);
+  it('of a run that begins is not compared with what another one has left', async () => {
+    const before = keep();
+    validate(before, 1, 2);
+    await before.settled();
+    const after = keep();
+    await tell(after, 1);
+    validate(after, 1, 3);
+    await after.settled();
+    expect(await note()).toEqual({ metric: 'val_loss', step: 1, value: 3, isKept: true });
+  });
+
+  it.each([
+    { value: 2, when: 'while there is no coordinator', isThere: true },
+    { value: 2, when: 'after another one is there', isThere: false },
+    { value: -Infinity, when: 'while there is no coordinator, and is of a value that is not finite', isThere: true },
+  ])('is kept by the next coordinator where it is written $when', async ({ value, isThere }) => {
+    const before = keep();
+    validate(before, 1, value);
+    await before.settled();
+    expect(await note()).toMatchObject({ step: 1, isKept: false });
+    if (isThere) await write(1);
+    const after = keep({ goesOn: true });
+    validate(after, 2, 2.5);
+    if (!isThere) await tell(after, 1);
+    await tell(after, 2);
+    await after.settled();
+    expect(await best()).toBe('state 1');
+    expect(await note()).toMatchObject({ step: 1, isKept: true });
+    expect(warnings).toEqual([]);
+  });
+
+  it('is that of a validation that the coordinator before has told, and not written down', async () => {
+    await write(1);
+    const after = keep({ goesOn: true });
+    validate(after, 1, 2);
+    validate(after, 1, 2);
+    validate(after, 2, 2.5);
+    await tell(after, 2);
+    await after.settled();
+    expect(await best()).toBe('state 1');
+  });
+
+  it.each([
+    { when: 'when its checkpoint is said to be written', order: ['validation', 'checkpoint'] },
+    { when: 'when its validation is known', order: ['checkpoint', 'validation'] },
+  ])('that is not there is warned of once, $when', async ({ order }) => {
+    const keeper = keep();
+    for (const what of order) {
+      if (what === 'validation') validate(keeper, 1, 2);
+      else keeper.onCheckpoint(1);
+    }
+    keeper.onCheckpoint(2);
     await keeper.settled();
-    expect(warnings).toEqual([expect.stringContaining('the best checkpoint is not kept')]);
+    expect(warnings).toEqual([`the best checkpoint is not kept: ${fileOf('step-1')} is not there`]);
   });
 });
