@@ -24,7 +24,12 @@ const program = new Command('soak')
   .description('runs with random faults, whose weights have to be those of a run without')
   .option('--minutes <n>', 'no round begins after so long', positiveInteger, 30)
   .option('--rounds <n>', 'no more rounds than that', positiveInteger, Infinity)
-  .option('--seed <n>', 'of the first round; the next ones have the numbers after it', Number, Date.now() % 2 ** 31)
+  .option(
+    '--seed <n>',
+    'of the first round; the next ones have the numbers after it',
+    positiveInteger,
+    Date.now() % 2 ** 31,
+  )
   .option('--workers <n>', 'a round has so many at most when it begins', numWorkers, 3)
   .option(
     '--out <dir>',
@@ -43,7 +48,8 @@ interface Options {
 
 const { minutes, rounds, seed: firstSeed, workers, out } = program.opts<Options>();
 const interrupted = new AbortController();
-process.once('SIGINT', () => {
+// Each time: npm passes on a Ctrl-C that has come here already.
+process.on('SIGINT', () => {
   interrupted.abort();
 });
 const { signal } = interrupted;
@@ -100,14 +106,28 @@ mkdirSync(out, { recursive: true });
 const startedMs = performance.now();
 const minutesGone = (): number => (performance.now() - startedMs) / 60_000;
 const played: RoundReport[] = [];
-while (!isInterrupted() && played.length < rounds && minutesGone() < minutes) {
-  const report = await play(planRound(firstSeed + played.length, workers));
-  if (isInterrupted()) break; // it was ended, which says nothing
-  played.push(report);
-  tell(report);
+
+async function playAll(): Promise<void> {
+  while (!isInterrupted() && played.length < rounds && minutesGone() < minutes) {
+    const report = await play(planRound(firstSeed + played.length, workers));
+    if (isInterrupted()) return; // it was ended, which says nothing
+    played.push(report);
+    tell(report);
+  }
 }
-const about = { startedAt, seed: firstSeed, minutes: minutesGone(), node: process.version };
-const report = makeReport(about, played);
-writeFileSync(join(out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-console.log(['', ...describe(report), relative(root, join(out, 'report.json'))].join('\n'));
-process.exitCode = report.numFailed === 0 ? 0 : 1;
+
+function conclude(): void {
+  const about = { startedAt, seed: firstSeed, minutes: minutesGone(), node: process.version };
+  const report = makeReport(about, played);
+  writeFileSync(join(out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
+  console.log(['', ...describe(report), relative(root, join(out, 'report.json'))].join('\n'));
+  process.exitCode = report.numFailed === 0 ? 0 : 1;
+}
+
+try {
+  await playAll();
+} catch (error) {
+  if (!isInterrupted()) throw error; // else it is the run without faults that was ended
+} finally {
+  conclude();
+}

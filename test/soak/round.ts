@@ -55,6 +55,7 @@ export async function runRound(
   };
   const timer = setTimeout(end, timeoutMs);
   signal.addEventListener('abort', end, { once: true });
+  if (signal.aborted) end();
   const startedMs = performance.now();
   const [exitCode] = (await once(child, 'exit')) as [number | null]; // as Node documents it
   const tookMs = performance.now() - startedMs;
