@@ -3,7 +3,7 @@
  * is lost, and the weights are those of one worker that was left alone.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { JobFolder } from '../support/job-folder.js';
 import { errorLines, lockstepDone, LockstepProcess } from '../support/lockstep-command.js';
 import { checkpointFiles, readMetrics, readSummary, type SummaryFile } from '../support/run-files.js';
@@ -31,9 +31,16 @@ class Cluster {
     this.#args = args;
   }
 
+  /** Whatever there is of it by then is gone when the test has ended, however it does. */
   static async start(workers: readonly string[], args: readonly string[]): Promise<Cluster> {
     const folder = await JobFolder.make();
-    const cluster = new Cluster(await VirtualHosts.make('head', ...workers), folder, args);
+    onTestFinished(() => folder[Symbol.asyncDispose]());
+    const hosts = await VirtualHosts.make('head', ...workers);
+    onTestFinished(() => {
+      hosts.close();
+    });
+    const cluster = new Cluster(hosts, folder, args);
+    onTestFinished(() => cluster.#endAll());
     await folder.write('token', 'a secret that only this test knows\n');
     const files = ['--run-dir', folder.at('run'), '--summary', folder.at('run.json')];
     const listen = ['--listen', `${cluster.hosts.address('head')}:0`];
@@ -93,11 +100,9 @@ class Cluster {
     return { summary, weightsSha256: readSummary(this.#folder.at('alone.json')).weightsSha256 };
   }
 
-  async close(): Promise<void> {
+  async #endAll(): Promise<void> {
     for (const process of this.#processes.values()) process.signal('SIGKILL');
     await Promise.all([...this.#processes.values()].map(({ ended }) => ended));
-    this.hosts.close();
-    await this.#folder[Symbol.asyncDispose]();
   }
 
   #start(host: string, args: readonly string[]): void {
@@ -109,15 +114,8 @@ class Cluster {
   }
 }
 
-let cluster: Cluster | null = null;
-
-afterEach(async () => {
-  await cluster?.close();
-  cluster = null;
-});
-
 async function start(workers: readonly string[], args: readonly string[] = []): Promise<Cluster> {
-  cluster = await Cluster.start(workers, args);
+  const cluster = await Cluster.start(workers, args);
   await cluster.steps(10);
   return cluster;
 }

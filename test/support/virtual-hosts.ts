@@ -32,11 +32,26 @@ export function lackOfHosts(): string | null {
   }
 }
 
+interface UplinkAddresses {
+  readonly here: string;
+  readonly there: string;
+}
+
 /** A link of two addresses in 198.18.0.0/16, which is for such tests (RFC 2544), and another one for each process. */
-function uplinkAddresses(): { readonly here: string; readonly there: string } {
+function uplinkAddresses(): UplinkAddresses {
   const first = (process.pid % (65_536 / 4)) * 4;
   const address = (host: number): string => `198.18.${(first + host) >>> 8}.${(first + host) & 0xff}`;
   return { here: address(1), there: address(2) };
+}
+
+/** Between this host's network and the wires. */
+function layUplink({ here, there }: UplinkAddresses): void {
+  ip('netns', 'add', wires);
+  ip('link', 'add', uplink, 'type', 'veth', 'peer', 'name', uplink, 'netns', wires);
+  ip('address', 'add', `${here}/30`, 'dev', uplink);
+  ip('link', 'set', uplink, 'up');
+  ip('-n', wires, 'address', 'add', `${there}/30`, 'dev', uplink);
+  ip('-n', wires, 'link', 'set', uplink, 'up');
 }
 
 export class VirtualHosts {
@@ -48,17 +63,21 @@ export class VirtualHosts {
     this.network = network;
   }
 
+  /** Leaves nothing behind where it fails. */
   static async make(...names: readonly HostName[]): Promise<VirtualHosts> {
-    const { here, there } = uplinkAddresses();
-    ip('netns', 'add', wires);
-    ip('link', 'add', uplink, 'type', 'veth', 'peer', 'name', uplink, 'netns', wires);
-    ip('address', 'add', `${here}/30`, 'dev', uplink);
-    ip('link', 'set', uplink, 'up');
-    ip('-n', wires, 'address', 'add', `${there}/30`, 'dev', uplink);
-    ip('-n', wires, 'link', 'set', uplink, 'up');
-    const hosts = new VirtualHosts(names, await VirtualSwitch.plugIn(here));
-    for (const name of names) hosts.#add(name, here);
-    return hosts;
+    const addresses = uplinkAddresses();
+    let network: VirtualSwitch | null = null;
+    try {
+      layUplink(addresses);
+      network = await VirtualSwitch.plugIn(addresses.here);
+      const hosts = new VirtualHosts(names, network);
+      for (const name of names) hosts.#add(name, addresses.here);
+      return hosts;
+    } catch (error) {
+      network?.close();
+      removeOwn();
+      throw error;
+    }
   }
 
   /** Before a command that is to run on that host. */
@@ -108,7 +127,7 @@ export class VirtualHosts {
 
   close(): void {
     this.network.close();
-    removeNamespaces((pid) => pid === process.pid);
+    removeOwn();
   }
 
   /** The card is made where the wires are, to which its datagrams go, and handed to the host. */
@@ -128,6 +147,10 @@ export class VirtualHosts {
     ip('-n', namespace, 'link', 'set', 'lo', 'up');
     this.network.add(number);
   }
+}
+
+function removeOwn(): void {
+  removeNamespaces((pid) => pid === process.pid);
 }
 
 /** Of processes that were killed before they could. */
