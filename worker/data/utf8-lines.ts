@@ -61,7 +61,7 @@ async function* byteLines(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer
 }
 
 async function* byteParts(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let rest: Buffer<ArrayBufferLike> = Buffer.alloc(0);
+  let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of content) {
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     let start = 0;
