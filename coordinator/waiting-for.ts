@@ -9,20 +9,20 @@ export function waitingFor(config: MembershipConfig, state: MembershipState): st
     case 'returning':
       if (state.returning?.isConnected === false)
         return 'Nothing is heard of any worker: this host may be cut off from the network, and they may go on';
-      return `The coordinator is back: ${state.returning?.awaited.join(', ') ?? ''} has not said that it is there`;
+      return `The coordinator is back; not heard of yet: ${state.returning?.awaited.join(', ') ?? ''}`;
     case 'gathering': {
       if (state.isSeeking) return 'No worker has the state any more: the newest whole checkpoint is looked for';
       const numReady = membersThat(state, 'ready', 'halted').length;
       const numNeeded = state.hasStarted ? config.minWorkers : state.numWanted;
       const loading = named('loading');
-      const detail = loading ? `; ${loading} is still loading` : '';
+      const detail = loading ? `; still loading: ${loading}` : '';
       const what = state.hasStarted ? 'No worker trains' : 'No generation yet';
       return `${what}: ${numReady} of ${numNeeded} workers are ready${detail}`;
     }
     case 'halting':
-      return `Generation ${state.generation} is being made: ${named('halting')} has not halted`;
+      return `Generation ${state.generation} is being made; not halted yet: ${named('halting')}`;
     case 'connecting':
-      return `Generation ${state.generation} has not started: ${named('connecting')} is not connected to all peers`;
+      return `Generation ${state.generation} has not started; not connected to all peers yet: ${named('connecting')}`;
     case 'training':
       return state.isStopping ? `The run stops: waiting for ${trainingOf(state) || 'the last step'}` : null;
     default:

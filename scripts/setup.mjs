@@ -98,7 +98,9 @@ function writeStamp(stamp) {
 function sourceFiles() {
   const configs = readdirSync(root).filter((name) => /^tsconfig.*\.json$/.test(name));
   const trees = sourceTrees.filter((tree) => existsSync(join(root, tree)));
-  return ['index.ts', 'package-lock.json', ...configs, ...trees.flatMap(filesIn)];
+  // How it is built counts as what is built.
+  const build = ['package.json', 'package-lock.json', 'scripts/shrink-build.mjs', 'scripts/copy-native.mjs'];
+  return ['index.ts', ...build, ...configs, ...trees.flatMap(filesIn)];
 }
 
 function filesIn(tree) {

@@ -16,6 +16,7 @@ await build({
   outbase: dist,
   allowOverwrite: true,
   minifyWhitespace: true,
+  lineLimit: 120, // for the lines of a stack
   sourcemap: true,
   format: 'esm',
   platform: 'node',

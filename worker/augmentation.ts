@@ -3,7 +3,7 @@
  * becomes follows from the seed, the epoch and its number, and so is the same whoever reads it.
  */
 import type { Augment, Batch, Dataset } from '../src/job/dataset.js';
-import { randomStream } from './compute/random.js';
+import { withSeededRandom } from './compute/random.js';
 import { changeBatch, formatOfBatch } from './data/change-batch.js';
 import { describeRow } from './data/rows.js';
 
@@ -25,8 +25,12 @@ export class Augmentation {
     const { augment, data, seed } = this.#options;
     const indexAt = (position: number): number => indices[position] ?? -1;
     return changeBatch(batch, {
-      change: (row, position) =>
-        augment(row, randomStream({ purpose: 'augmentation', seed, epoch, row: indexAt(position) })),
+      change: ({ x, y }, position) => {
+        const key = { purpose: 'augmentation', seed, epoch, row: indexAt(position) } as const;
+        // A copy: what is read may be the data's own memory, and is read again where a worker is lost.
+        const row = { x: x.slice(), y: y.slice() };
+        return withSeededRandom(key, () => augment(row, () => Math.random()));
+      },
       name: 'the augment function',
       rowName: (position) => describeRow(data, indexAt(position)),
       format: { of: formatOfBatch(batch), asIn: 'the data' },

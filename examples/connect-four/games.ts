@@ -1,7 +1,7 @@
 /** Games, many at once: of the network against itself, from which it learns, and against others, which tell how well it plays. */
 import type { Batch, CollectContext } from 'lockstep';
 import { encode, isOver, mirror, numCells, numColumns, numRows, play, start, type Position } from './board.js';
-import type { Player } from './players.js';
+import { randomPlayer, type Player } from './players.js';
 import { search } from './search.js';
 
 export const inputShape: [number, number, number] = [numRows, numColumns, 2];
@@ -53,11 +53,15 @@ export function playItself(context: CollectContext): Batch {
   return toBatch(rows, random);
 }
 
+/** Stones at random that a game against another begins with, one of each: the network plays its best, which would be one game each time. */
+const openingMoves = 2;
+
 /** A row for each game against others, who take turns: the network's last move in it, and how the game ended. */
 export function playOthers(others: readonly Player[]): (context: CollectContext) => Batch {
   return ({ numRows: wanted, random, predict }) => {
     const games = startGames(wanted).map((game, i) => ({
       ...game,
+      position: openingOf(random),
       other: i % others.length,
       isOthersTurn: Math.floor(i / others.length) % 2 === 1,
     }));
@@ -84,6 +88,12 @@ export function playOthers(others: readonly Player[]): (context: CollectContext)
     });
     return toBatch(last);
   };
+}
+
+function openingOf(random: () => number): Position {
+  let position = start;
+  for (let i = 0; i < openingMoves; i++) position = play(position, randomPlayer(position, random));
+  return position;
 }
 
 function startGames(count: number): Game[] {

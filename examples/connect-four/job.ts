@@ -8,7 +8,7 @@ import { minimaxPlayer, randomPlayer } from './players.js';
 const batchSize = 256;
 const stepsPerEpoch = 50;
 const epochs = 8;
-/** As many against each. */
+/** Half of them against each. */
 const numGames = 400;
 const opponents = [randomPlayer, minimaxPlayer(2)];
 

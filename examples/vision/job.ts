@@ -7,7 +7,7 @@ const digits = csv('../digits/digits.csv.gz', { label: 64 })
   .reshape({ x: [side, side, 1] });
 const { train, validation } = digits.split({ validation: 0.2 });
 
-/** Turned, enlarged and moved a little: each pixel is taken from where it was, between four of the image's. */
+/** Turned, made larger or smaller, and moved a little: each pixel is taken from where it was, between four of the image's. */
 const augment: Augment = ({ x }, random) => {
   const between = (low: number, high: number): number => low + random() * (high - low);
   const angle = between(-0.25, 0.25);

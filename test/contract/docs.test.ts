@@ -86,7 +86,8 @@ test('a job has a row for each of its fields in the README or in docs/jobs.md', 
 });
 
 test('every link of the documentation leads to a file that is there', async () => {
-  const folders = ['.', 'docs', 'docs/decisions', 'deploy', 'examples/digits', 'bench', 'bench/peers'];
+  const examples = (await readdir(join(root, 'examples'))).map((name) => join('examples', name));
+  const folders = ['.', 'docs', 'docs/decisions', 'deploy', ...examples, 'bench', 'bench/peers'];
   const listed = await Promise.all(
     folders.map(async (folder) => (await readdir(join(root, folder))).map((name) => join(folder, name))),
   );

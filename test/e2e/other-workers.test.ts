@@ -1,5 +1,5 @@
 /** Workers that do not fit the run: each is told what differs, with both values, and the others train on as if it never came. */
-import { cp, readFile, symlink, writeFile } from 'node:fs/promises';
+import { cp, symlink, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { JobFolder } from '../support/job-folder.js';
@@ -43,16 +43,15 @@ async function host(name: string, files: Readonly<Record<string, string>> = {}):
   return folder.at(name, 'job.ts');
 }
 
-/** An installation with another version of Lockstep; returns its command. */
-async function otherVersion(version: string): Promise<string> {
-  const root = folder.at('other-version');
+/** A host that has another version of Lockstep; returns its command and its job, which imports that version. */
+async function hostOfVersion(version: string): Promise<{ readonly entry: string; readonly jobFile: string }> {
+  const jobFile = await host('other-version');
+  const root = folder.at('other-version', 'node_modules', 'lockstep');
   await cp(`${packageRoot}/dist`, `${root}/dist`, { recursive: true });
   await cp(`${packageRoot}/package.json`, `${root}/package.json`);
   await symlink(`${packageRoot}/node_modules`, `${root}/node_modules`);
-  const file = `${root}/dist/src/version.js`;
-  const source = await readFile(file, 'utf8');
-  await writeFile(file, source.replace(/(lockstepVersion = )'[^']+'/, `$1'${version}'`));
-  return `${root}/dist/bin/lockstep.js`;
+  await writeFile(`${root}/dist/src/version.js`, `export const lockstepVersion = '${version}';\n`);
+  return { entry: `${root}/dist/bin/lockstep.js`, jobFile };
 }
 
 function expectRefusal(ended: Ended, code: string, ...patterns: readonly RegExp[]): void {
@@ -90,9 +89,9 @@ test('a worker with another job, other data, another model, version or token is 
     'ERR_WORKER_MISMATCH',
     /the worker has wide\/kernel \[2, 9\], the run has wide\/kernel \[2, 8\]/,
   );
-  const entry = await otherVersion('9.8.7');
+  const { entry, jobFile } = await hostOfVersion('9.8.7');
   expectRefusal(
-    await lockstep([...join, await host('other-version-job'), '--id', 'other-version'], { entry }),
+    await lockstep([...join, jobFile, '--id', 'other-version'], { entry }),
     'ERR_WORKER_MISMATCH',
     /Lockstep 9\.8\.7, the coordinator \d+\.\d+\.\d+/,
   );

@@ -41,6 +41,21 @@ describe('a row as it is trained on', () => {
     expect(changed.y).toEqual({ data: Int32Array.of(1, 2), shape: [2, 1] });
   });
 
+  it('may be changed in place, and leaves the data as it is', () => {
+    const batch = rows(1, 2);
+    const changed = augmentation((row) => {
+      row.x[0] = 100;
+      return row;
+    }).apply(batch, [1, 2], 0);
+    expect(changed.x.data).toEqual(Float32Array.of(100, 11, 100, 12));
+    expect(batch.x.data).toEqual(Float32Array.of(1, 11, 2, 12));
+  });
+
+  it('is drawn from one stream, whichever way', () => {
+    const both = augmentation((_, random) => ({ x: Float32Array.of(Math.random(), random()) }));
+    expect(Array.from(both.apply(rows(3), [3], 0).x.data)).toEqual(drawn([3]));
+  });
+
   it.each([
     ['fewer numbers', (() => ({ x: 1 })) satisfies Augment, /^line 6: the augment function's x: found 1 numbers/],
     ['another type', (() => ({ y: 1 })) satisfies Augment, /^line 6: .*'s y: found 1 numbers in a Float32Array, exp/],

@@ -130,9 +130,9 @@ describe('a run', () => {
   it('forms its generation when all workers are ready, and says for whom it waits before', () => {
     const play = new Play().hello('a');
     expect(play.types).toEqual(['welcome']);
-    expect(play.reason).toBe('No generation yet: 0 of 2 workers are ready; a is still loading');
+    expect(play.reason).toBe('No generation yet: 0 of 2 workers are ready; still loading: a');
     play.hello('b').ready('b');
-    expect(play.reason).toBe('No generation yet: 1 of 2 workers are ready; a is still loading');
+    expect(play.reason).toBe('No generation yet: 1 of 2 workers are ready; still loading: a');
     play.ready('a');
     expect(play.effects).toMatchObject([{ type: 'form-generation', generation: 1, step: 0, resumeFrom: null }]);
     expect(play.roster).toEqual(['a 0-2 @none', 'b 2-4 @none']);
@@ -159,7 +159,7 @@ describe('a run', () => {
   it('starts once every worker is connected to its peers', () => {
     const play = new Play().hello('a', 'b').ready('a', 'b').connected('b');
     expect(play.types).toEqual([]);
-    expect(play.reason).toBe('Generation 1 has not started: a is not connected to all peers');
+    expect(play.reason).toBe('Generation 1 has not started; not connected to all peers yet: a');
     expect(play.connected('a').effects).toEqual([
       { type: 'start', generation: 1, inMemory: true, workerIds: ['a', 'b'], recoveries: [] },
     ]);
@@ -236,7 +236,7 @@ describe('a loss', () => {
   it('halts those that are left, and its slots go to the neighbours', () => {
     const play = Play.training(3, { slots: 6 }).lost('b');
     expect(play.effects).toEqual([{ type: 'halt', generation: 2, workerIds: ['a', 'c'] }]);
-    expect(play.reason).toBe('Generation 2 is being made: a, c has not halted');
+    expect(play.reason).toBe('Generation 2 is being made; not halted yet: a, c');
     play.halted({ a: 5 });
     expect(play.types).toEqual([]);
     play.halted({ c: 6 });

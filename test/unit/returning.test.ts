@@ -79,7 +79,7 @@ describe('a coordinator that is back', () => {
     const back = new Back().hello('a');
     expect(back.types).toEqual(['welcome']);
     back.ready('a').hello('b', { step: 8 });
-    expect(back.reason).toBe('The coordinator is back: b has not said that it is there');
+    expect(back.reason).toBe('The coordinator is back; not heard of yet: b');
     expect(back.ready('b').effects).toEqual([
       {
         type: 'adopt',

@@ -49,9 +49,18 @@ export const metricNames = [
 ] as const;
 
 const classLoss = 'sparseCategoricalCrossentropy';
+const logitsLoss = 'sparseCategoricalCrossentropyFromLogits';
 
 /** The named losses whose labels are numbers of classes; of all others they have the output's shape. */
-const classLosses: ReadonlySet<string> = new Set([classLoss, 'sparseCategoricalCrossentropyFromLogits']);
+const classLosses: ReadonlySet<string> = new Set([classLoss, logitsLoss]);
+
+/** Metrics that of logits would be numbers without a meaning. */
+const crossentropies: ReadonlySet<unknown> = new Set([
+  'categoricalCrossentropy',
+  'ce',
+  'crossentropy',
+  'sparseCategoricalCrossentropy',
+]);
 
 /** A loss or a metric. `byName` ones get float32 labels, as tfjs writes them for; functions get the data's own type. */
 interface Measure {
@@ -145,6 +154,13 @@ export class Objective {
 function checkNames(job: Pick<Job, 'loss' | 'metrics'>): void {
   checkName('loss', job.loss, [...lossNames, ...Object.keys(ownLosses)]);
   for (const metric of job.metrics) checkName('metric', metric, metricNames);
+  const unfit = job.loss === logitsLoss && job.metrics.find((metric) => crossentropies.has(metric));
+  if (unfit === false || unfit === undefined) return;
+  throw new LockstepError(
+    'ERR_JOB_INVALID',
+    `The metric '${String(unfit)}' is of probabilities, and with the loss ${logitsLoss} the model gives logits: leave it out, the loss is that number.`,
+    { details: { metric: unfit } },
+  );
 }
 
 function checkName(what: 'loss' | 'metric', given: string | BatchFunction, known: readonly string[]): void {

@@ -10,7 +10,8 @@ import { Source } from './source.js';
 import { StoredDataset } from './stored-dataset.js';
 import { TokenBlocks } from './token-blocks.js';
 import { openTokenizer, type Tokenizer } from './tokenizer.js';
-import { utf8Lines, type Utf8Line } from './utf8-lines.js';
+import { PieceCutter } from './piece-cutter.js';
+import { utf8Lines, utf8Parts, type Utf8Line } from './utf8-lines.js';
 
 export interface TextOptions {
   /** A folder with the `tokenizer.json` of a GPT-2, relative to the job file; `'bytes'`: each byte of UTF-8 is a token. */
@@ -71,9 +72,10 @@ function decodeText(file: DataFile, { tokenizer, blockTokens, field }: DecodeOpt
   return async (content, write) => {
     const { encode } = await tokenizer.codec();
     const blocks = new TokenBlocks(blockTokens, write);
-    const lines = utf8Lines(file, content);
     const pieces =
-      field === null ? piecesOf(lines) : documentsOf(file, { lines, field, separator: tokenizer.separator });
+      field === null
+        ? piecesOf(utf8Parts(file, content))
+        : documentsOf(file, { lines: utf8Lines(file, content), field, separator: tokenizer.separator });
     for await (const piece of pieces) await blocks.add(encode(piece));
     await blocks.flush();
     if (blocks.numBlocks > 0) return { numBlocks: blocks.numBlocks };
@@ -85,30 +87,10 @@ function decodeText(file: DataFile, { tokenizer, blockTokens, field }: DecodeOpt
   };
 }
 
-/** A piece has at least so many characters, so that a text of any length can be encoded. */
-const pieceChars = 64 * 1024;
-
-/**
- * Cuts a text where GPT-2's tokens cannot be other ones for it: between the end of a word and white space. No token of its
- * byte-level BPE lies on both sides.
- */
-async function* piecesOf(lines: AsyncIterable<Utf8Line>): AsyncGenerator<string> {
-  let rest = '';
-  for await (const line of lines) {
-    rest += line.text;
-    if (rest.length < pieceChars) continue;
-    const end = lastWordEnd(rest);
-    if (end > 0) yield rest.slice(0, end);
-    rest = rest.slice(end);
-  }
-  if (rest !== '') yield rest;
-}
-
-/** Where the last white space after a word begins; 0 where there is none. */
-function lastWordEnd(piece: string): number {
-  const isSpace = (at: number): boolean => /\s/.test(piece.charAt(at));
-  for (let at = piece.length - 1; at > 0; at--) if (isSpace(at) && !isSpace(at - 1)) return at;
-  return 0;
+async function* piecesOf(parts: AsyncIterable<Utf8Line>): AsyncGenerator<string> {
+  const cutter = new PieceCutter();
+  for await (const { text: part } of parts) yield* cutter.add(part);
+  yield* cutter.end();
 }
 
 interface DocumentOptions {
@@ -121,7 +103,9 @@ interface DocumentOptions {
 async function* documentsOf(file: DataFile, { lines, field, separator }: DocumentOptions): AsyncGenerator<string> {
   for await (const { line, text: json } of lines) {
     if (json.trim() === '') continue;
-    yield textOf(json, field, { file: file.name, line });
+    const cutter = new PieceCutter();
+    yield* cutter.add(textOf(json, field, { file: file.name, line }));
+    yield* cutter.end();
     yield separator;
   }
 }

@@ -183,6 +183,19 @@ describe('a metric by name', () => {
     })();
   });
 
+  it.each(['crossentropy', 'sparseCategoricalCrossentropy'])(
+    '%s of logits is refused, and accuracy is not',
+    (metric) => {
+      tidily(() => {
+        const loss = 'sparseCategoricalCrossentropyFromLogits';
+        expect(() => resolve({ loss, metrics: [metric] }, classes(), probabilities())).toThrow(
+          /the model gives logits/,
+        );
+        expect(resolve({ loss, metrics: ['accuracy'] }, classes(), probabilities()).metricNames).toEqual(['accuracy']);
+      })();
+    },
+  );
+
   it('knows every name that tfjs knows', () => {
     const candidates = [...Object.keys(tf.metrics), ...Object.keys(tf.losses), ...lossNames, ...metricNames];
     const accepted = [...new Set(candidates)].filter((metric) => tfjsAccepts({ metrics: [metric] }));

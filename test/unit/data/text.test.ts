@@ -40,6 +40,16 @@ describe('text', () => {
     expect(data.describe?.(2)).toBe('a.txt, block 3');
   });
 
+  test('may be one line of any length, with characters that lie on both sides of what is read at once', async () => {
+    const folder = await dataFolder();
+    const content = 'wörter und 字, '.repeat(200_000);
+    await folder.write('a.txt', content);
+    const data = await folder.open(text('a.txt', { tokenizer: 'bytes', blockTokens: 100 }));
+    const { x } = await data.read(Array.from({ length: data.length }, (_, row) => row));
+    const bytes = Buffer.from(content).subarray(0, x.data.length);
+    expect(Buffer.compare(Uint8Array.from(x.data), bytes)).toBe(0);
+  });
+
   test('loses no token where blocks fill the buffer', async () => {
     const folder = await dataFolder();
     const bytes = Uint8Array.from({ length: 300_001 }, (_, at) => 97 + ((at * 7) % 26));

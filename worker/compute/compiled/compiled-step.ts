@@ -39,6 +39,7 @@ export class CompiledStep implements SlotStep {
   readonly #graphs = new Map<string, StepGraph | null>();
   /** The same of forward passes, by the shape of the inputs. */
   readonly #forwards = new Map<string, CompiledForward | null>();
+  readonly #askedOnce = new Set<string>();
   readonly #reasons = new Set<string>();
 
   constructor({ tf, step, log, addon = null }: CompiledStepOptions) {
@@ -134,18 +135,33 @@ export class CompiledStep implements SlotStep {
     const compilation = compile({ tf: this.#tf, step: this.#eager, batch, key, addon: this.#addon });
     if ('reason' in compilation) this.#explain(compilation.reason);
     const graph = 'graph' in compilation ? compilation.graph : null;
-    keep(this.#graphs, shape, graph);
+    this.#letGo();
+    this.#graphs.set(shape, graph);
     return graph;
+  }
+
+  /** Makes room for one more graph: the one that was made first goes. */
+  #letGo(): void {
+    const [oldest] = this.#graphs;
+    if (this.#graphs.size < maxGraphs || oldest === undefined) return;
+    const [shape, graph] = oldest;
+    graph?.dispose();
+    this.#graphs.delete(shape);
   }
 
   #forwardFor(x: Column, eager: (x: Column) => Column): CompiledForward | null {
     const shape = shapeOf(x);
     const known = this.#forwards.get(shape);
     if (known !== undefined || this.#addon === null) return known ?? null;
+    // Making a graph takes several passes without one, and shapes may be many, of which none comes again.
+    if (!this.#askedOnce.delete(shape) || this.#forwards.size >= maxGraphs) {
+      this.#askedOnce.add(shape);
+      return null;
+    }
     const compiled = CompiledForward.compile({ tf: this.#tf, step: this.#eager, addon: this.#addon, eager }, x);
     const forward = 'reason' in compiled ? null : compiled;
     if ('reason' in compiled) this.#explain(compiled.reason, 'forward pass');
-    keep(this.#forwards, shape, forward);
+    this.#forwards.set(shape, forward);
     return forward;
   }
 
@@ -154,20 +170,6 @@ export class CompiledStep implements SlotStep {
     this.#reasons.add(reason);
     this.#log.warn(`The ${what} is not compiled, and runs op by op: ${reason}.`, { reason });
   }
-}
-
-/** In the place of the one that was made first, where there are too many. */
-function keep<Graph extends Pick<StepGraph, 'dispose'>>(
-  graphs: Map<string, Graph | null>,
-  shape: string,
-  graph: Graph | null,
-): void {
-  const [oldest] = graphs;
-  if (graphs.size >= maxGraphs && oldest !== undefined) {
-    oldest[1]?.dispose();
-    graphs.delete(oldest[0]);
-  }
-  graphs.set(shape, graph);
 }
 
 /** "Float32Array[32, 784] Int32Array[32]": what a graph is made for. */
