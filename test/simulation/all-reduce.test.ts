@@ -248,10 +248,12 @@ describe('the all-reduce', () => {
     const world = new World(small);
     const [first] = world.workers;
     expect(first?.reduction.waiting).toBe(
-      "Step 0 is not committed: bucket 0 of 1 waits for this worker's own gradient",
+      "Step 0 is not committed: bucket 0 of 1 waits for this worker's own gradient; 0 of 1 frames are here",
     );
     first?.reduction.onReady(0, 0);
-    expect(first?.reduction.waiting).toBe('Step 0 is not committed: bucket 0 of 1 waits for partials from rank 1');
+    expect(first?.reduction.waiting).toBe(
+      'Step 0 is not committed: bucket 0 of 1 waits for partials from rank 1; 0 of 1 frames are here',
+    );
   });
 
   it('says whose results it waits for, and what has not left', () => {
@@ -260,7 +262,9 @@ describe('the all-reduce', () => {
     first?.reduction.onReady(0, 0);
     second?.reduction.onReady(0, 0);
     if (first) deliver(first.reduction, 1, world.firstFrame(1, 0));
-    expect(first?.reduction.waiting).toBe('Step 0 is not committed: bucket 0 of 1 waits for results from rank 1');
+    expect(first?.reduction.waiting).toBe(
+      'Step 0 is not committed: bucket 0 of 1 waits for results from rank 1; 1 of 2 frames are here',
+    );
     const exchanged = new World(small);
     for (const { reduction } of exchanged.workers) reduction.onReady(0, 0);
     const [waiting] = exchanged.workers;
