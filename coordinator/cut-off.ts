@@ -5,13 +5,7 @@
  * this host too goes on with that one instead: it holds the state, and nobody can tell a network that is gone from hosts that are.
  */
 import { idsOf, isSomebodyHeard, liveRoster, still } from './members.js';
-import type {
-  MembershipConfig,
-  MembershipEvent,
-  MembershipState,
-  MembershipStep,
-  Return,
-} from './membership-state.js';
+import type { MembershipConfig, MembershipEvent, MembershipState, MembershipStep, Return } from './membership-state.js';
 
 /** Begins the return of a coordinator from which all of the generation are cut off. */
 export function noticeCutOff(config: MembershipConfig, state: MembershipState): MembershipStep {

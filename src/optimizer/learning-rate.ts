@@ -103,7 +103,8 @@ export function oneCycleRate(
 
 /** What is wrong with a rate that falls: it has no steps in which to do so, and would be its last one at once; null: nothing. */
 export function misfitOfRate(learningRate: LearningRate): string | null {
-  if (typeof learningRate === 'number' || (learningRate.name !== 'linear' && learningRate.name !== 'cosine')) return null;
+  if (typeof learningRate === 'number' || (learningRate.name !== 'linear' && learningRate.name !== 'cosine'))
+    return null;
   const { name, from, to, steps, warmUpSteps } = learningRate;
   if (steps > warmUpSteps) return null;
   return (

@@ -89,7 +89,12 @@ describe('an evaluation', () => {
 
   it('that is there is given at once, and binds no weights', async () => {
     let numBound = 0;
-    const step = { metricNames: [], weights: [], bindWeights: () => numBound++, evaluate: () => ({ loss: 1, metrics: [] }) };
+    const step = {
+      metricNames: [],
+      weights: [],
+      bindWeights: () => numBound++,
+      evaluate: () => ({ loss: 1, metrics: [] }),
+    };
     const evaluating = new Evaluation({
       step: step as unknown as TrainingStep, // All that an evaluation asks of a step.
       data: { length: 4, read: () => ({ x: column, y: column }) },

@@ -53,7 +53,8 @@ class Play {
   }
 
   hello(...ids: string[]): this {
-    for (const workerId of ids) this.take({ type: 'hello', workerId, host: 'h', pid: 1, isRemote: false, standing: null });
+    for (const workerId of ids)
+      this.take({ type: 'hello', workerId, host: 'h', pid: 1, isRemote: false, standing: null });
     return this;
   }
 

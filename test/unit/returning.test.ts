@@ -164,7 +164,11 @@ describe('a coordinator that is back', () => {
 
   it('lets a newcomer in once it has the others', () => {
     const back = new Back({ numWorkers: 3, slots: 3 }).hello('a').ready('a');
-    back.take({ type: 'hello', workerId: 'c', host: 'h', pid: 1, isRemote: false, standing: null }).ready('c').hello('b').ready('b');
+    back
+      .take({ type: 'hello', workerId: 'c', host: 'h', pid: 1, isRemote: false, standing: null })
+      .ready('c')
+      .hello('b')
+      .ready('b');
     expect(back.effects).toEqual([{ type: 'halt', generation: 4, workerIds: ['a', 'b'] }]);
   });
 
@@ -191,7 +195,8 @@ describe('a coordinator without a journal', () => {
 
   it('has no place for one that has come too early', () => {
     const back = new Back(lost);
-    for (const workerId of ['x', 'y']) back.take({ type: 'hello', workerId, host: 'h', pid: 1, isRemote: false, standing: null });
+    for (const workerId of ['x', 'y'])
+      back.take({ type: 'hello', workerId, host: 'h', pid: 1, isRemote: false, standing: null });
     expect(back.hello('a').types).toEqual(['refuse', 'refuse', 'welcome']);
   });
 

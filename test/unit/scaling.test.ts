@@ -29,7 +29,8 @@ class Run {
   }
 
   come(...ids: readonly string[]): this {
-    for (const workerId of ids) this.take({ type: 'hello', workerId, host: 'h', pid: 1, isRemote: false, standing: null });
+    for (const workerId of ids)
+      this.take({ type: 'hello', workerId, host: 'h', pid: 1, isRemote: false, standing: null });
     const addresses = { hostId: 'h', unixPath: null, tcp: [] };
     for (const workerId of ids) this.take({ type: 'ready', workerId, device: 'cpu', addresses, facts: {} });
     return this;
@@ -72,7 +73,9 @@ class Run {
 
 describe('a run that is scaled', () => {
   it('up takes in a newcomer that it refused before', () => {
-    const run = new Run(1).come().take({ type: 'hello', workerId: 'b', host: 'h', pid: 1, isRemote: false, standing: null });
+    const run = new Run(1)
+      .come()
+      .take({ type: 'hello', workerId: 'b', host: 'h', pid: 1, isRemote: false, standing: null });
     expect(run.effects.at(-1)?.type).toBe('refuse');
     run.scale(2).come('b').regroup(5);
     expect(run.roster).toEqual(['a 0-2', 'b 2-4']);
@@ -92,7 +95,10 @@ describe('a run that is scaled', () => {
   });
 
   it('down lets those go first that only load', () => {
-    const run = new Run(2).scale(3).take({ type: 'hello', workerId: 'c', host: 'h', pid: 1, isRemote: false, standing: null }).scale(2);
+    const run = new Run(2)
+      .scale(3)
+      .take({ type: 'hello', workerId: 'c', host: 'h', pid: 1, isRemote: false, standing: null })
+      .scale(2);
     expect(run.dismissed).toEqual(['c']);
     expect(run.state.phase).toBe('training');
   });

@@ -108,7 +108,9 @@ function checkIndex(path: string, weightMap: WeightMap, files: readonly TensorFi
   const missing = [...named].filter((place) => !found.has(place));
   const unnamed = [...found].filter((place) => !named.has(place));
   if (missing.length + unnamed.length === 0) return;
-  const parts = [differing('does not find', missing), differing('does not name', unnamed)].filter((part) => part !== '');
+  const parts = [differing('does not find', missing), differing('does not name', unnamed)].filter(
+    (part) => part !== '',
+  );
   throw invalid(path, `it ${parts.join(', and ')}`);
 }
 
