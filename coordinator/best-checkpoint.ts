@@ -3,7 +3,8 @@
  * validation that is, it writes down as soon as it knows, and the checkpoint may come before or after that: so a coordinator that is
  * started again compares with the best one, and keeps its checkpoint where this one could not.
  */
-import { access, copyFile, link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFile, link, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { judge, noValidation, type BestConfig, type Standing } from '../src/job/best.js';
@@ -15,6 +16,7 @@ import type { Validation } from './run-record.js';
 /** `isKept`: its checkpoint is `best.safetensors`; else that is of the best one before it, if there was any. */
 const noteSchema = z.object({ metric: z.string(), step: z.int(), value: numberSchema, isKept: z.boolean() });
 type Note = z.output<typeof noteSchema>;
+type Best = Omit<Note, 'isKept'>;
 
 export interface BestCheckpointOptions {
   readonly runDir: string;
@@ -32,7 +34,7 @@ export class BestCheckpoint {
   readonly #options: BestCheckpointOptions;
   #standing: Standing = noValidation;
   /** The best validation, as long as its checkpoint may come. */
-  #awaited: Note | null = null;
+  #awaited: Best | null = null;
   /** Steps of the newest checkpoint that was heard of. */
   #newest = 0;
   /** One after the other. */
@@ -59,8 +61,8 @@ export class BestCheckpoint {
       const value = metrics[config.metric] ?? NaN;
       this.#standing = judge(config, this.#standing, value);
       if (this.#standing.count === 1) {
-        this.#awaited = { metric: config.metric, step, value, isKept: false };
-        await this.#note(this.#awaited);
+        this.#awaited = { metric: config.metric, step, value };
+        this.#note({ ...this.#awaited, isKept: false });
       }
       await this.#keepIfThere();
     });
@@ -75,25 +77,23 @@ export class BestCheckpoint {
     const best = this.#awaited;
     if (!best) return;
     const path = this.#options.pathOf(best.step);
-    const isWritten = await isThere(path);
+    const isWritten = existsSync(path);
     if (!isWritten && best.step > this.#newest) return;
     this.#awaited = null;
-    // Checkpoints come in the order of their steps.
+    // They come in the order of their steps.
     if (!isWritten) throw new Error(`${path} is not there`);
-    const folder = checkpointFolder(this.#options.runDir);
-    await this.#replace(join(folder, 'best.safetensors'), (aside) => this.#linkOrCopy(path, aside));
-    await this.#note({ ...best, isKept: true });
+    const kept = join(checkpointFolder(this.#options.runDir), 'best.safetensors');
+    rmSync(`${kept}.tmp`, { force: true });
+    await this.#linkOrCopy(path, `${kept}.tmp`);
+    renameSync(`${kept}.tmp`, kept);
+    this.#note({ ...best, isKept: true });
   }
 
-  async #note(best: Note): Promise<void> {
-    await this.#replace(noteFile(this.#options.runDir), (aside) => writeFile(aside, `${toJson(best)}\n`));
-  }
-
-  async #replace(path: string, make: (aside: string) => Promise<void>): Promise<void> {
-    const aside = `${path}.tmp`;
-    await rm(aside, { force: true });
-    await make(aside);
-    await rename(aside, path);
+  /** At once: the checkpoint that is to be kept soon makes way for later ones. */
+  #note(note: Note): void {
+    const file = noteFile(this.#options.runDir);
+    writeFileSync(`${file}.tmp`, `${toJson(note)}\n`);
+    renameSync(`${file}.tmp`, file);
   }
 
   async #linkOrCopy(from: string, to: string): Promise<void> {
@@ -107,7 +107,8 @@ export class BestCheckpoint {
     const { data: note } = noteSchema.safeParse(parseJson(text));
     if (note?.metric !== this.#options.config.metric) return;
     this.#standing = { best: note.value, count: 1 };
-    if (!note.isKept) this.#awaited = note;
+    const { isKept, ...best } = note;
+    if (!isKept) this.#awaited = best;
   }
 
   #queue(work: () => Promise<void>): void {
@@ -120,13 +121,6 @@ export class BestCheckpoint {
 
 function noteFile(runDir: string): string {
   return join(checkpointFolder(runDir), 'best.json');
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 function parseJson(text: string): unknown {

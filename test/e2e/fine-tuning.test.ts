@@ -114,7 +114,7 @@ test('a run goes on with what it began with alone', async () => {
 describe('a run whose validation gets no better', () => {
   // Epochs of 12 steps: the first is the best, the second no better, which is known one step later.
   const never = '{"metric":"val_loss","minDelta":100,"patience":1}';
-  const sets = ['--set', `best=${never}`, '--set', 'checkpointsKept=1'];
+  const sets = ['--set', `best=${never}`, '--set', 'checkpointsKept=2'];
   let patient: Run;
   beforeAll(async () => {
     patient = await train('patient', '--workers', '1', ...sets);
@@ -125,6 +125,7 @@ describe('a run whose validation gets no better', () => {
     expect(checkpointFiles(folder.at('patient'))).toEqual([
       'best.json',
       'best.safetensors',
+      'step-00000024.safetensors',
       'step-00000025.safetensors',
     ]);
     const oneEpoch = await train('one-epoch', '--workers', '1', '--steps', '12');
