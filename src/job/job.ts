@@ -241,12 +241,15 @@ function misfitsOf({ optimizer, best, data, precision, ...job }: Job): string[] 
   const ofShares = optimizer.sharded ? unfitForShares(job, optimizer) : null;
   const ofValidation = best && !data.validation ? 'best: nothing is validated; give data.validation' : null;
   const ofBest = best ? misfitOfBest(best, job.metrics) : null;
+  // Which one is the best is known once the next may be there.
+  const ofKept =
+    best && job.checkpointsKept < 2 ? 'checkpointsKept: the best may be the last but one; keep 2 at least' : null;
   const ofPrecision =
     precision === 'float32'
       ? null
       : `precision: TensorFlow.js has no type of 16 bits, so the engine cannot compute in ${precision}; use 'float32' (wire: 'bfloat16' halves what travels)`;
   const ofRate = misfitOfRate(optimizer.learningRate);
-  return [ofShares, ofValidation, ofBest, ofRate, ofPrecision].filter((problem) => problem !== null);
+  return [ofShares, ofValidation, ofBest, ofKept, ofRate, ofPrecision].filter((problem) => problem !== null);
 }
 
 function unfitForShares(

@@ -93,4 +93,11 @@ describe('the best validation', () => {
     const best = { metric: 'val_loss' };
     expect(() => parseJob({ ...definition, best })).toThrow('The job is not valid: best: nothing is validated; give');
   });
+
+  it('stays beside one that comes after it', () => {
+    const data = { ...definition.data, validation: definition.data.train };
+    const job = { ...definition, data, best: { metric: 'val_loss' } };
+    expect(() => parseJob({ ...job, checkpointsKept: 1 })).toThrow('checkpointsKept: the best may be the last but one');
+    expect(parseJob({ ...job, checkpointsKept: 2 })).toMatchObject({ checkpointsKept: 2 });
+  });
 });
