@@ -64,6 +64,6 @@ async function exportModel(
     throw new LockstepError('ERR_USAGE', `${message} ${found.path}.`);
   }
   await withLayersModel({ tf: engine.tf, loaded, checkpoint: found.path, log }, (model) =>
-    format === 'tfjs' ? exportTfjs(model, out, log) : exportKeras(model, out),
+    format === 'tfjs' ? exportTfjs(model, out, log) : exportKeras(model, out, log),
   );
 }

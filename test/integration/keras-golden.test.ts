@@ -49,7 +49,7 @@ describe.each(goldenNames)('the model "%s"', (name) => {
 
   it('is the same bit for bit when it was written as a .keras file and read again', async () => {
     const model = await golden(`${name}.keras`);
-    await exportKeras(model, join(folder, `${name}.keras`));
+    await exportKeras(model, join(folder, `${name}.keras`), silentLog);
     const again = await kerasModel(`${name}.keras`)({ baseDir: folder });
     expect(weightsOf(again)).toEqual(weightsOf(model));
     [model, again].forEach(disposeModel);
@@ -82,7 +82,7 @@ describe('a model that was made in code', () => {
   it('is read as it was written, with a sequential model inside', async () => {
     const model = make();
     await exportTfjs(model, join(folder, 'made'), silentLog);
-    await exportKeras(model, join(folder, 'made.keras'));
+    await exportKeras(model, join(folder, 'made.keras'), silentLog);
     const again = [
       await loadByTfjs(join(folder, 'made')),
       await tfjsModel('made/model.json')({ baseDir: folder }),
@@ -96,7 +96,7 @@ describe('a model that was made in code', () => {
   it('is refused where Keras would compute something else', async () => {
     const gru = tf.layers.gru({ name: 'memory', units: 2, inputShape: [3, 1] });
     const model = tf.sequential({ layers: [gru] });
-    await expect(exportKeras(model, join(folder, 'refused.keras'))).rejects.toMatchObject({
+    await expect(exportKeras(model, join(folder, 'refused.keras'), silentLog)).rejects.toMatchObject({
       code: 'ERR_MODEL_INVALID',
       message: expect.stringContaining('"memory" (GRU): its recurrent_activation is hard_sigmoid') as string,
     });
