@@ -2,12 +2,13 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { LayersModel } from '@tensorflow/tfjs';
+import type { LayersModel, Sequential } from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadEngine } from '../../worker/compute/engine/load.js';
 import { requireTfjs, type Tfjs } from '../../worker/compute/engine/tfjs.js';
 import { exportKeras } from '../../worker/export/keras-model.js';
 import { exportTfjs } from '../../worker/export/tfjs-model.js';
+import { KerasArchive } from '../../worker/models/keras/archive.js';
 import { kerasModel } from '../../worker/models/keras/keras-model.js';
 import { disposeModel } from '../../worker/models/layers/layer-units.js';
 import { tfjsModel } from '../../worker/models/tfjs/tfjs-model.js';
@@ -101,6 +102,48 @@ describe('a model that was made in code', () => {
       message: expect.stringContaining('"memory" (GRU): its recurrent_activation is hard_sigmoid') as string,
     });
     disposeModel(model);
+  });
+});
+
+describe('a model that was read, and changed in the job', () => {
+  const name = 'sequential';
+
+  /** Its last layer for another one. */
+  async function changed(): Promise<Sequential> {
+    const model = await golden(`${name}.keras`);
+    if (!(model instanceof tf.Sequential)) throw new Error(`${name}.keras has no sequential model`);
+    const last = model.layers.at(-1);
+    model.pop();
+    for (const weight of last?.weights ?? []) weight.read().dispose(); // no longer the model's
+    model.add(tf.layers.dense({ name: 'head', units: 2, activation: 'softmax', biasInitializer: 'randomNormal' }));
+    return model;
+  }
+
+  it('is written as it is now', async () => {
+    const model = await changed();
+    await exportTfjs(model, join(folder, 'changed'), silentLog);
+    await exportKeras(model, join(folder, 'changed.keras'), silentLog);
+    const { x } = goldenOf(name);
+    expect(outputOf(model, x).shape).toEqual([x.shape[0], 2]);
+    for (const make of [tfjsModel('changed/model.json'), kerasModel('changed.keras')]) {
+      const again = await make({ baseDir: folder });
+      expect(outputOf(again, x)).toEqual(outputOf(model, x));
+      disposeModel(again);
+    }
+    disposeModel(model);
+  });
+
+  it('is written with the config that it had where it is only trained otherwise', async () => {
+    const model = await golden(`${name}.keras`);
+    for (const layer of model.layers) layer.trainable = false;
+    await exportKeras(model, join(folder, 'frozen.keras'), silentLog);
+    disposeModel(model);
+    const configs = [join(goldenFolder, `${name}.keras`), join(folder, 'frozen.keras')].map(async (path) => {
+      await using archive = await KerasArchive.open(path);
+      return await archive.text('config.json');
+    });
+    const [before = '', after = 'none'] = await Promise.all(configs);
+    expect(JSON.parse(after)).toEqual(JSON.parse(before));
   });
 });
 
