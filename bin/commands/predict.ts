@@ -1,9 +1,9 @@
 /** `lockstep predict`: what a checkpoint's model says of rows. */
 import { Command, Option } from 'commander';
 import { textLog } from '../log.js';
-import { openInputs, openSplit, type Split } from '../../worker/inference/data-for-inference.js';
+import { inputsOf, openSplit, type Split } from '../../worker/inference/data-for-inference.js';
 import { predict } from '../../worker/inference/predictor.js';
-import { writePredictions } from '../predictions.js';
+import { predictionsTarget, writePredictions } from '../predictions.js';
 import { addComputingOptions, openCheckpointedJob, type ComputingOptions } from '../checkpointed-job.js';
 import { positiveInteger } from '../options.js';
 
@@ -34,12 +34,14 @@ export function predictCommand(): Command {
 async function predictJob(job: string, options: PredictOptions): Promise<void> {
   const { checkpoint, input, field, data: split, out, batch } = options;
   const log = textLog({ level: 'warn' });
+  const target = predictionsTarget(out);
+  const inputs = input === undefined ? null : inputsOf(input, field);
   const { found, loaded, engine } = await openCheckpointedJob({ job, checkpoint }, options, log);
-  const data = input === undefined ? await openSplit(loaded, split) : await openInputs(input, field);
+  const data = inputs ? await inputs.open() : await openSplit(loaded, split);
   try {
     const batchRows = batch ?? loaded.job.batchSize;
     const outputs = predict({ tf: engine.tf, loaded, checkpoint: found.path, data, batchRows, log });
-    await writePredictions(outputs, { path: out ?? null, numRows: data.length, log });
+    await writePredictions(outputs, { target, numRows: data.length, log });
   } finally {
     await data.close?.();
   }
