@@ -1,11 +1,12 @@
 /** `lockstep predict`: what a checkpoint's model says of rows. */
 import { Command, Option } from 'commander';
-import { textLog } from '../log.js';
+import { CheckpointWeights } from '../../worker/checkpoint/checkpoint-weights.js';
 import { inputsOf, openSplit, type Split } from '../../worker/inference/data-for-inference.js';
 import { predict } from '../../worker/inference/predictor.js';
-import { predictionsTarget, writePredictions } from '../predictions.js';
 import { addComputingOptions, openCheckpointedJob, type ComputingOptions } from '../checkpointed-job.js';
+import { textLog } from '../log.js';
 import { positiveInteger } from '../options.js';
+import { predictionsTarget, writePredictions } from '../predictions.js';
 
 interface PredictOptions extends ComputingOptions {
   readonly checkpoint: string;
@@ -39,8 +40,10 @@ async function predictJob(job: string, options: PredictOptions): Promise<void> {
   const { found, loaded, engine } = await openCheckpointedJob({ job, checkpoint }, options, log);
   const data = inputs ? await inputs.open() : await openSplit(loaded, split);
   try {
-    const batchRows = batch ?? loaded.job.batchSize;
-    const outputs = predict({ tf: engine.tf, loaded, checkpoint: found.path, data, batchRows, log });
+    const { job: its, baseDir } = loaded;
+    const weights = new CheckpointWeights({ path: found.path, merging: null });
+    const batchRows = batch ?? its.batchSize;
+    const outputs = predict({ tf: engine.tf, job: its, baseDir, weights, data, batchRows, log });
     await writePredictions(outputs, { target, numRows: data.length, log });
   } finally {
     await data.close?.();
