@@ -1,5 +1,8 @@
 /** `lockstep predict`: what a checkpoint's model says of rows. */
 import { Command, Option } from 'commander';
+import { LockstepError } from '../../src/errors.js';
+import type { Dataset } from '../../src/job/dataset.js';
+import type { LoadedJob } from '../../src/job/loaded-job.js';
 import { CheckpointWeights } from '../../worker/checkpoint/checkpoint-weights.js';
 import { inputsOf, openSplit, type Split } from '../../worker/inference/data-for-inference.js';
 import { predict } from '../../worker/inference/predictor.js';
@@ -38,7 +41,7 @@ async function predictJob(job: string, options: PredictOptions): Promise<void> {
   const target = predictionsTarget(out);
   const inputs = input === undefined ? null : inputsOf(input, field);
   const { found, loaded, engine } = await openCheckpointedJob({ job, checkpoint }, options, log);
-  const data = inputs ? await inputs.open() : await openSplit(loaded, split);
+  const data = inputs ? await inputs.open() : await openRows(loaded, split);
   try {
     const { job: its, baseDir } = loaded;
     const weights = new CheckpointWeights({ path: found.path, merging: null });
@@ -48,4 +51,13 @@ async function predictJob(job: string, options: PredictOptions): Promise<void> {
   } finally {
     await data.close?.();
   }
+}
+
+/** What `read` gives of data that the model makes are zeros. */
+async function openRows(loaded: LoadedJob, split: Split): Promise<Dataset> {
+  const data = await openSplit(loaded, split);
+  if (!data.collect) return data;
+  await data.close?.();
+  const message = `The job's ${split} data is made by the model as it goes (rollouts), so there are no rows to predict for. Give inputs with --input FILE.`;
+  throw new LockstepError('ERR_USAGE', message, { details: { split } });
 }

@@ -25,7 +25,7 @@ export interface Evaluated {
 
 export async function evaluate({ tf, loaded, found, data, log }: EvaluateOptions): Promise<Evaluated> {
   const { job, baseDir } = loaded;
-  const { sampler } = found.checkpoint;
+  const { sampler, step: numSteps } = found.checkpoint;
   const { slots: numSlots, batchSize } = sampler;
   const sample = await data.read([...Array(Math.min(2, data.length)).keys()]);
   const step = await TrainingStep.build({ tf, job, seed: job.seed, log, sample, baseDir });
@@ -36,7 +36,7 @@ export async function evaluate({ tf, loaded, found, data, log }: EvaluateOptions
     step.bindWeights(values);
     const batchRows = Math.max(1, Math.ceil(batchSize / numSlots));
     const evaluation = new Evaluation({ step, data, seed: job.seed, numSlots, batchRows });
-    const slots = await evaluation.of({ firstSlot: 0, endSlot: numSlots }, 0, () => false);
+    const slots = await evaluation.of({ firstSlot: 0, endSlot: numSlots }, numSteps, () => false);
     return { metricNames: step.metricNames, slots: slots ?? [] };
   } finally {
     step.dispose();
