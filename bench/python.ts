@@ -9,7 +9,16 @@ import { execa } from 'execa';
 import { root } from './child.js';
 
 /** Packages by the module that shows that they work: an optional dependency may be missing. */
-const packages = { torch: 'torch', tensorflow: 'tensorflow-cpu' } as const;
+const packages = {
+  torch: 'torch',
+  tensorflow: 'tensorflow-cpu',
+  safetensors: 'safetensors',
+  transformers: 'transformers',
+} as const;
+
+const venvTimeoutMs = 120_000;
+/** On a slow line there is no peer. */
+const installTimeoutMs = 600_000;
 
 export type PythonModule = keyof typeof packages;
 
@@ -70,14 +79,14 @@ export class PeerPython {
 
   /** What went wrong, in one line; whether it matters, an import will show. */
   async #install(module: PythonModule): Promise<string> {
-    this.#tell.say(`installing ${packages[module]} for the peers in ${this.#folder} …`);
+    this.#tell.say(`installing ${packages[module]} in ${this.#folder} …`);
     if (!existsSync(this.executable)) {
-      const made = await execa('python3', ['-m', 'venv', this.#folder], { reject: false });
+      const made = await execa('python3', ['-m', 'venv', this.#folder], { reject: false, timeout: venvTimeoutMs });
       if (made.failed) return lastLine(made.stderr) || 'python3 -m venv failed';
     }
     const pip = ['-m', 'pip', 'install', '--quiet', '--retries', '0', '--timeout', '10', packages[module]];
-    const installed = await execa(this.executable, pip, { reject: false });
-    return lastLine(installed.stderr);
+    const { stderr, timedOut } = await execa(this.executable, pip, { reject: false, timeout: installTimeoutMs });
+    return timedOut ? `it took more than ${installTimeoutMs / 60_000} minutes` : lastLine(stderr);
   }
 }
 

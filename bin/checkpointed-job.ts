@@ -1,4 +1,4 @@
-/** What `export`, `evaluate` and `predict` begin with: a checkpoint, a job, and an engine to compute with. */
+/** What `export`, `evaluate`, `predict` and `generate` begin with: a checkpoint, a job, and an engine to compute with. */
 import { stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { Option, type Command } from 'commander';
@@ -35,12 +35,22 @@ export interface CheckpointedJob {
 
 export async function openCheckpointedJob(
   { job, checkpoint }: { readonly job: string; readonly checkpoint: string },
-  { set, device, threads }: ComputingOptions,
+  options: ComputingOptions,
   log: Log,
 ): Promise<CheckpointedJob> {
   const found = await findCheckpoint(checkpoint, log);
-  const engine = await loadEngine({ threads: threads ?? threadsOf(found.checkpoint), device, log });
-  return { found, engine, loaded: await loadJob(job, set) };
+  const engine = await loadEngineFor(found, options, log);
+  return { found, engine, loaded: await loadJob(job, options.set) };
+}
+
+/** @param found null: all cores, unless somebody says otherwise */
+export async function loadEngineFor(
+  found: FoundCheckpoint | null,
+  { threads, device }: ComputingOptions,
+  log: Log,
+): Promise<Engine> {
+  const ofRun = found ? threadsOf(found.checkpoint) : availableParallelism();
+  return loadEngine({ threads: threads ?? ofRun, device, log });
 }
 
 /**

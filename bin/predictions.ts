@@ -6,38 +6,56 @@ import type { Log } from '../src/log.js';
 import { sizeOf } from '../src/state/parameter.js';
 import { asBytes, writeFileWhole } from '../worker/export/exported-file.js';
 
+/** Where predictions go; `path` is null for stdout. */
+export type PredictionsTarget =
+  { readonly format: 'npy'; readonly path: string } | { readonly format: 'jsonl'; readonly path: string | null };
+
+/** @throws LockstepError ERR_USAGE for a file that ends otherwise */
+export function predictionsTarget(path: string | undefined): PredictionsTarget {
+  if (path === undefined) return { format: 'jsonl', path: null };
+  if (path.endsWith('.npy')) return { format: 'npy', path };
+  if (path.endsWith('.jsonl')) return { format: 'jsonl', path };
+  throw new LockstepError('ERR_USAGE', `--out ${path}: expected a file .npy or .jsonl.`);
+}
+
 export interface PredictionsOptions {
-  /** Ends in `.npy` or `.jsonl`; null: JSON lines on stdout. */
-  readonly path: string | null;
+  readonly target: PredictionsTarget;
   readonly numRows: number;
   readonly log: Log;
 }
 
-/** @throws LockstepError ERR_USAGE for another kind of file; ERR_EXPORT_WRITE */
+/** @throws LockstepError ERR_NOT_FINITE for a number that JSON does not have; ERR_EXPORT_WRITE */
 export async function writePredictions(
   outputs: AsyncIterable<Column>,
-  { path, numRows, log }: PredictionsOptions,
+  { target: { format, path }, numRows, log }: PredictionsOptions,
 ): Promise<void> {
-  if (path === null) {
-    for await (const lines of jsonLines(outputs)) if (!process.stdout.write(lines)) await once(process.stdout, 'drain');
-    return;
-  }
-  if (path.endsWith('.npy')) await writeFileWhole(path, npyPieces(outputs, numRows), log);
-  else if (path.endsWith('.jsonl')) await writeFileWhole(path, jsonLines(outputs), log);
-  else throw new LockstepError('ERR_USAGE', `--out ${path}: expected a file .npy or .jsonl.`);
+  const pieces = format === 'npy' ? npyPieces(outputs, numRows) : jsonLines(outputs);
+  if (path !== null) return writeFileWhole(path, pieces, log);
+  for await (const piece of pieces) if (!process.stdout.write(piece)) await once(process.stdout, 'drain');
 }
 
 /** A line for each row: {"prediction": [0.1, 0.9]} */
 async function* jsonLines(outputs: AsyncIterable<Column>): AsyncGenerator<Buffer> {
+  let numBefore = 0;
   for await (const { data, shape } of outputs) {
     const [rows = 0, ...rowShape] = shape;
     const size = sizeOf(rowShape);
     const lines = Array.from({ length: rows }, (_, row) => {
-      const prediction = nested([...data.subarray(row * size, (row + 1) * size)], rowShape);
-      return `${JSON.stringify({ prediction })}\n`;
+      const values = [...data.subarray(row * size, (row + 1) * size)];
+      requireFinite(values, numBefore + row + 1);
+      return `${JSON.stringify({ prediction: nested(values, rowShape) })}\n`;
     });
     yield Buffer.from(lines.join(''));
+    numBefore += rows;
   }
+}
+
+/** JSON would have null in its place. */
+function requireFinite(values: readonly number[], row: number): void {
+  const value = values.find((one) => !Number.isFinite(one));
+  if (value === undefined) return;
+  const message = `The prediction for row ${row} has a ${value}, which JSON lines cannot hold. Look at the row, and at the weights; --out FILE.npy writes such numbers too.`;
+  throw new LockstepError('ERR_NOT_FINITE', message, { details: { row } });
 }
 
 type Nested = number | undefined | readonly Nested[];

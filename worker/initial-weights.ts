@@ -8,7 +8,7 @@ import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { LockstepError } from '../src/errors.js';
 import type { Job } from '../src/job/job.js';
-import { MOMENT_PREFIX } from '../src/state/layout.js';
+import { validatedWeights } from '../src/state/checkpoint.js';
 import { isAdapter } from '../src/state/lora.js';
 import { matchTensors, namesByPattern, type NameMap } from '../src/state/name-map.js';
 import { namePattern } from '../src/state/name-pattern.js';
@@ -17,7 +17,7 @@ import { WeightFiles, type FiledTensor } from './checkpoint/weight-files.js';
 
 export class InitialWeights {
   readonly #path: string;
-  readonly #nameOf: NameMap;
+  readonly #toParameter: NameMap;
   readonly #isOwn: (parameter: string) => boolean;
 
   /** @param baseDir where relative paths start */
@@ -26,12 +26,7 @@ export class InitialWeights {
     this.#path = resolve(baseDir, file);
     const patterns = own.map(namePattern);
     this.#isOwn = (parameter) => patterns.some((matches) => matches(parameter) !== null);
-    const toParameter = namesByPattern(names);
-    this.#nameOf = (tensor) => {
-      if (tensor.startsWith(MOMENT_PREFIX)) return null; // a checkpoint of ours
-      const name = toParameter(tensor);
-      return name === null || this.#isOwn(name) ? null : name;
-    };
+    this.#toParameter = namesByPattern(names);
   }
 
   /**
@@ -65,13 +60,23 @@ export class InitialWeights {
   }
 
   #match<P extends ParameterShape>(files: WeightFiles, parameters: readonly P[]): (readonly [P, FiledTensor])[] {
+    const nameOf = this.#namesIn(files);
     // Adapters that are not there are new.
-    const stored = new Set(files.tensors.map(({ name }) => this.#nameOf(name)));
+    const stored = new Set(files.tensors.map(({ name }) => nameOf(name)));
     const wanted = parameters.filter(({ name }) => !this.#isOwn(name) && (stored.has(name) || !isAdapter(name)));
-    const tensors = matchTensors(files.tensors, wanted, { nameOf: this.#nameOf, source: files.path });
+    const tensors = matchTensors(files.tensors, wanted, { nameOf, source: files.path });
     return wanted.flatMap((parameter, index) => {
       const tensor = tensors[index];
       return tensor ? [[parameter, tensor] as const] : [];
     });
+  }
+
+  #namesIn(files: WeightFiles): NameMap {
+    const weightOf = validatedWeights(files.tensors.map(({ name }) => name));
+    return (tensor) => {
+      const weight = weightOf(tensor);
+      const name = weight === null ? null : this.#toParameter(weight);
+      return name === null || this.#isOwn(name) ? null : name;
+    };
   }
 }

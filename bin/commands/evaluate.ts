@@ -30,8 +30,8 @@ async function evaluateJob(job: string, options: EvaluateOptions): Promise<void>
   const data = await openSplit(loaded, split);
   try {
     const { path } = found;
-    const { sampler, step } = found.checkpoint;
-    const { metricNames, slots } = await evaluate({ tf: engine.tf, loaded, checkpoint: { path, sampler }, data, log });
+    const { step } = found.checkpoint;
+    const { metricNames, slots } = await evaluate({ tf: engine.tf, loaded, found, data, log });
     const { loss, metrics } = meanOfSlots(slots);
     const named = Object.fromEntries(metricNames.map((name, index) => [name, metrics[index] ?? NaN]));
     const result = { checkpoint: path, step, data: split, rows: data.length, loss, metrics: named };

@@ -1,6 +1,7 @@
 /** `lockstep export`: the weights of a checkpoint as a file of another tool. */
 import { Command, Option } from 'commander';
 import { LockstepError } from '../../src/errors.js';
+import { withoutAdapters } from '../../worker/checkpoint/checkpoint-weights.js';
 import { exportKeras } from '../../worker/export/keras-model.js';
 import { withLayersModel } from '../../worker/export/layers-model.js';
 import { exportSafetensors } from '../../worker/export/safetensors-weights.js';
@@ -38,8 +39,7 @@ async function exportCheckpoint(checkpoint: string, options: ExportOptions): Pro
     throw new LockstepError('ERR_USAGE', `--out ${out}: Keras reads such a file by its name only; expected ….keras.`);
   }
   if (format === 'safetensors') {
-    const { path } = await findCheckpoint(checkpoint, log);
-    await exportSafetensors(path, out, log);
+    await exportSafetensors(withoutAdapters(await findCheckpoint(checkpoint, log)), out, log);
   } else {
     await exportModel(checkpoint, { ...options, format, job: requireJob(format, job) });
   }
@@ -59,11 +59,6 @@ async function exportModel(
   const { format, job, out } = options;
   const log = textLog({ level: 'warn' });
   const { found, loaded, engine } = await openCheckpointedJob({ job, checkpoint }, options, log);
-  if (loaded.job.lora) {
-    const message = `The job has adapters (lora), which --format ${format} cannot merge yet. Merge them with mergeLora, of the weights in`;
-    throw new LockstepError('ERR_USAGE', `${message} ${found.path}.`);
-  }
-  await withLayersModel({ tf: engine.tf, loaded, checkpoint: found.path, log }, (model) =>
-    format === 'tfjs' ? exportTfjs(model, out, log) : exportKeras(model, out),
-  );
+  const write = format === 'tfjs' ? exportTfjs : exportKeras;
+  await withLayersModel({ tf: engine.tf, loaded, found, log }, (model) => write(model, out, log));
 }

@@ -1,11 +1,15 @@
 /** `lockstep predict`: what a checkpoint's model says of rows. */
 import { Command, Option } from 'commander';
-import { textLog } from '../log.js';
-import { openInputs, openSplit, type Split } from '../../worker/inference/data-for-inference.js';
+import { LockstepError } from '../../src/errors.js';
+import type { Dataset } from '../../src/job/dataset.js';
+import type { LoadedJob } from '../../src/job/loaded-job.js';
+import { CheckpointWeights } from '../../worker/checkpoint/checkpoint-weights.js';
+import { inputsOf, openSplit, type Split } from '../../worker/inference/data-for-inference.js';
 import { predict } from '../../worker/inference/predictor.js';
-import { writePredictions } from '../predictions.js';
 import { addComputingOptions, openCheckpointedJob, type ComputingOptions } from '../checkpointed-job.js';
+import { textLog } from '../log.js';
 import { positiveInteger } from '../options.js';
+import { predictionsTarget, writePredictions } from '../predictions.js';
 
 interface PredictOptions extends ComputingOptions {
   readonly checkpoint: string;
@@ -34,13 +38,26 @@ export function predictCommand(): Command {
 async function predictJob(job: string, options: PredictOptions): Promise<void> {
   const { checkpoint, input, field, data: split, out, batch } = options;
   const log = textLog({ level: 'warn' });
+  const target = predictionsTarget(out);
+  const inputs = input === undefined ? null : inputsOf(input, field);
   const { found, loaded, engine } = await openCheckpointedJob({ job, checkpoint }, options, log);
-  const data = input === undefined ? await openSplit(loaded, split) : await openInputs(input, field);
+  const data = inputs ? await inputs.open() : await openRows(loaded, split);
   try {
-    const batchRows = batch ?? loaded.job.batchSize;
-    const outputs = predict({ tf: engine.tf, loaded, checkpoint: found.path, data, batchRows, log });
-    await writePredictions(outputs, { path: out ?? null, numRows: data.length, log });
+    const { job: its, baseDir } = loaded;
+    const weights = new CheckpointWeights({ path: found.path, merging: null });
+    const batchRows = batch ?? its.batchSize;
+    const outputs = predict({ tf: engine.tf, job: its, baseDir, weights, data, batchRows, log });
+    await writePredictions(outputs, { target, numRows: data.length, log });
   } finally {
     await data.close?.();
   }
+}
+
+/** What `read` gives of data that the model makes are zeros. */
+async function openRows(loaded: LoadedJob, split: Split): Promise<Dataset> {
+  const data = await openSplit(loaded, split);
+  if (!data.collect) return data;
+  await data.close?.();
+  const message = `The job's ${split} data is made by the model as it goes (rollouts), so there are no rows to predict for. Give inputs with --input FILE.`;
+  throw new LockstepError('ERR_USAGE', message, { details: { split } });
 }

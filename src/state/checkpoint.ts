@@ -7,9 +7,10 @@ import { z } from 'zod';
 import { LockstepError } from '../errors.js';
 import type { SamplerConfig } from '../job/sampler.js';
 import { optimizerSchema } from '../optimizer/config.js';
-import type { MomentRegion } from '../optimizer/optimizer.js';
+import { AVERAGE, type MomentRegion } from '../optimizer/optimizer.js';
 import { numberSchema, toJson } from './json-numbers.js';
 import { MOMENT_PREFIX } from './layout.js';
+import type { NameMap } from './name-map.js';
 
 export const CHECKPOINT_FORMAT = 'lockstep-checkpoint-2';
 
@@ -58,6 +59,19 @@ export type CheckpointFacts = Omit<Checkpoint, 'format' | 'weightsSha256' | 'ten
 /** Name of a parameter's moment in a checkpoint. */
 export function momentName(region: MomentRegion, parameter: string): string {
   return `${MOMENT_PREFIX}${region}/${parameter}`;
+}
+
+/**
+ * Which tensors of a checkpoint are the weights that its run validates: the moving average of a parameter where there is one, under
+ * the parameter's name, else the parameter. What is left out are the weights behind an average, and moments.
+ *
+ * @param tensorNames all of the file's; those of a file of another tool stay as they are
+ */
+export function validatedWeights(tensorNames: readonly string[]): NameMap {
+  const prefix = momentName(AVERAGE, '');
+  const averageOf = (name: string): string | null => (name.startsWith(prefix) ? name.slice(prefix.length) : null);
+  const averaged = new Set(tensorNames.map(averageOf));
+  return (name) => averageOf(name) ?? (name.startsWith(MOMENT_PREFIX) || averaged.has(name) ? null : name);
 }
 
 /** As safetensors' metadata. */

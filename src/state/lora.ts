@@ -31,7 +31,16 @@ export function isAdapter(name: string): boolean {
   return Object.values(suffixes).some((suffix) => name.endsWith(suffix));
 }
 
-export function loraScale({ rank, alpha }: Pick<LoraConfig, 'rank' | 'alpha'>): number {
+/** The name of the matrix that an adapter is added to; of what is none, its own. */
+export function adaptedMatrix(name: string): string {
+  const suffix = Object.values(suffixes).find((one) => name.endsWith(one)) ?? '';
+  return name.slice(0, name.length - suffix.length);
+}
+
+/** How adapters are added to their matrices. */
+export type LoraScaling = Pick<LoraConfig, 'rank' | 'alpha'>;
+
+export function loraScale({ rank, alpha }: LoraScaling): number {
   return alpha / rank;
 }
 
@@ -50,19 +59,15 @@ export interface WeightTensor {
  */
 export function mergeLora<Tensor extends WeightTensor>(
   weights: ReadonlyMap<string, Tensor>,
-  lora: Pick<LoraConfig, 'rank' | 'alpha'>,
+  lora: LoraScaling,
 ): Map<string, Tensor | WeightTensor> {
-  const matrices = [...weights.keys()].filter(isAdapter).map((name) => name.replace(/\/lora_[ab]$/, ''));
+  const matrices = [...weights.keys()].filter(isAdapter).map(adaptedMatrix);
   const merged = new Map<string, Tensor | WeightTensor>([...weights].filter(([name]) => !isAdapter(name)));
   for (const name of new Set(matrices)) merged.set(name, mergedMatrix(weights, name, lora));
   return merged;
 }
 
-function mergedMatrix(
-  weights: ReadonlyMap<string, WeightTensor>,
-  name: string,
-  lora: Pick<LoraConfig, 'rank' | 'alpha'>,
-): WeightTensor {
+function mergedMatrix(weights: ReadonlyMap<string, WeightTensor>, name: string, lora: LoraScaling): WeightTensor {
   const { rank } = lora;
   const names = adapterNames(name);
   const [numRows = 0, numColumns = 0] = weights.get(name)?.shape ?? [];

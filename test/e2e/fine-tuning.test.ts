@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { JobFolder } from '../support/job-folder.js';
 import { lockstepDone } from '../support/lockstep-command.js';
-import { checkpointFiles, readMetrics, readSummary, readTensors } from '../support/run-files.js';
+import { checkpointFiles, readMetrics, readSummary, readTensors, readTfjsWeights } from '../support/run-files.js';
 
 const job = 'test/e2e/fixtures/fine-tuned-points.ts';
 const numSteps = 36;
@@ -89,12 +89,51 @@ test('adapters are new where the first weights are those of a model without them
   expect(base.tensors.has('first/kernel/lora_a')).toBe(false);
   // The first step has a rate of 0.
   for (const name of ['first/kernel', 'head/kernel', 'optimizer/average/head/kernel']) {
-    const [weights, expected] = [tensors.get(name), base.tensors.get(name.replace('optimizer/average/', ''))];
+    const averages = `optimizer/average/${name.replace('optimizer/average/', '')}`;
+    const [weights, expected] = [tensors.get(name), base.tensors.get(averages)];
     const differences = Array.from(weights ?? [NaN], (weight, at) => Math.abs(weight - (expected?.[at] ?? NaN)));
     expect(Math.max(...differences), name).toBeLessThan(1e-6);
   }
   expect(tensors.get('first/kernel/lora_a')?.some((value) => value !== 0)).toBe(true);
 });
+
+describe('outside of their run', () => {
+  test('the averages are what is evaluated, as they were validated, to the last bit', async () => {
+    const { stdout } = await lockstepDone(['evaluate', job, '--checkpoint', folder.at('one'), '--json']);
+    const { val_loss: loss, val_accuracy: accuracy } = reference.metrics;
+    expect(JSON.parse(stdout.join(''))).toMatchObject({ step: numSteps, loss, metrics: { accuracy } });
+  });
+
+  test('the averages are what is exported, with adapters in their matrices', async () => {
+    const [out, tfjs] = [folder.at('merged.safetensors'), folder.at('merged')];
+    await lockstepDone(['export', folder.at('one'), '--format', 'safetensors', '--out', out]);
+    const found = readTensors(out);
+    const { tensors } = reference;
+    const ofLayers = [...tensors.keys()].filter((name) => !/^optimizer\/|\/lora_[ab]$/.test(name));
+    expect([...found.keys()].toSorted()).toEqual(ofLayers.toSorted());
+    for (const name of ofLayers.filter((one) => one !== 'first/kernel')) {
+      expect(found.get(name), name).toEqual(tensors.get(`optimizer/average/${name}`) ?? tensors.get(name));
+    }
+    expectMerged(found.get('first/kernel'));
+
+    await lockstepDone(['export', folder.at('one'), '--format', 'tfjs', '--job', job, '--out', tfjs]);
+    expect(readTfjsWeights(tfjs)).toEqual(found);
+  });
+});
+
+/** [6, 16] + 4/2 · [6, 2] · [2, 16]: fine-tuned-points.ts has rank and alpha. */
+function expectMerged(found: Float32Array | undefined): void {
+  const at = (name: string, index: number): number => reference.tensors.get(name)?.[index] ?? NaN;
+  const [a, b] = ['a', 'b'].map((which) => `optimizer/average/first/kernel/lora_${which}`) as [string, string];
+  const expected = Array.from({ length: 6 * 16 }, (_, index) => {
+    const [row, column] = [Math.floor(index / 16), index % 16];
+    const product = at(a, 2 * row) * at(b, column) + at(a, 2 * row + 1) * at(b, 16 + column);
+    return at('first/kernel', index) + 2 * product;
+  });
+  expect(found).toHaveLength(expected.length);
+  const differences = expected.map((value, index) => Math.abs(value - (found?.[index] ?? NaN)));
+  expect(Math.max(...differences)).toBeLessThan(1e-6);
+}
 
 test('a run goes on with what it began with alone', async () => {
   await train('changed', '--workers', '1', '--steps', '2');

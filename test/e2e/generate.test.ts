@@ -52,7 +52,7 @@ async function refusal(
 
 describe('a text', () => {
   test('that a model has learnt is gone on with, past the tokens that it takes', async () => {
-    const args = ['--checkpoint', checkpoint, '--temperature', '0', '--prompt', 'abc', '--max-tokens', '60'];
+    const args = ['--checkpoint', folder.at('run'), '--temperature', '0', '--prompt', 'abc', '--max-tokens', '60'];
     expect(await generated(job, ...args)).toBe(alphabet.repeat(3).slice(0, 'abc'.length + 60));
   });
 
@@ -103,7 +103,7 @@ describe('one line says that', () => {
 
   test('a checkpoint is of another model', async () => {
     const { line } = await refusal(`${golden}/gpt2-tiny`, '--tokenizer', 'bytes', '--checkpoint', checkpoint);
-    expect(line).toMatch(/do not fit the model: .*"transformer\.wte\.weight" is \[256, 32\].*\[ERR_MODEL_INVALID\]$/);
+    expect(line).toMatch(/do not fit the model: .*"transformer\.wte\.weight" is \[256, 32\].*\[ERR_RESUME_MISMATCH\]$/);
   });
 
   test('a checkpoint is not there', async () => {

@@ -65,14 +65,22 @@ describe('lockstep predict', () => {
 
   test('takes inputs from a file, in the order of its lines', async () => {
     const rows = [1, -1].map((sign) => Array.from({ length: 6 }, (_, at) => (sign * at) / 6));
-    const [first, second] = rows;
+    const [first] = rows;
     await folder.write('rows.jsonl', [...rows, first].map((row) => JSON.stringify({ row })).join('\n'));
     const input = ['--input', folder.at('rows.jsonl'), '--field', 'row'];
     const { stdout } = await lockstepDone(['predict', job, '--checkpoint', runDir, ...input]);
     const [a, b, c] = linesOf(stdout.join('\n'));
     expect(a).toEqual(c);
     expect(a).not.toEqual(b);
-    expect(second).toHaveLength(6);
+  });
+
+  test.each([
+    { args: ['--out', 'rows.csv'], says: '--out rows.csv: expected a file .npy or .jsonl' },
+    { args: ['--input', 'rows.csv'], says: '--input rows.csv: expected a file .npy or .jsonl' },
+  ])('looks at the names of files first: $says', async ({ args, says }) => {
+    const ended = await lockstep(['predict', job, '--checkpoint', folder.at('nothing'), ...args]);
+    expect(errorLines(ended)).toEqual([expect.stringContaining(says)]);
+    expect(ended.exitCode).toBe(2);
   });
 
   test('names the row of its inputs that is wrong', async () => {

@@ -2,12 +2,13 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { LayersModel } from '@tensorflow/tfjs';
+import type { LayersModel, Sequential } from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadEngine } from '../../worker/compute/engine/load.js';
 import { requireTfjs, type Tfjs } from '../../worker/compute/engine/tfjs.js';
 import { exportKeras } from '../../worker/export/keras-model.js';
 import { exportTfjs } from '../../worker/export/tfjs-model.js';
+import { KerasArchive } from '../../worker/models/keras/archive.js';
 import { kerasModel } from '../../worker/models/keras/keras-model.js';
 import { disposeModel } from '../../worker/models/layers/layer-units.js';
 import { tfjsModel } from '../../worker/models/tfjs/tfjs-model.js';
@@ -49,7 +50,7 @@ describe.each(goldenNames)('the model "%s"', (name) => {
 
   it('is the same bit for bit when it was written as a .keras file and read again', async () => {
     const model = await golden(`${name}.keras`);
-    await exportKeras(model, join(folder, `${name}.keras`));
+    await exportKeras(model, join(folder, `${name}.keras`), silentLog);
     const again = await kerasModel(`${name}.keras`)({ baseDir: folder });
     expect(weightsOf(again)).toEqual(weightsOf(model));
     [model, again].forEach(disposeModel);
@@ -82,7 +83,7 @@ describe('a model that was made in code', () => {
   it('is read as it was written, with a sequential model inside', async () => {
     const model = make();
     await exportTfjs(model, join(folder, 'made'), silentLog);
-    await exportKeras(model, join(folder, 'made.keras'));
+    await exportKeras(model, join(folder, 'made.keras'), silentLog);
     const again = [
       await loadByTfjs(join(folder, 'made')),
       await tfjsModel('made/model.json')({ baseDir: folder }),
@@ -96,11 +97,53 @@ describe('a model that was made in code', () => {
   it('is refused where Keras would compute something else', async () => {
     const gru = tf.layers.gru({ name: 'memory', units: 2, inputShape: [3, 1] });
     const model = tf.sequential({ layers: [gru] });
-    await expect(exportKeras(model, join(folder, 'refused.keras'))).rejects.toMatchObject({
+    await expect(exportKeras(model, join(folder, 'refused.keras'), silentLog)).rejects.toMatchObject({
       code: 'ERR_MODEL_INVALID',
       message: expect.stringContaining('"memory" (GRU): its recurrent_activation is hard_sigmoid') as string,
     });
     disposeModel(model);
+  });
+});
+
+describe('a model that was read, and changed in the job', () => {
+  const name = 'sequential';
+
+  /** Its last layer for another one. */
+  async function changed(): Promise<Sequential> {
+    const model = await golden(`${name}.keras`);
+    if (!(model instanceof tf.Sequential)) throw new Error(`${name}.keras has no sequential model`);
+    const last = model.layers.at(-1);
+    model.pop();
+    for (const weight of last?.weights ?? []) weight.read().dispose(); // no longer the model's
+    model.add(tf.layers.dense({ name: 'head', units: 2, activation: 'softmax', biasInitializer: 'randomNormal' }));
+    return model;
+  }
+
+  it('is written as it is now', async () => {
+    const model = await changed();
+    await exportTfjs(model, join(folder, 'changed'), silentLog);
+    await exportKeras(model, join(folder, 'changed.keras'), silentLog);
+    const { x } = goldenOf(name);
+    expect(outputOf(model, x).shape).toEqual([x.shape[0], 2]);
+    for (const make of [tfjsModel('changed/model.json'), kerasModel('changed.keras')]) {
+      const again = await make({ baseDir: folder });
+      expect(outputOf(again, x)).toEqual(outputOf(model, x));
+      disposeModel(again);
+    }
+    disposeModel(model);
+  });
+
+  it('is written with the config that it had where it is only trained otherwise', async () => {
+    const model = await golden(`${name}.keras`);
+    for (const layer of model.layers) layer.trainable = false;
+    await exportKeras(model, join(folder, 'frozen.keras'), silentLog);
+    disposeModel(model);
+    const configs = [join(goldenFolder, `${name}.keras`), join(folder, 'frozen.keras')].map(async (path) => {
+      await using archive = await KerasArchive.open(path);
+      return await archive.text('config.json');
+    });
+    const [before = '', after = 'none'] = await Promise.all(configs);
+    expect(JSON.parse(after)).toEqual(JSON.parse(before));
   });
 });
 

@@ -58,8 +58,8 @@ describe('a GPT-2 whose blocks are recomputed', () => {
     eager.dispose();
   });
 
-  it('keeps hardly more for each block', async () => {
-    if (engine.backend !== 'tensorflow') return; // plain JavaScript keeps all
+  it('keeps hardly more for each block', async ({ skip }) => {
+    skip(engine.backend !== 'tensorflow', 'plain JavaScript keeps all');
     const perBlock = async (recompute: boolean): Promise<number> => {
       const few = await peakBytes(recompute, 2);
       return ((await peakBytes(recompute, 6)) - few) / 4;
@@ -85,8 +85,10 @@ async function peakBytes(recompute: boolean, numBlocks: number): Promise<number>
 }
 
 describe('a part of a model', () => {
-  it('that is recomputed inside of one that is draws the same numbers, and what is behind it other ones', () => {
-    if (engine.backend !== 'tensorflow') return; // plain JavaScript recomputes nothing
+  it('that is recomputed inside of one that is draws the same numbers, and what is behind it other ones', ({
+    skip,
+  }) => {
+    skip(engine.backend !== 'tensorflow', 'plain JavaScript recomputes nothing');
     const { tf } = engine;
     const part: Op = (x) => tf.dropout(tf.mul(x, x), 0.5);
     const again = (op: Op): Op => {

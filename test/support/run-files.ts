@@ -69,3 +69,22 @@ export function readTensors(path: string): Map<string, Float32Array> {
     new Float32Array(Uint8Array.from(bytes.subarray(dataStart + start, dataStart + end)).buffer);
   return new Map(Object.entries(tensors).map(([name, { data_offsets }]) => [name, numbers(data_offsets ?? [0, 0])]));
 }
+
+const tfjsModelSchema = z.object({
+  weightsManifest: z.array(z.object({ weights: z.array(z.object({ name: z.string(), shape: z.array(z.int()) })) })),
+});
+
+/** The float32 weights of a `model.json` with one `weights.bin`, by name. */
+export function readTfjsWeights(folder: string): Map<string, Float32Array> {
+  const { weightsManifest } = tfjsModelSchema.parse(JSON.parse(readFileSync(join(folder, 'model.json'), 'utf8')));
+  const values = new Float32Array(Uint8Array.from(readFileSync(join(folder, 'weights.bin'))).buffer);
+  let at = 0;
+  return new Map(
+    weightsManifest
+      .flatMap(({ weights }) => weights)
+      .map(({ name, shape }) => {
+        const size = shape.reduce((product, extent) => product * extent, 1);
+        return [name, values.slice(at, (at += size))];
+      }),
+  );
+}

@@ -38,6 +38,16 @@ describe('first weights', () => {
     expect(await check(folder, 'a.safetensors')).toBe(createHash('sha256').update(file).digest('hex'));
   });
 
+  it('are the moving averages of a checkpoint that has them', async () => {
+    const file = safetensors([
+      ...fitting.slice(0, 2),
+      float32('head/kernel', [0, 0, 0, 0, 0, 0], [2, 3]),
+      { ...head, name: 'optimizer/average/head/kernel' },
+    ]);
+    const folder = await folderWith({ 'a.safetensors': file });
+    expect(await valuesOf(folder, 'a.safetensors')).toEqual(values);
+  });
+
   it('are taken from shards by their index, and all of them are in the digest', async () => {
     const index = weightIndex({ 'dense1/kernel': '1', 'dense1/bias': '1', 'head/kernel': '2' });
     const files = { 'i.json': index, '1': safetensors(fitting.slice(0, 2)), '2': safetensors([head]) };

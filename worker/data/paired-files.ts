@@ -10,7 +10,7 @@ import { StoredDataset } from './stored-dataset.js';
 export interface PairedFiles {
   /** File of the inputs, relative to the job file; `.gz` too. */
   readonly x: string;
-  /** File of what to predict, with as many rows. */
+  /** File of what to predict, with as many rows; the same file is opened once. */
   readonly y: string;
   /** A larger file is read row by row instead of being held in memory. @default 256 MiB */
   readonly memoryLimitBytes?: number;
@@ -24,7 +24,7 @@ export function pairedFiles(format: string, files: PairedFiles, readHeader: Read
     try {
       const xRows = await open(x, context);
       opened.push(xRows);
-      const yRows = await open(y, context);
+      const yRows = y === x ? xRows : await open(y, context);
       opened.push(yRows);
       return pair(format, { x, y }, xRows, yRows);
     } catch (error) {

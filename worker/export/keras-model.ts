@@ -1,32 +1,32 @@
 /** A LayersModel as a `.keras` file of Keras 3: a zip archive of its config, and of its weights in HDF5. */
-import { createWriteStream } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import type { LayersModel } from '@tensorflow/tfjs';
 import type { Group } from 'h5wasm/node';
 import { ZipFile } from 'yazl';
 import { assert, LockstepError } from '../../src/errors.js';
+import type { Log } from '../../src/log.js';
 import { loadHdf5, type Library } from '../models/keras/hdf5-file.js';
 import { kerasConfigOf } from '../models/keras/keras-config.js';
 import { groupsOf } from '../models/keras/weight-places.js';
 import { unitsOf } from '../models/layers/layer-units.js';
 import { originOf, topologyOf } from '../models/layers/saved-model.js';
 import { savedObject, type JsonObject } from '../models/layers/saved-object.js';
-import { writeError } from './exported-file.js';
+import { writeError, writeFileWhole } from './exported-file.js';
 
 /** The version whose format this is. */
 const kerasVersion = '3.15.1';
 
 /** @throws LockstepError ERR_MODEL_INVALID with all that Keras computes otherwise; ERR_EXPORT_WRITE */
-export async function exportKeras(model: LayersModel, path: string): Promise<void> {
+export async function exportKeras(model: LayersModel, path: string, log: Log): Promise<void> {
   const config = originOf(model)?.kerasConfig ?? translated(topologyOf(model));
   const folder = await mkdtemp(join(tmpdir(), 'lockstep-export-'));
   try {
     const weights = join(folder, 'model.weights.h5');
     await writeWeights(model, config, weights);
-    await writeArchive(path, { config, weights });
+    await writeFileWhole(path, archive({ config, weights }), log);
   } catch (thrown) {
     throw writeError(path, thrown);
   } finally {
@@ -78,19 +78,14 @@ interface Members {
   readonly weights: string;
 }
 
-async function writeArchive(path: string, { config, weights }: Members): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const aside = join(dirname(path), `.tmp-${basename(path)}-${process.pid}`);
+async function* archive({ config, weights }: Members): AsyncGenerator<Buffer> {
   const zip = new ZipFile();
   const metadata = { keras_version: kerasVersion, date_saved: new Date().toISOString().slice(0, 19).replace('T', '@') };
+  const bytes = zip.outputStream.pipe(new PassThrough());
+  zip.once('error', (error: Error) => bytes.destroy(error)); // a member that cannot be read
   zip.addBuffer(Buffer.from(JSON.stringify(metadata)), 'metadata.json', { compress: false });
   zip.addBuffer(Buffer.from(JSON.stringify(config)), 'config.json', { compress: false });
   zip.addFile(weights, 'model.weights.h5', { compress: false });
   zip.end();
-  try {
-    await pipeline(zip.outputStream, createWriteStream(aside));
-    await rename(aside, path);
-  } finally {
-    await rm(aside, { force: true });
-  }
+  for await (const piece of bytes) yield piece as Buffer; // a stream without an encoding
 }

@@ -1,19 +1,15 @@
-/** A job's model of tokens with weights from wherever they are, which says of a text how likely each next token is. */
+/** A trained model of tokens, which says of a text how likely each next token is. */
 import { LockstepError } from '../../src/errors.js';
 import type { Job } from '../../src/job/job.js';
-import type { Log } from '../../src/log.js';
 import type { Tfjs } from '../compute/engine/tfjs.js';
-import { makeModel } from '../compute/model.js';
 import type { TrainableModel } from '../compute/trainable-model.js';
-import type { InitialWeights } from '../initial-weights.js';
 
 export interface LanguageModelOptions {
   readonly tf: Tfjs;
-  readonly job: Pick<Job, 'model' | 'loss' | 'seed'>;
-  readonly baseDir: string;
-  /** null: the model's own. */
-  readonly weights: InitialWeights | null;
-  readonly log: Log;
+  /** Taken over. */
+  readonly model: TrainableModel;
+  /** That of its job: it says whether the model gives probabilities or logits. */
+  readonly loss: Job['loss'];
 }
 
 /** Losses of probabilities; what others take are logits. */
@@ -26,27 +22,18 @@ export class LanguageModel implements Disposable {
   readonly #maxRowTokens: number;
   readonly #hasProbabilities: boolean;
 
-  private constructor({ tf, job }: LanguageModelOptions, model: TrainableModel, sizes: TokenSizes) {
+  /** @throws LockstepError ERR_MODEL_INVALID where it is no model of tokens */
+  constructor({ tf, model, loss }: LanguageModelOptions) {
+    const { numTokens, maxRowTokens } = model;
+    if (numTokens === undefined || maxRowTokens === undefined) {
+      model.dispose();
+      throw noModelOfTokens();
+    }
     this.#tf = tf;
     this.#model = model;
-    this.numTokens = sizes.numTokens;
-    this.#maxRowTokens = sizes.maxRowTokens;
-    this.#hasProbabilities = lossesOfProbabilities.includes(job.loss);
-  }
-
-  /** @throws LockstepError ERR_MODEL_INVALID where it is no model of tokens, or the weights do not fit it */
-  static async load(options: LanguageModelOptions): Promise<LanguageModel> {
-    const { tf, job, baseDir, log, weights } = options;
-    const column = { data: new Int32Array(1), shape: [1, 1] };
-    const model = await makeModel(job, { tf, seed: job.seed, log, baseDir, sample: { x: column, y: column } });
-    try {
-      const loaded = new LanguageModel(options, model, sizesOf(model));
-      if (weights) await fill(tf, model, weights);
-      return loaded;
-    } catch (error) {
-      model.dispose();
-      throw error;
-    }
+    this.numTokens = numTokens;
+    this.#maxRowTokens = maxRowTokens;
+    this.#hasProbabilities = lossesOfProbabilities.includes(loss);
   }
 
   /**
@@ -69,21 +56,8 @@ export class LanguageModel implements Disposable {
   }
 }
 
-interface TokenSizes {
-  readonly numTokens: number;
-  readonly maxRowTokens: number;
-}
-
-function sizesOf({ numTokens, maxRowTokens }: TrainableModel): TokenSizes {
-  if (numTokens !== undefined && maxRowTokens !== undefined) return { numTokens, maxRowTokens };
+function noModelOfTokens(): LockstepError {
   const message =
     'The model does not say that it is one of tokens: expected gpt2(…), or { numTokens, maxRowTokens, parameters, forward }.';
-  throw new LockstepError('ERR_MODEL_INVALID', message);
-}
-
-async function fill(tf: Tfjs, model: TrainableModel, weights: InitialWeights): Promise<void> {
-  const variables = new Map(model.parameters.map((parameter, index) => [parameter, model.variables[index]]));
-  for await (const [parameter, values] of weights.read(model.parameters)) {
-    tf.tidy(() => variables.get(parameter)?.assign(tf.tensor(values, [...parameter.shape])));
-  }
+  return new LockstepError('ERR_MODEL_INVALID', message);
 }

@@ -21,7 +21,10 @@ export class TokenSampler {
     this.#random = randomStream({ purpose: 'generation', seed });
   }
 
-  /** @throws LockstepError ERR_MODEL_INVALID where logits are not finite */
+  /**
+   * @param logits -Infinity: never
+   * @throws LockstepError ERR_MODEL_INVALID where nothing can be drawn from them
+   */
   next(logits: Float32Array): number {
     const ranked = this.#ranked(logits);
     const best = ranked[0] ?? 0;
@@ -37,11 +40,14 @@ export class TokenSampler {
   /** Tokens, the likeliest first; of equal ones the lower number. */
   #ranked(logits: Float32Array): number[] {
     const tokens = Array.from(logits, (_, token) => token);
-    const notFinite = tokens.find((token) => !Number.isFinite(logits[token]));
-    if (notFinite !== undefined) {
-      const message = `The model gives token ${notFinite} the logit ${logits[notFinite] ?? NaN}: expected a finite number. Are these the weights of a run that went well?`;
-      throw new LockstepError('ERR_MODEL_INVALID', message, { details: { token: notFinite } });
-    }
+    const unusable = tokens.find((token) => !((logits[token] ?? NaN) < Infinity)); // NaN is below nothing
+    if (unusable !== undefined) throw notDrawnFrom(`token ${unusable} the logit ${logits[unusable] ?? NaN}`);
+    if (logits.every((logit) => logit === -Infinity)) throw notDrawnFrom('each token the logit -Infinity');
     return tokens.sort((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b).slice(0, this.#topK);
   }
+}
+
+function notDrawnFrom(found: string): LockstepError {
+  const message = `The model gives ${found}: expected finite numbers. Are these the weights of a run that went well?`;
+  return new LockstepError('ERR_MODEL_INVALID', message);
 }

@@ -21,15 +21,16 @@ export async function openSplit({ job, baseDir }: LoadedJob, split: Split): Prom
  * The inputs of a file, as they are: `.npy`, or JSON lines of which one field is read. Each row has itself for its label.
  *
  * @param path relative to the working directory
+ * @throws LockstepError ERR_USAGE for a file that ends otherwise; the others come as it is opened
  */
-export async function openInputs(path: string, field: string): Promise<Dataset> {
+export function inputsOf(path: string, field: string): { readonly open: () => Promise<Dataset> } {
   const name = path.replace(/\.gz$/, '');
   const isNpy = name.endsWith('.npy');
   if (!isNpy && !/\.(jsonl|ndjson|json)$/.test(name)) {
     throw new LockstepError('ERR_USAGE', `--input ${path}: expected a file .npy or .jsonl, or one of them with .gz.`);
   }
   const source = isNpy ? npy({ x: path, y: path }) : jsonLines(path, { x: field, y: field });
-  return nonEmpty(await source.open({ baseDir: process.cwd() }), path);
+  return { open: async () => nonEmpty(await source.open({ baseDir: process.cwd() }), path) };
 }
 
 function nonEmpty(data: Dataset, what: string): Dataset {

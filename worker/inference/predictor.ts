@@ -16,13 +16,13 @@ export interface PredictionOptions extends Omit<TrainedModelOptions, 'sample'> {
 
 /** The outputs for all rows in order, a batch at a time: [rows, …]. */
 export async function* predict(options: PredictionOptions): AsyncGenerator<Column> {
-  const { tf, loaded, data, batchRows } = options;
+  const { tf, job, data, batchRows } = options;
   const model = await makeTrainedModel({ ...options, sample: await data.read([0]) });
   try {
     for (let row = 0; row < data.length; row += batchRows) {
       const indices = Array.from({ length: Math.min(batchRows, data.length - row) }, (_, at) => row + at);
       const batch = await readRows(data, indices, 0);
-      yield outputFor(batch, { tf, model, seed: loaded.job.seed, data, indices });
+      yield outputFor(batch, { tf, model, seed: job.seed, data, indices });
     }
   } finally {
     model.dispose();

@@ -48,13 +48,21 @@ describe('the next token', () => {
     expect(draw(3)).not.toEqual(draw(4));
   });
 
-  it('is not drawn from logits that are not finite', () => {
+  it('is never one whose probability was too small for a number', () => {
+    const sampler = new TokenSampler({ temperature: 5, topK: 4, seed: 1 });
+    const given = Float32Array.of(-Infinity, 0, -Infinity, -1, -Infinity);
+    const drawn = Array.from({ length: 200 }, () => sampler.next(given));
+    expect(new Set(drawn)).toEqual(new Set([1, 3]));
+  });
+
+  it.each([
+    { found: 'token 1 the logit NaN', given: [0, NaN] },
+    { found: 'token 2 the logit Infinity', given: [0, -Infinity, Infinity] },
+    { found: 'each token the logit -Infinity', given: [-Infinity, -Infinity] },
+  ])('is not drawn where the model gives $found', ({ found, given }) => {
     const sampler = new TokenSampler({ temperature: 1, seed: 1 });
-    expect(() => sampler.next(Float32Array.of(0, NaN))).toThrow(
-      expect.objectContaining({
-        code: 'ERR_MODEL_INVALID',
-        message: expect.stringContaining('token 1 the logit NaN') as string,
-      }),
+    expect(() => sampler.next(Float32Array.from(given))).toThrow(
+      expect.objectContaining({ code: 'ERR_MODEL_INVALID', message: expect.stringContaining(found) as string }),
     );
   });
 });

@@ -25,7 +25,7 @@ export function forward(context: PassContext, tokens: Tensor): Tensor {
   const [numRows = 0, numTokens = 0] = checkTokens(tokens, shape);
   const mask = causalMask(numTokens);
   let x = embed(context, tokens);
-  const run = context.recompute ? recomputedBlock : block;
+  const run = context.recompute && context.training ? recomputedBlock : block; // else there is no backward pass
   for (let index = 0; index < shape.n_layer; index++) x = run(context, x, { index, numRows, numTokens, mask });
   const table = weight(context, shape.tie_word_embeddings ? names.tokens : names.head);
   const logits = tf.matMul(normalize(context, names.lastNorm, x), table, false, true);

@@ -32,11 +32,20 @@ export interface Origin {
   readonly kerasConfig?: JsonObject;
 }
 
-const origins = new WeakMap<LayersModel, Origin>();
+/** With the model's own config when it had been made: layers may be added and taken away since. */
+const origins = new WeakMap<LayersModel, { readonly origin: Origin; readonly ownConfig: string }>();
 
-/** Undefined for a model that was made in code. */
+/** Undefined for a model that was made in code, or changed there. */
 export function originOf(model: LayersModel): Origin | undefined {
-  return origins.get(model);
+  const known = origins.get(model);
+  if (!known) return undefined;
+  const { origin, ownConfig: before } = known;
+  return before === ownConfig(model) ? origin : undefined;
+}
+
+/** What is computed: whether it is trained as well makes no other model. */
+function ownConfig(model: LayersModel): string {
+  return JSON.stringify(model.toJSON(null, false), (key, value: unknown) => (key === 'trainable' ? undefined : value));
 }
 
 /** The topology that the model was made from, or as tfjs-layers says it. */
@@ -57,7 +66,8 @@ export async function makeSavedModel<T extends SavedTensor>(
     disposeModel(model);
     throw error;
   }
-  origins.set(model, { topology: saved.topology, ...(kerasConfig && { kerasConfig }) });
+  const origin = { topology: saved.topology, ...(kerasConfig && { kerasConfig }) };
+  origins.set(model, { origin, ownConfig: ownConfig(model) });
   return model;
 }
 
