@@ -1,4 +1,4 @@
 /** 124 million parameters, a row for each of two workers. */
 import { smallGpt2 } from './small-gpt2.js';
 
-export default smallGpt2({ recompute: false });
+export default smallGpt2();

@@ -13,11 +13,17 @@ const tokens = (seed: number): Rows['x'] => ({
   shape: [numRows, rowTokens],
 });
 
-export function smallGpt2(options: { readonly recompute: boolean }): JobDefinition {
+export interface SmallGpt2Options {
+  readonly recompute?: boolean;
+  readonly lora?: JobDefinition['lora'];
+}
+
+export function smallGpt2({ recompute = false, lora }: SmallGpt2Options = {}): JobDefinition {
   const shape = { vocab_size: numKinds, n_positions: 1024, n_embd: 768, n_layer: 12, n_head: 12 };
   return defineJob({
     name: 'gpt2',
-    model: gpt2(shape, options),
+    model: gpt2(shape, { recompute }),
+    ...(lora && { lora }),
     loss: 'sparseCategoricalCrossentropyFromLogits',
     data: { train: repeated({ x: tokens(1), y: tokens(2) }) },
     optimizer: adamw({ learningRate: 3e-4 }),
