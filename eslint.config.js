@@ -59,7 +59,7 @@ export default defineConfig(
   },
   { files: ['**/*.d.ts'], rules: { '@typescript-eslint/no-extraneous-class': 'off' } },
   {
-    files: ['bin/**', 'scripts/**', 'bench/**', 'test/simulation/run/main.ts', 'test/soak/main.ts'],
+    files: ['bin/**', 'scripts/**', 'bench/**', 'examples/**', 'test/simulation/run/main.ts', 'test/soak/main.ts'],
     rules: { 'no-console': 'off' },
   },
   { files: ['test/**', 'bench/**'], rules: { 'max-lines': 'off' } },

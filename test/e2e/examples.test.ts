@@ -1,4 +1,5 @@
-/** The examples in a short form: each trains, with the same bits for one worker and for two, one of which is killed. */
+/** The examples in a short form. Those of one job have the same bits for one worker and for two, one of which is killed. */
+import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { JobFolder } from '../support/job-folder.js';
 import { lockstepDone } from '../support/lockstep-command.js';
@@ -30,4 +31,24 @@ test.each([
   expect(two.summary.weightsSha256).toBe(one.summary.weightsSha256);
   expect(two.lines).toEqual(one.lines);
   expect(Object.keys(one.summary.metrics)).toEqual(expect.arrayContaining(metrics));
+});
+
+test('language', { timeout: 180_000 }, async () => {
+  const { stdout } = await execa('npx', ['tsx', 'examples/language/compare.ts', '--workers', '1', '--steps', '3']);
+  const bits = [...stdout.matchAll(/^ {2}(\S.*?) {2,}(\d\.\d{3})$/gm)].map(([, what = '', figure]) => [
+    what,
+    Number(figure),
+  ]);
+  expect(bits.map(([what]) => what)).toEqual([
+    'prose alone',
+    'verse alone',
+    'prose, then verse',
+    'prose, then verse by LoRA',
+  ]);
+  const [prose = NaN, , fineTuned = NaN, adapted = NaN] = bits.map(([, figure]) => Number(figure));
+  // Less than one in 256 bytes at random, and three steps on verse help whoever has had three on prose.
+  expect(prose).toBeLessThan(8);
+  expect(fineTuned).toBeLessThan(prose);
+  expect(adapted).toBeLessThan(8);
+  expect(stdout).toContain('The LORD ');
 });
