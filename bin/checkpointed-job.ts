@@ -4,11 +4,13 @@ import { availableParallelism } from 'node:os';
 import { Option, type Command } from 'commander';
 import { checkpointFolder } from '../coordinator/run-folder.js';
 import { LockstepError } from '../src/errors.js';
+import type { Job } from '../src/job/job.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import type { Log } from '../src/log.js';
 import type { Checkpoint } from '../src/state/checkpoint.js';
 import { latestCheckpoint, type FoundCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
 import { verifyCheckpoint } from '../worker/checkpoint/checkpoint-reader.js';
+import { adaptersOf } from '../worker/checkpoint/checkpoint-weights.js';
 import { loadEngine, type Engine } from '../worker/compute/engine/load.js';
 import { loadJob } from './job-file.js';
 import { collect, positiveInteger } from './options.js';
@@ -40,7 +42,13 @@ export async function openCheckpointedJob(
 ): Promise<CheckpointedJob> {
   const found = await findCheckpoint(checkpoint, log);
   const engine = await loadEngineFor(found, options, log);
-  return { found, engine, loaded: await loadJob(job, options.set) };
+  const loaded = await loadJob(job, options.set);
+  return { found, engine, loaded: { ...loaded, job: withAdaptersOf(found, loaded.job) } };
+}
+
+/** The job with the adapters of the checkpoint, whatever it trains next: with another `alpha`, they would compute something else. */
+export function withAdaptersOf<Given extends Pick<Job, 'lora'>>({ checkpoint }: FoundCheckpoint, job: Given): Given {
+  return { ...job, lora: adaptersOf(checkpoint) };
 }
 
 /** @param found null: all cores, unless somebody says otherwise */

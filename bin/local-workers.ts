@@ -231,7 +231,9 @@ export class LocalWorkers implements Launcher {
     const url = formatEndpoint(coordinator.endpoint);
     const args = ['worker', '--join', url, '--token-file', tokenFile, '--id', workerId, ...flags];
     const started = startWorkerProcess({
-      ...{ command, args, env: gpu === undefined ? {} : { CUDA_VISIBLE_DEVICES: gpu } },
+      command,
+      args,
+      env: gpu === undefined ? {} : { CUDA_VISIBLE_DEVICES: gpu },
       onLine: (line) => {
         this.#say(workerId, line, log);
       },

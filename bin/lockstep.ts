@@ -11,8 +11,8 @@ const program = new Command('lockstep')
   .version(lockstepVersion)
   .showHelpAfterError('(add --help for the options)');
 
-const called = commandNames.filter((name) => name === process.argv[2]);
-for (const command of await loadCommands(called.length > 0 ? called : commandNames)) program.addCommand(command);
+const called = commandNames.find((name) => name === process.argv[2]);
+for (const command of await loadCommands(called && [called])) program.addCommand(command);
 for (const command of [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)]) {
   command.exitOverride();
 }

@@ -17,6 +17,7 @@ import type { Limits } from '../src/protocol/limits.js';
 import type { Injection } from '../src/run-summary.js';
 import { formatEndpoint, parseEndpoint, type Endpoint } from '../transport/endpoint.js';
 import { checkpointPath, keepCheckpoint, latestCheckpoint } from '../worker/checkpoint/checkpoint-folder.js';
+import { verifyCheckpoint } from '../worker/checkpoint/checkpoint-reader.js';
 import { faultsLeft } from './chaos.js';
 import { settle } from './settle.js';
 import type { Settled } from './summary.js';
@@ -87,7 +88,14 @@ export function bestCheckpoint(
 ): BestCheckpoint | null {
   if (!config) return null;
   const pathOf = (step: number): string => checkpointPath(checkpointFolder(runDir), step);
-  return new BestCheckpoint({ runDir, config, goesOn: plan.isTakenBack || plan.resume !== null, pathOf, log });
+  const isWhole = async (path: string): Promise<boolean> => {
+    return verifyCheckpoint(path).then(
+      () => true,
+      () => false,
+    );
+  };
+  const goesOn = plan.isTakenBack || plan.resume !== null;
+  return new BestCheckpoint({ runDir, config, goesOn, pathOf, isWhole, log });
 }
 
 export function beginJournal({ options, folder, loaded, plan, left, runId }: RunStart): Journal {

@@ -7,16 +7,22 @@ import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { copyFile, link, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { judge, noValidation, type BestConfig, type Standing } from '../src/job/best.js';
+import { judge, noValidation, type BestConfig } from '../src/job/best.js';
 import type { Log } from '../src/log.js';
 import { numberSchema, toJson } from '../src/state/json-numbers.js';
 import { checkpointFolder } from './run-folder.js';
 import type { Validation } from './run-record.js';
 
-/** `isKept`: its checkpoint is `best.safetensors`; else that is of the best one before it, if there was any. */
-const noteSchema = z.object({ metric: z.string(), step: z.int(), value: numberSchema, isKept: z.boolean() });
-type Note = z.output<typeof noteSchema>;
-type Best = Omit<Note, 'isKept'>;
+const rankedSchema = z.object({ step: z.int(), value: numberSchema });
+/** A validation, by the steps before it and its value. */
+type Ranked = z.output<typeof rankedSchema>;
+
+/** `best.json`: which one `best.safetensors` is, if it is there, and a better one whose checkpoint may come. */
+const noteSchema = z.object({
+  metric: z.string(),
+  ...rankedSchema.partial().shape,
+  awaited: rankedSchema.optional(),
+});
 
 export interface BestCheckpointOptions {
   readonly runDir: string;
@@ -25,6 +31,8 @@ export interface BestCheckpointOptions {
   readonly goesOn: boolean;
   /** Where the checkpoint of so many steps lies, once it is written. */
   readonly pathOf: (step: number) => string;
+  /** Of a file that nobody told this coordinator of: a run that goes on may find damaged ones. */
+  readonly isWhole: (path: string) => Promise<boolean>;
   /** Another name for a file. @default that of node:fs; others copy */
   readonly link?: (from: string, to: string) => Promise<void>;
   readonly log: Log;
@@ -32,17 +40,20 @@ export interface BestCheckpointOptions {
 
 export class BestCheckpoint {
   readonly #options: BestCheckpointOptions;
-  #standing: Standing = noValidation;
-  /** The best validation, as long as its checkpoint may come. */
-  #awaited: Best | null = null;
-  /** Steps of the newest checkpoint that was heard of. */
+  /** That of `best.safetensors`. */
+  #kept: Ranked | null = null;
+  /** A better one, as long as its checkpoint may come. */
+  #awaited: Ranked | null = null;
+  /** Steps of the newest checkpoint that was heard of; they come in the order of their steps. */
   #newest = 0;
   /** One after the other. */
   #work: Promise<void>;
 
   constructor(options: BestCheckpointOptions) {
     this.#options = options;
-    this.#work = options.goesOn ? this.#read() : Promise.resolve();
+    this.#work = Promise.resolve();
+    if (!options.goesOn) return;
+    this.#queue(() => this.#read());
     this.#queue(() => this.#keepIfThere());
   }
 
@@ -59,11 +70,11 @@ export class BestCheckpoint {
     this.#queue(async () => {
       const { config } = this.#options;
       const value = metrics[config.metric] ?? NaN;
-      this.#standing = judge(config, this.#standing, value);
-      if (this.#standing.count === 1) {
-        this.#awaited = { metric: config.metric, step, value };
-        this.#note({ ...this.#awaited, isKept: false });
-      }
+      const before = this.#awaited ?? this.#kept;
+      const { count } = judge(config, before ? { best: before.value, count: 1 } : noValidation, value);
+      if (count !== 1) return;
+      this.#awaited = { step, value };
+      this.#note();
       await this.#keepIfThere();
     });
   }
@@ -74,24 +85,30 @@ export class BestCheckpoint {
   }
 
   async #keepIfThere(): Promise<void> {
-    const best = this.#awaited;
-    if (!best) return;
-    const path = this.#options.pathOf(best.step);
-    const isWritten = existsSync(path);
-    if (!isWritten && best.step > this.#newest) return;
+    const awaited = this.#awaited;
+    if (!awaited) return;
+    const path = this.#options.pathOf(awaited.step);
+    const isThere = existsSync(path) && (awaited.step === this.#newest || (await this.#options.isWhole(path)));
+    if (!isThere && awaited.step > this.#newest) return;
     this.#awaited = null;
-    // They come in the order of their steps.
-    if (!isWritten) throw new Error(`${path} is not there`);
+    if (isThere) await this.#keep(path, awaited);
+    this.#note();
+    if (!isThere) throw new Error(`${path} is not there, or not whole`);
+  }
+
+  async #keep(path: string, best: Ranked): Promise<void> {
     const kept = join(checkpointFolder(this.#options.runDir), 'best.safetensors');
     rmSync(`${kept}.tmp`, { force: true });
     await this.#linkOrCopy(path, `${kept}.tmp`);
     renameSync(`${kept}.tmp`, kept);
-    this.#note({ ...best, isKept: true });
+    this.#kept = best;
   }
 
   /** At once: the checkpoint that is to be kept soon makes way for later ones. */
-  #note(note: Note): void {
-    const file = noteFile(this.#options.runDir);
+  #note(): void {
+    const { runDir, config } = this.#options;
+    const note = { metric: config.metric, ...this.#kept, ...(this.#awaited && { awaited: this.#awaited }) };
+    const file = noteFile(runDir);
     writeFileSync(`${file}.tmp`, `${toJson(note)}\n`);
     renameSync(`${file}.tmp`, file);
   }
@@ -105,10 +122,11 @@ export class BestCheckpoint {
     const text = await readFile(noteFile(this.#options.runDir), 'utf8').catch(() => null); // there is none yet
     if (text === null) return;
     const { data: note } = noteSchema.safeParse(parseJson(text));
-    if (note?.metric !== this.#options.config.metric) return;
-    this.#standing = { best: note.value, count: 1 };
-    const { isKept, ...best } = note;
-    if (!isKept) this.#awaited = best;
+    if (!note) throw new Error(`${noteFile(this.#options.runDir)} cannot be read; the next best one counts`);
+    const { metric, step, value, awaited = null } = note;
+    if (metric !== this.#options.config.metric) return;
+    this.#kept = step === undefined || value === undefined ? null : { step, value };
+    this.#awaited = awaited;
   }
 
   #queue(work: () => Promise<void>): void {
@@ -127,6 +145,6 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return null; // torn, as by a full disk: the next best one counts
+    return null; // torn, as by a full disk
   }
 }

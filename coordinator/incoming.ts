@@ -1,6 +1,5 @@
 /** What workers say: an event of the membership machine, a report, or a question that is answered from here. */
 import { assert, isErrorCode, LockstepError, toLockstepError } from '../src/errors.js';
-import type { FromWorker } from '../src/protocol/messages.js';
 import type { CheckpointStore } from './checkpoint-store.js';
 import type { RunJournal } from './coordinator-options.js';
 import type { Injections } from './injections.js';
@@ -10,9 +9,7 @@ import type { Reports } from './reports.js';
 import type { RowServer } from './row-server.js';
 import { StateHashes } from './state-hashes.js';
 import type { StragglerWatch } from './straggler-watch.js';
-import type { WorkerConnections } from './worker-connections.js';
-
-export type Message = Exclude<FromWorker, { type: 'hello' }>;
+import type { Message, WorkerConnections } from './worker-connections.js';
 
 export interface IncomingParts {
   readonly connections: WorkerConnections;

@@ -12,6 +12,7 @@ import { lockstepVersion } from '../src/version.js';
 import { joinFragments, type Connection } from '../transport/connection.js';
 
 /** What a worker says first, and whether it said so from another host. */
+export type Message = Exclude<FromWorker, { type: 'hello' }>;
 export type Hello = Extract<FromWorker, { type: 'hello' }> & { readonly isRemote: boolean };
 
 export interface WorkerConnectionsOptions {
@@ -22,7 +23,7 @@ export interface WorkerConnectionsOptions {
   /** Returns how many workers the run wanted before; throws where it cannot have so many. */
   readonly onScale: (numWorkers: number) => number;
   readonly onHello: (hello: Hello) => void;
-  readonly onMessage: (workerId: string, message: Exclude<FromWorker, { type: 'hello' }>) => void;
+  readonly onMessage: (workerId: string, message: Message) => void;
   readonly onClosed: (hello: Hello, why: string) => void;
 }
 

@@ -73,8 +73,9 @@ export class ObservedProcess {
       await delay(pollMs);
     }
     const how = this.#hasEnded ? 'it has ended' : `not within ${timeoutMs} ms`;
+    const last = this.#process.lastLines.join('\n');
     throw new Error(
-      `The ${numThreads} threads of process ${this.#process.pid} have not all told what is alive: ${how}.`,
+      `The ${numThreads} threads of process ${this.#process.pid} have not all told what is alive: ${how}. Its last lines: ${last}`,
     );
   }
 }

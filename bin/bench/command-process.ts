@@ -47,6 +47,11 @@ export class CommandProcess {
     return new CommandProcess(args, options);
   }
 
+  /** What it said last. */
+  get lastLines(): readonly string[] {
+    return this.#last;
+  }
+
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name);
   }

@@ -12,7 +12,13 @@ import { TokenSampler } from '../../worker/generation/token-sampler.js';
 import { makeTrainedModel } from '../../worker/inference/trained-model.js';
 import { InitialWeights } from '../../worker/initial-weights.js';
 import { gpt2 } from '../../worker/models/gpt2/gpt2.js';
-import { addComputingOptions, findCheckpoint, loadEngineFor, type ComputingOptions } from '../checkpointed-job.js';
+import {
+  addComputingOptions,
+  findCheckpoint,
+  loadEngineFor,
+  withAdaptersOf,
+  type ComputingOptions,
+} from '../checkpointed-job.js';
 import { loadJob } from '../job-file.js';
 import { textLog } from '../log.js';
 import { positiveInteger } from '../options.js';
@@ -62,8 +68,9 @@ async function generate(source: string, options: GenerateOptions): Promise<void>
   const { checkpoint, prompt } = options;
   const found = checkpoint === undefined ? null : await findCheckpoint(checkpoint, log);
   const { tf } = await loadEngineFor(found, options, log);
-  const { job, baseDir, tokenizer: given } = await openSource(source, options);
-  const tokenizer = await openTokenizer(given, { baseDir });
+  const { job: given, baseDir, tokenizer: named } = await openSource(source, options);
+  const job = found ? withAdaptersOf(found, given) : given;
+  const tokenizer = await openTokenizer(named, { baseDir });
   const weights = found ? new CheckpointWeights({ path: found.path, merging: null }) : firstWeights(job, baseDir);
   const trained = await makeTrainedModel({ tf, job, baseDir, weights, log, sample });
   using model = new LanguageModel({ tf, model: trained, loss: job.loss });

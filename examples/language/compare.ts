@@ -10,7 +10,7 @@ import { execa } from 'execa';
 
 const command = fileURLToPath(new URL('bin/lockstep.js', import.meta.resolve('lockstep')));
 const here = new URL('.', import.meta.url);
-/** Of `lockstep train`, for each of the four: --workers, --threads, --steps. */
+/** Of `lockstep train`, for each of the four: --workers, --steps, --set. */
 const options = process.argv.slice(2);
 
 interface Summary {
@@ -22,7 +22,7 @@ interface Evaluation {
 
 async function lockstep(args: readonly string[], stdout: 'inherit' | 'pipe' = 'inherit'): Promise<string> {
   console.log(`\n$ lockstep ${args.map((arg) => (/\s/.test(arg) ? JSON.stringify(arg) : arg)).join(' ')}`);
-  const ended = await execa('node', [command, ...args], { stdout, stderr: 'inherit' });
+  const ended = await execa(process.execPath, [command, ...args], { stdout, stderr: 'inherit' });
   return ended.stdout ?? '';
 }
 

@@ -34,7 +34,8 @@ test.each([
 });
 
 test('language', { timeout: 180_000 }, async () => {
-  const { stdout } = await execa('npx', ['tsx', 'examples/language/compare.ts', '--workers', '1', '--steps', '3']);
+  const args = ['--import', 'tsx', 'examples/language/compare.ts', '--workers', '1', '--steps', '3'];
+  const { stdout } = await execa(process.execPath, args, { timeout: 170_000 });
   const bits = [...stdout.matchAll(/^ {2}(\S.*?) {2,}(\d\.\d{3})$/gm)].map(([, what = '', figure]) => [
     what,
     Number(figure),
@@ -45,10 +46,9 @@ test('language', { timeout: 180_000 }, async () => {
     'prose, then verse',
     'prose, then verse by LoRA',
   ]);
-  const [prose = NaN, , fineTuned = NaN, adapted = NaN] = bits.map(([, figure]) => Number(figure));
-  // Less than one in 256 bytes at random, and three steps on verse help whoever has had three on prose.
-  expect(prose).toBeLessThan(8);
-  expect(fineTuned).toBeLessThan(prose);
-  expect(adapted).toBeLessThan(8);
+  const [prose = NaN, verse = NaN, fineTuned = NaN, adapted = NaN] = bits.map(([, figure]) => Number(figure));
+  // Eight would be by chance; three steps on verse help whoever has had three on prose.
+  for (const few of [prose, verse]) expect(few).toBeLessThan(8);
+  for (const more of [fineTuned, adapted]) expect(more).toBeLessThan(prose);
   expect(stdout).toContain('The LORD ');
 });

@@ -98,8 +98,9 @@ test('adapters are new where the first weights are those of a model without them
 });
 
 describe('outside of their run', () => {
-  test('the averages are what is evaluated, as they were validated, to the last bit', async () => {
-    const { stdout } = await lockstepDone(['evaluate', job, '--checkpoint', folder.at('one'), '--json']);
+  test('the averages are what is evaluated, as they were validated, to the last bit, whatever adapters are next', async () => {
+    const next = ['--set', 'lora.alpha=9'];
+    const { stdout } = await lockstepDone(['evaluate', job, '--checkpoint', folder.at('one'), '--json', ...next]);
     const { val_loss: loss, val_accuracy: accuracy } = reference.metrics;
     expect(JSON.parse(stdout.join(''))).toMatchObject({ step: numSteps, loss, metrics: { accuracy } });
   });

@@ -161,8 +161,9 @@ test(
     const [first] = readMetrics(folder.at('best')).filter(({ loss }) => loss === undefined);
     const checkpoint = (name: string): Buffer => readFileSync(folder.at('best', 'checkpoints', name));
     expect(JSON.parse(checkpoint('best.json').toString())).toEqual({
-      ...{ metric: 'val_loss', step: first?.step, value: first?.metrics.val_loss },
-      isKept: true,
+      metric: 'val_loss',
+      step: first?.step,
+      value: first?.metrics.val_loss,
     });
     const name = `step-${String(first?.step).padStart(8, '0')}.safetensors`;
     expect(checkpoint('best.safetensors').equals(checkpoint(name))).toBe(true);

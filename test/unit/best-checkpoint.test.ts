@@ -25,7 +25,15 @@ const note = async (): Promise<unknown> => JSON.parse(await readFile(fileOf('bes
 type More = Partial<Pick<BestCheckpointOptions, 'goesOn' | 'link'>>;
 
 const keep = (more: More = {}): BestCheckpoint =>
-  new BestCheckpoint({ runDir, config, goesOn: false, pathOf: (step) => fileOf(`step-${step}`), log: log(), ...more });
+  new BestCheckpoint({
+    runDir,
+    config,
+    goesOn: false,
+    pathOf: (step) => fileOf(`step-${step}`),
+    isWhole: async (path) => (await readFile(path, 'utf8')).startsWith('state'),
+    log: log(),
+    ...more,
+  });
 
 const write = (step: number): Promise<void> => writeFile(fileOf(`step-${step}`), `state ${step}`);
 
@@ -53,7 +61,7 @@ describe('the best checkpoint', () => {
     await keeper.settled();
     await rm(fileOf('step-2'));
     expect(await best()).toBe('state 2');
-    expect(await note()).toEqual({ metric: 'val_loss', step: 2, value: 2, isKept: true });
+    expect(await note()).toEqual({ metric: 'val_loss', step: 2, value: 2 });
     expect(warnings).toEqual([]);
   });
 
@@ -81,7 +89,7 @@ describe('the best checkpoint', () => {
     await tell(after, 1);
     validate(after, 1, 3);
     await after.settled();
-    expect(await note()).toEqual({ metric: 'val_loss', step: 1, value: 3, isKept: true });
+    expect(await note()).toEqual({ metric: 'val_loss', step: 1, value: 3 });
   });
 
   it.each([
@@ -92,7 +100,7 @@ describe('the best checkpoint', () => {
     const before = keep();
     validate(before, 1, value);
     await before.settled();
-    expect(await note()).toMatchObject({ step: 1, isKept: false });
+    expect(await note()).toMatchObject({ metric: 'val_loss', awaited: { step: 1 } });
     if (isThere) await write(1);
     const after = keep({ goesOn: true });
     validate(after, 2, 2.5);
@@ -100,7 +108,7 @@ describe('the best checkpoint', () => {
     await tell(after, 2);
     await after.settled();
     expect(await best()).toBe('state 1');
-    expect(await note()).toMatchObject({ step: 1, isKept: true });
+    expect(await note()).toMatchObject({ step: 1 });
     expect(warnings).toEqual([]);
   });
 
@@ -126,6 +134,54 @@ describe('the best checkpoint', () => {
     }
     keeper.onCheckpoint(2);
     await keeper.settled();
-    expect(warnings).toEqual([`the best checkpoint is not kept: ${fileOf('step-1')} is not there`]);
+    expect(warnings).toEqual([`the best checkpoint is not kept: ${fileOf('step-1')} is not there, or not whole`]);
+  });
+
+  it('whose checkpoint does not come leaves the one that is kept, with which later ones are compared', async () => {
+    const keeper = keep();
+    await tell(keeper, 1);
+    validate(keeper, 1, 3);
+    validate(keeper, 2, 1);
+    await tell(keeper, 3);
+    await keeper.settled();
+    expect(await note()).toEqual({ metric: 'val_loss', step: 1, value: 3 });
+    validate(keeper, 3, 2);
+    await keeper.settled();
+    expect(await best()).toBe('state 3');
+    expect(await note()).toEqual({ metric: 'val_loss', step: 3, value: 2 });
+  });
+
+  it('is no damaged one that a run which goes on has found', async () => {
+    await writeFile(fileOf('step-2'), 'torn');
+    const keeper = keep({ goesOn: true });
+    await tell(keeper, 1);
+    validate(keeper, 1, 3);
+    validate(keeper, 2, 2);
+    await keeper.settled();
+    expect(await best()).toBe('state 1');
+    await rm(fileOf('step-2'));
+    await tell(keeper, 2);
+    await keeper.settled();
+    expect(await best()).toBe('state 2');
+    expect(warnings).toEqual([]);
+  });
+
+  it('is known from what was written down before a better one could be awaited', async () => {
+    await writeFile(fileOf('best.json'), '{"metric":"val_loss","step":1,"value":2}');
+    const keeper = keep({ goesOn: true });
+    await tell(keeper, 2);
+    validate(keeper, 2, 2.5);
+    await keeper.settled();
+    expect(await note()).toEqual({ metric: 'val_loss', step: 1, value: 2 });
+  });
+
+  it('is not known where what was written down is torn, which is said', async () => {
+    await writeFile(fileOf('best.json'), '{"metric":');
+    const keeper = keep({ goesOn: true });
+    await tell(keeper, 2);
+    validate(keeper, 2, 2.5);
+    await keeper.settled();
+    expect(await best()).toBe('state 2');
+    expect(warnings).toEqual([expect.stringMatching(/best\.json cannot be read; the next best one counts$/)]);
   });
 });

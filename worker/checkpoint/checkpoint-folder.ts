@@ -88,7 +88,7 @@ export async function keepCheckpoint(
   const { step } = await verifyCheckpoint(aside);
   await syncFile(aside);
   await putInPlace(aside, path, log);
-  log.info('checkpoint written', { path, step });
+  log.info(`checkpoint of step ${step} written`, { path, step });
   await pruneCheckpoints(dirname(path), { keep, step });
 }
 

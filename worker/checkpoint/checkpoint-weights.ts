@@ -4,7 +4,14 @@
  */
 import { assert, LockstepError } from '../../src/errors.js';
 import { validatedWeights, type Checkpoint } from '../../src/state/checkpoint.js';
-import { adaptedMatrix, adapterNames, loraSchema, mergeLora, type LoraScaling } from '../../src/state/lora.js';
+import {
+  adaptedMatrix,
+  adapterNames,
+  loraSchema,
+  mergeLora,
+  type LoraConfig,
+  type LoraScaling,
+} from '../../src/state/lora.js';
 import { matchTensors } from '../../src/state/name-map.js';
 import type { ParameterShape } from '../../src/state/parameter.js';
 import type { StoredTensor } from '../../src/state/safetensors.js';
@@ -24,7 +31,12 @@ export function withoutAdapters({
   readonly path: string;
   readonly checkpoint: Pick<Checkpoint, 'job'>;
 }): CheckpointSource {
-  return { path, merging: loraSchema.nullish().parse(checkpoint.job['lora']) ?? null };
+  return { path, merging: adaptersOf(checkpoint) ?? null };
+}
+
+/** Those that the checkpoint's run trained, if it trained any. */
+export function adaptersOf({ job }: Pick<Checkpoint, 'job'>): LoraConfig | undefined {
+  return loraSchema.nullish().parse(job['lora']) ?? undefined;
 }
 
 /** A weight under the name that the model has for it. */

@@ -43,7 +43,7 @@ export async function writeCheckpoint(options: WriteCheckpointOptions): Promise<
     target = await files.create(path, log);
     const written = await writeState(target, options);
     await target.keep();
-    log.info('checkpoint written', { path, step: options.facts.step, ...written });
+    log.info(`checkpoint of step ${options.facts.step} written`, { path, step: options.facts.step, ...written });
     return written;
   } catch (thrown) {
     await target?.discard().catch((error: unknown) => {

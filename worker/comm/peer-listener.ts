@@ -122,7 +122,7 @@ function threadLog(post: (message: FromComm) => void): Log {
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
-/** Processes of one boot of one machine and one network namespace share it; they can reach one another's Unix sockets. */
+/** Processes of one boot of one machine and one host name share it, as in one container; they can reach one another's Unix sockets. */
 async function hostId(): Promise<string> {
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
   return `${hostname()}/${boot.trim()}`;

@@ -154,8 +154,9 @@ export class Objective {
 function checkNames(job: Pick<Job, 'loss' | 'metrics'>): void {
   checkName('loss', job.loss, [...lossNames, ...Object.keys(ownLosses)]);
   for (const metric of job.metrics) checkName('metric', metric, metricNames);
-  const unfit = job.loss === logitsLoss && job.metrics.find((metric) => crossentropies.has(metric));
-  if (unfit === false || unfit === undefined) return;
+  if (job.loss !== logitsLoss) return;
+  const unfit = job.metrics.find((metric) => crossentropies.has(metric));
+  if (unfit === undefined) return;
   throw new LockstepError(
     'ERR_JOB_INVALID',
     `The metric '${String(unfit)}' is of probabilities, and with the loss ${logitsLoss} the model gives logits: leave it out, the loss is that number.`,

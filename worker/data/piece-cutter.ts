@@ -7,36 +7,43 @@
 export const pieceChars = 64 * 1024;
 
 export class PieceCutter {
-  #rest = '';
-  /** From here on no word end has been looked for, where there is none before. */
-  #from = 1;
+  /** What belongs to no piece yet. */
+  #parts: string[] = [];
+  /** They are a word longer than a piece, that only what comes can end. */
+  #isUnended = false;
 
   /** The pieces that are whole with this. */
   *add(text: string): Generator<string> {
-    this.#rest += text;
-    while (this.#rest.length > pieceChars) {
-      const end = this.#wordEnd();
-      if (end === 0) return;
-      yield this.#rest.slice(0, end);
-      this.#rest = this.#rest.slice(end);
-      this.#from = 1;
+    if (text === '') return;
+    const before = this.#parts.at(-1)?.at(-1) ?? '';
+    this.#parts.push(text);
+    // It is looked at and joined when it has its end: once, however many parts it comes in.
+    if (this.#isUnended && !/\S\s/.test(before + text)) return;
+    let rest = this.#parts.join('');
+    this.#isUnended = false;
+    while (rest.length > pieceChars && !this.#isUnended) {
+      const end = wordEnd(rest);
+      this.#isUnended = end === 0;
+      if (end > 0) yield rest.slice(0, end);
+      rest = rest.slice(end);
     }
+    this.#parts = [rest];
   }
 
   /** What is left, where there is any. */
   *end(): Generator<string> {
-    if (this.#rest !== '') yield this.#rest;
-    this.#rest = '';
+    const rest = this.#parts.join('');
+    this.#parts = [];
+    this.#isUnended = false;
+    if (rest !== '') yield rest;
   }
+}
 
-  /** The last end of a word that makes a piece no longer than it should be, or else the first after it; 0 where there is none yet. */
-  #wordEnd(): number {
-    const rest = this.#rest;
-    for (let at = Math.min(pieceChars, rest.length - 1); at >= this.#from; at--) if (endsWord(rest, at)) return at;
-    for (let at = Math.max(pieceChars + 1, this.#from); at < rest.length; at++) if (endsWord(rest, at)) return at;
-    this.#from = rest.length;
-    return 0;
-  }
+/** The last end of a word that makes a piece no longer than it should be, or else the first after it; 0 where there is none yet. */
+function wordEnd(text: string): number {
+  for (let at = Math.min(pieceChars, text.length - 1); at > 0; at--) if (endsWord(text, at)) return at;
+  for (let at = pieceChars + 1; at < text.length; at++) if (endsWord(text, at)) return at;
+  return 0;
 }
 
 /** Whether white space begins there, after a word. */
