@@ -18,7 +18,7 @@ export interface Chart {
 }
 
 /** The charts for which the result has samples. */
-export async function drawCharts(result: Result): Promise<Chart[]> {
+export async function drawCharts(result: Pick<Result, 'rows' | 'samples'>): Promise<Chart[]> {
   const plans = [allReduceChart(result.samples), scalingChart(result.rows), stepTimeChart(result.samples)];
   const wanted = plans.filter((plan) => plan !== null);
   return Promise.all(wanted.map(async ({ spec, ...chart }) => ({ ...chart, svg: await draw(spec) })));

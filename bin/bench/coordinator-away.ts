@@ -4,7 +4,7 @@ import { TestedRun, type Mark } from './tested-run.js';
 
 export interface AwayOptions {
   readonly numWorkers: number;
-  /** How long there is no coordinator, and how long is measured before and after. */
+  /** How long there is no coordinator, and how long is measured before and after; and how long the run is left to itself first. */
   readonly seconds: number;
   readonly times: number;
   readonly onRound?: (rates: StepRates) => void;
@@ -17,6 +17,9 @@ export interface StepRates {
   readonly after: number;
 }
 
+/** For workers to tell what they have kept for it: steps of the time without one, which are written down one message after the other. */
+const tellingMs = 2000;
+
 export async function measureCoordinatorAway({
   numWorkers,
   seconds,
@@ -25,6 +28,8 @@ export async function measureCoordinatorAway({
 }: AwayOptions): Promise<StepRates[]> {
   const run = await TestedRun.start(numWorkers);
   try {
+    // A processor that has been idle is faster for some seconds.
+    await delay(seconds * 1000);
     const measured: StepRates[] = [];
     while (measured.length < times) {
       const rates = await measureRound(run, seconds * 1000);
@@ -47,8 +52,7 @@ async function measureRound(run: TestedRun, ms: number): Promise<StepRates> {
   await run.killCoordinator();
   await delay(ms);
   await run.restartCoordinator();
-  // What was kept for it comes first, all at once.
-  await run.nextMark();
+  await delay(tellingMs);
   marks.push(await run.nextMark());
   await pass();
   const [before = NaN, away = NaN, after = NaN] = marks.slice(1).map((mark, index) => rate(marks[index], mark));
