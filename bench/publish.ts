@@ -29,7 +29,10 @@ function section(drawn: readonly Chart[]): string[] {
   return [
     "Medians over rounds, with the spread of the rounds' ratios:",
     '',
-    ...sources.flatMap((source) => [`- ${described(source)}`, ...source.result.skipped.map((line) => `  Skipped: ${line}`)]),
+    ...sources.flatMap((source) => [
+      `- ${described(source)}`,
+      ...source.result.skipped.map((line) => `  Skipped: ${line}`),
+    ]),
     '',
     ...drawn.flatMap(({ name, alt }) => [`![${alt}](docs/charts/${name}.svg)`, '']),
     ...markdownTable(rows),
@@ -38,7 +41,8 @@ function section(drawn: readonly Chart[]): string[] {
 
 /** What was measured when, on what. */
 function described({ path, result, suites }: Source): string {
-  const { cpu, cores, engine, peers, rounds, commit } = result.configuration;
+  const { cpu, cores, engine, peers, commit } = result.configuration;
+  const rounds = Math.max(...result.samples.filter(({ suite }) => suites.includes(suite)).map(({ round }) => round));
   const versions = [
     engine.replace(/, installed .*$/, ''),
     ...Object.entries(peers).map(([name, version]) => `${name} ${version}`),

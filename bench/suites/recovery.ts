@@ -96,7 +96,16 @@ function awaySuite(): Suite {
     target,
   });
   const measure = async () => {
-    const which = ['--workers', '2', '--fault', 'coordinator', '--times', String(awayTimes), '--away', String(awaySeconds)];
+    const which = [
+      '--workers',
+      '2',
+      '--fault',
+      'coordinator',
+      '--times',
+      String(awayTimes),
+      '--away',
+      String(awaySeconds),
+    ];
     return (await benchRecovery(awaySchema, which)).stepsPerSecond;
   };
   return {
