@@ -12,8 +12,9 @@ import { lockstepVersion } from '../src/version.js';
 import { joinFragments, type Connection } from '../transport/connection.js';
 
 /** What a worker says first, and whether it said so from another host. */
-export type Message = Exclude<FromWorker, { type: 'hello' }>;
 export type Hello = Extract<FromWorker, { type: 'hello' }> & { readonly isRemote: boolean };
+/** What it says from then on. */
+export type Message = Exclude<FromWorker, { type: 'hello' }>;
 
 export interface WorkerConnectionsOptions {
   /** Time from the opening of a connection to its first message. */

@@ -7,8 +7,9 @@
 export const pieceChars = 64 * 1024;
 
 export class PieceCutter {
-  /** What belongs to no piece yet. */
+  /** What belongs to no piece yet, joined when there is a piece in it: once, however many parts a line or a word comes in. */
   #parts: string[] = [];
+  #numChars = 0;
   /** They are a word longer than a piece, that only what comes can end. */
   #isUnended = false;
 
@@ -17,8 +18,8 @@ export class PieceCutter {
     if (text === '') return;
     const before = this.#parts.at(-1)?.at(-1) ?? '';
     this.#parts.push(text);
-    // It is looked at and joined when it has its end: once, however many parts it comes in.
-    if (this.#isUnended && !/\S\s/.test(before + text)) return;
+    this.#numChars += text.length;
+    if (this.#numChars <= pieceChars || (this.#isUnended && !/\S\s/.test(before + text))) return;
     let rest = this.#parts.join('');
     this.#isUnended = false;
     while (rest.length > pieceChars && !this.#isUnended) {
@@ -28,12 +29,14 @@ export class PieceCutter {
       rest = rest.slice(end);
     }
     this.#parts = [rest];
+    this.#numChars = rest.length;
   }
 
   /** What is left, where there is any. */
   *end(): Generator<string> {
     const rest = this.#parts.join('');
     this.#parts = [];
+    this.#numChars = 0;
     this.#isUnended = false;
     if (rest !== '') yield rest;
   }
