@@ -166,22 +166,22 @@ describe('the best checkpoint', () => {
     expect(warnings).toEqual([]);
   });
 
-  it('is known from what was written down before a better one could be awaited', async () => {
-    await writeFile(fileOf('best.json'), '{"metric":"val_loss","step":1,"value":2}');
+  it.each([
+    {
+      ...{ what: 'as it was before a better one could be awaited', text: '{"metric":"val_loss","step":1,"value":2}' },
+      ...{ known: { step: 1, value: 2 }, said: [] },
+    },
+    {
+      ...{ what: 'torn, which is said', text: '{"metric":' },
+      ...{ known: { step: 2, value: 2.5 }, said: [/best\.json cannot be read; the next best one counts$/] },
+    },
+  ])('is known from what is written down; $what', async ({ text, known, said }) => {
+    await writeFile(fileOf('best.json'), text);
     const keeper = keep({ goesOn: true });
     await tell(keeper, 2);
     validate(keeper, 2, 2.5);
     await keeper.settled();
-    expect(await note()).toEqual({ metric: 'val_loss', step: 1, value: 2 });
-  });
-
-  it('is not known where what was written down is torn, which is said', async () => {
-    await writeFile(fileOf('best.json'), '{"metric":');
-    const keeper = keep({ goesOn: true });
-    await tell(keeper, 2);
-    validate(keeper, 2, 2.5);
-    await keeper.settled();
-    expect(await best()).toBe('state 2');
-    expect(warnings).toEqual([expect.stringMatching(/best\.json cannot be read; the next best one counts$/)]);
+    expect(await note()).toEqual({ metric: 'val_loss', ...known });
+    expect(warnings).toEqual(said.map((pattern) => expect.stringMatching(pattern) as unknown));
   });
 });
