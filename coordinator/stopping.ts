@@ -12,13 +12,18 @@ export function onStop(config: MembershipConfig, state: MembershipState): Member
     return { state: stopping, effects: [{ type: 'drain', workerIds: idsOf(liveRoster(state)) }] };
   }
   if (state.hasStarted && state.phase !== 'gathering') return still(stopping); // once they go on
-  return isHeld(state) ? formWhenPossible(config, stopping) : fail(stopping, stoppedError(state));
+  return isServed(state) ? formWhenPossible(config, stopping) : fail(stopping, stoppedError(state));
 }
 
 /** Too few workers are left, and those have the state: they take it to a checkpoint, as after a Ctrl-C, and the run fails. */
 export function stopWithError(config: MembershipConfig, state: MembershipState, ending: LockstepError): MembershipStep {
   if (state.isStopping || !isHeld(state)) return fail(state, state.ending ?? ending);
   return formWhenPossible(config, { ...state, isStopping: true, ending });
+}
+
+/** Whether a worker that waits could take a run that has started to its end, from the newest checkpoint if need be. */
+function isServed(state: MembershipState): boolean {
+  return state.hasStarted && membersThat(state, 'halted', 'ready').length > 0;
 }
 
 /** Whether a worker that waits for others holds the state whole. */

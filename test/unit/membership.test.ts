@@ -736,6 +736,17 @@ describe('a stop', () => {
     expect(play.error).toContain('stopped while it waited for workers');
   });
 
+  it.each([
+    { when: 'while the newest checkpoint is looked for', minWorkers: 1, effects: [] },
+    { when: 'while others are waited for, and nobody has the state', minWorkers: 2, effects: ['seek-checkpoint'] },
+  ])('that comes $when is taken to its end from there', ({ minWorkers, effects }) => {
+    const play = Play.training(2, { isSharded: true, minWorkers }).lost('b').halted({ a: null });
+    expect(play.take({ type: 'stop' }).types).toEqual(effects);
+    play.take({ type: 'checkpoint-found', checkpoint: { step: 3, path: 'p' } });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 3, resumeFrom: 'p' }]);
+    expect(play.connected('a').types).toEqual(['start', 'drain']);
+  });
+
   it('is taken to its end by whoever is left, though more are wanted', () => {
     const play = Play.training(2, { minWorkers: 2 }).take({ type: 'stop' }).lost('b').halted({ a: 3 });
     expect(play.effects).toMatchObject([{ type: 'form-generation', step: 3 }]);
