@@ -44,6 +44,16 @@ export function watchWorkerProcess(mark: ProcessMark): WorkerProcess {
   return { mark, ended };
 }
 
+/**
+ * TensorFlow's tensors come from malloc, which asks for pages of 2 MiB where glibc is told so before a process begins (The GNU C
+ * Library, "Memory Allocation Tunables"). What somebody has set already stays.
+ */
+function withLargePages({ GLIBC_TUNABLES: set = '' }: NodeJS.ProcessEnv = process.env): Record<string, string> {
+  const tunables = set.split(':').filter((tunable) => tunable !== '');
+  if (tunables.some((tunable) => tunable.startsWith('glibc.malloc.hugetlb='))) return {};
+  return { GLIBC_TUNABLES: [...tunables, 'glibc.malloc.hugetlb=1'].join(':') };
+}
+
 /** A process group of its own: Ctrl-C reaches this process alone, which stops the workers in good order. */
 function spawn(
   [node, script]: WorkerCommand['command'],
@@ -55,7 +65,7 @@ function spawn(
     buffer: false,
     detached: true,
     stdio: ['ignore', 'inherit', 'pipe'],
-    env,
+    env: { ...withLargePages(), ...env },
   });
 }
 

@@ -24,6 +24,8 @@ if compgen -G "$run_dir/checkpoints/step-*.safetensors" > /dev/null; then resume
 coordinator=$!
 trap 'kill -TERM $coordinator' TERM
 
+# Tensors in pages of 2 MiB (docs/engine.md).
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 srun bash -c 'exec "$1" worker "$2" --join "$3" --token-file "$4" --listen "$(hostname):0" --id "$(printf %05d "$SLURM_PROCID")"' \
   worker "$lockstep" "$job" "ws://$first_node:$port" "$token" &
 

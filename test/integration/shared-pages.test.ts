@@ -24,7 +24,7 @@ function load(): SharedPages {
 it('a memory that is shared keeps its values, and another memory that mounts a page sees what is written there', () => {
   const pages = load();
   const [ours, theirs] = [FlatMemory.create(layout, regions), FlatMemory.create(layout, regions)];
-  const shared = pages.share(theirs);
+  const shared = pages.share(theirs, 'first');
   theirs.view('second', 0)[1024] = 1;
   expect(pages.sees(shared)).toBe(true);
   const target = { segment: 0, region: 'first', offset: 4096, bytes: 4096 };
@@ -42,6 +42,35 @@ it('a memory that is shared keeps its values, and another memory that mounts a p
   expect(ours.view('first', 0)[1024]).toBe(7);
 });
 
+it('what lies before the first region that is shared stays this process’s own', () => {
+  const pages = load();
+  const [ours, theirs] = [FlatMemory.create(layout, regions), FlatMemory.create(layout, regions)];
+  theirs.view('first', 0)[0] = 5;
+  const shared = pages.share(theirs, 'second');
+  theirs.view('first', 0)[1] = 6;
+  theirs.view('second', 0)[0] = 7;
+  expect([...theirs.view('first', 0).subarray(0, 2)]).toEqual([5, 6]);
+  const peer = pages.open(shared);
+  const mounted = (region: string): number[] => {
+    pages.mount(ours, { segment: 0, region: 'first', offset: 0, bytes: 4096 }, peer, { region, offset: 0 });
+    return [...ours.view('first', 0).subarray(0, 2)];
+  };
+  expect(mounted('first')).toEqual([0, 0]);
+  expect(mounted('second')).toEqual([7, 0]);
+  pages.release(peer);
+  pages.close(shared);
+});
+
+const hasLargePages = existsSync('/sys/kernel/mm/transparent_hugepage');
+
+it.runIf(hasLargePages)('what is gone through from end to end is in large pages, where the kernel has them', () => {
+  const advised = (): number => readFileSync('/proc/self/smaps', 'utf8').match(/^VmFlags:.* hg\b/gm)?.length ?? 0;
+  const memory = FlatMemory.create(layout, regions);
+  const before = advised();
+  load().useLargePages(memory, 'second');
+  expect(advised()).toBe(before + 1);
+});
+
 it('a kernel reads what another process of this host has written', async () => {
   const pages = load();
   const memory = FlatMemory.create(layout, regions);
@@ -51,7 +80,7 @@ it('a kernel reads what another process of this host has written', async () => {
     import { SharedPages } from './dist/worker/comm/shared-pages.js';
     const layout = planLayout([{ name: 'w', shape: [5000], trainable: true }], 1);
     const memory = FlatMemory.create(layout, ${JSON.stringify(regions)});
-    const shared = SharedPages.load(process.argv[1]).share(memory);
+    const shared = SharedPages.load(process.argv[1]).share(memory, 'first');
     memory.view('second', 0).fill(3);
     process.stdout.write(JSON.stringify(shared) + '\\n');
     process.stdin.resume();`;
@@ -77,7 +106,7 @@ it('a kernel reads what another process of this host has written', async () => {
 
 it('another file under the same number is not taken for the peer’s memory', () => {
   const pages = load();
-  const shared = pages.share(FlatMemory.create(layout, regions));
+  const shared = pages.share(FlatMemory.create(layout, regions), 'first');
   const files = shared.files.map(({ file }) => ({ file, inode: '1:1' }));
   expect(pages.sees({ ...shared, files })).toBe(false);
   pages.close(shared);
@@ -87,7 +116,7 @@ it('another file under the same number is not taken for the peer’s memory', ()
 it('what is no whole page is refused', () => {
   const pages = load();
   const memory = FlatMemory.create(layout, regions);
-  const shared = pages.share(memory);
+  const shared = pages.share(memory, 'first');
   const target = { segment: 0, region: 'first', offset: 64, bytes: 4096 };
   const opened = pages.open(shared);
   expect(() => {

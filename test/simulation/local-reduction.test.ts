@@ -18,7 +18,7 @@ import {
   type CommTimes,
 } from '../../worker/comm/comm-times.js';
 import { LocalReduction, type Outcome } from '../../worker/comm/local-reduction.js';
-import { slotRegion } from '../../worker/comm/regions.js';
+import { firstShared, slotRegion } from '../../worker/comm/regions.js';
 import { reserveRegions } from '../../worker/comm/reservation.js';
 import { SharedPages } from '../../worker/comm/shared-pages.js';
 import { cutState } from '../../worker/comm/state-pieces.js';
@@ -90,7 +90,14 @@ class Host {
     this.machines = Array.from({ length: numWorkers }, () => {
       const memory = FlatMemory.create(this.#layout, regions);
       const times = makeCommTimes();
-      return { memory, shared: this.#pages.share(memory), times, lateTurns: 1, committed: 0, kept: noPartials };
+      return {
+        memory,
+        shared: this.#pages.share(memory, firstShared),
+        times,
+        lateTurns: 1,
+        committed: 0,
+        kept: noPartials,
+      };
     });
     this.ranges = assignSlots(numSlots, numWorkers);
   }

@@ -19,7 +19,7 @@ import { cutState } from '../../worker/comm/state-pieces.js';
 import { Windows } from '../../worker/comm/windows.js';
 import type { NotFinite } from '../../worker/comm/finiteness.js';
 import { Reduction } from '../../worker/comm/reduction.js';
-import { slotRegion } from '../../worker/comm/regions.js';
+import { firstShared, slotRegion } from '../../worker/comm/regions.js';
 import { reserveRegions } from '../../worker/comm/reservation.js';
 import type { SharedPages } from '../../worker/comm/shared-pages.js';
 import { gradient, naiveSum, nearestBfloat16 } from './oracle.js';
@@ -130,7 +130,7 @@ export class World {
     const regions = reserveRegions(this.layout, { slots: numSlots, wire, optimizer: this.#optimizer, bucketBytes });
     const machines = Array.from({ length: numWorkers }, (_, rank) => {
       const memory = FlatMemory.create(this.layout, regions);
-      const shared = options.pages?.share(memory) ?? null;
+      const shared = options.pages?.share(memory, firstShared) ?? null;
       return { host: Math.floor(rank / perHost), memory, shared, kept: noPartials, committed: 0, notFinite: [] };
     });
     this.#form(machines, assignSlots(numSlots, numWorkers));

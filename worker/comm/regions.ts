@@ -43,6 +43,8 @@ export const BOARD = 'board';
 export const PEER_BOARDS = 'peer-boards';
 export const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
 export const slotRegion = (slot: number): string => `slot:${slot}`;
+/** What lies before it is the state, which no peer mounts. */
+export const firstShared = slotRegion(0);
 /** `index`: the node's place among the inner ones of those that hold its worker's slots. */
 export const outboxRegion = (index: number): string => `outbox:${index}`;
 

@@ -4,6 +4,7 @@ import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { Layout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
+import { firstShared } from './regions.js';
 import { reserveRegions } from './reservation.js';
 import { SharedPages } from './shared-pages.js';
 
@@ -32,6 +33,8 @@ export interface RunMemory {
 export function makeRunMemory(options: RunMemoryOptions): RunMemory {
   const { slots, layout, sharedPagesPath } = options;
   const memory = FlatMemory.create(layout, reserveRegions(layout, options));
-  const pages = sharedPagesPath !== null && slots > 1 ? SharedPages.load(sharedPagesPath) : null;
-  return { memory, sharedMemory: pages?.share(memory) ?? null, pages };
+  const addon = sharedPagesPath === null ? null : SharedPages.load(sharedPagesPath);
+  addon?.useLargePages(memory, firstShared); // which the kernel rarely has for what is shared
+  const pages = slots > 1 ? addon : null;
+  return { memory, sharedMemory: pages?.share(memory, firstShared) ?? null, pages };
 }

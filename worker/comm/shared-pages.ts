@@ -13,7 +13,8 @@ import type { FlatMemory } from '../../src/state/memory.js';
 export const pageBytes = 4096;
 
 interface Addon {
-  share(bytes: Uint8Array): number;
+  useLargePages(bytes: Uint8Array): void;
+  share(bytes: Uint8Array, from: number): number;
   mount(bytes: Uint8Array, file: number, offset: number): void;
   restore(bytes: Uint8Array, file: number, offset: number): void;
   close(file: number): void;
@@ -52,13 +53,24 @@ export class SharedPages {
     return new SharedPages(createRequire(import.meta.url)(path) as Addon);
   }
 
-  /** Makes a memory that nobody has written to yet one that others can mount. */
-  share(memory: FlatMemory): SharedMemory {
-    const files = memory.share().memories.map(({ buffer }) => {
-      const file = this.#addon.share(new Uint8Array(buffer));
+  /**
+   * Asks for pages of 2 MiB for what lies before region `end` in a memory that nobody has written to yet: large products and Adam go
+   * through it from end to end, and find each page once.
+   */
+  useLargePages(memory: FlatMemory, end: string): void {
+    for (const segment of memory.layout.segments.keys()) {
+      const numBytes = memory.address(end, segment);
+      if (numBytes > 0) this.#addon.useLargePages(memory.bytes(segment, 0, numBytes));
+    }
+  }
+
+  /** Makes a memory that nobody has written to yet one that others can mount, from region `first` on. What is before stays as it is. */
+  share(memory: FlatMemory, first: string): SharedMemory {
+    const segments = memory.layout.segments.map((_, segment) => segment);
+    const files = segments.map((segment) => {
+      const file = this.#addon.share(memory.bytes(segment), memory.address(first, segment));
       return { file, inode: inodeOf(pathOf(process.pid, file)) };
     });
-    const segments = memory.layout.segments.map((_, segment) => segment);
     const regions = memory.regions.map((name) => [name, segments.map((one) => memory.address(name, one))] as const);
     return { pid: process.pid, files, regions: Object.fromEntries(regions) };
   }

@@ -1,7 +1,8 @@
 // Pages of a worker's flat memory that other processes of the same host can map. WebAssembly memory is anonymous memory of
 // V8's own; its pages are replaced in place, which V8 does not notice: a memory of fixed size is never moved or resized.
 //
-//   share(bytes)                       backs `bytes` with a memfd and returns its number
+//   useLargePages(bytes)               asks for pages of 2 MiB where whole ones lie in `bytes`; without them all is as well, and slower
+//   share(bytes, from)                 backs `bytes` from there on with a memfd, which is as long as `bytes`, and returns its number
 //   mount(bytes, fd, offset)           puts a file's pages from `offset` on in the place of `bytes`, for reading only
 //   restore(bytes, fd, offset)         puts the pages of this process's own memfd back in the place of `bytes`
 //   close(fd)                          forgets a memfd; whoever has mapped it keeps its pages
@@ -71,14 +72,25 @@ bool GetNumber(napi_env env, napi_value value, int64_t* number) {
   return false;
 }
 
-napi_value Share(napi_env env, napi_callback_info info) {
+napi_value UseLargePages(napi_env env, napi_callback_info info) {
   napi_value argument;
   Range range;
   if (!Arguments(env, info, 1, &argument) || !GetRange(env, argument, &range)) return nullptr;
+  madvise(range.start, range.length, MADV_HUGEPAGE);  // which a kernel without them refuses
+  return nullptr;
+}
+
+napi_value Share(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  Range range;
+  int64_t from = 0;
+  if (!Arguments(env, info, 2, arguments) || !GetRange(env, arguments[0], &range)) return nullptr;
+  if (!GetNumber(env, arguments[1], &from)) return nullptr;
   const int file = memfd_create("lockstep", MFD_CLOEXEC);
   if (file < 0) return Fail(env, "memfd_create");
   if (ftruncate(file, static_cast<off_t>(range.length)) != 0 ||
-      mmap(range.start, range.length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED) {
+      mmap(static_cast<char*>(range.start) + from, range.length - from, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+           file, from) == MAP_FAILED) {
     Fail(env, "mmap of a memfd");
     close(file);
     return nullptr;
@@ -190,6 +202,7 @@ void Export(napi_env env, napi_value exports, const char* name, napi_callback ca
 }  // namespace
 
 NAPI_MODULE_INIT() {
+  Export(env, exports, "useLargePages", UseLargePages);
   Export(env, exports, "share", Share);
   Export(env, exports, "mount", Mount);
   Export(env, exports, "restore", Restore);
