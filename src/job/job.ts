@@ -254,10 +254,8 @@ function misfitsOf({ optimizer, best, data, precision, ...job }: Job): string[] 
 
 function unfitForShares(
   { onNotFinite, stragglers, checkpointsKept }: Pick<Job, 'onNotFinite' | 'stragglers' | 'checkpointsKept'>,
-  { clipNorm, averageDecay }: OptimizerConfig,
+  { averageDecay }: OptimizerConfig,
 ): string | null {
-  // An owner takes its part of the step as soon as it has its sums, before it can know those of the others.
-  if (clipNorm !== undefined) return 'optimizer.clipNorm does not go with a sharded optimizer; use sharded: false';
   // No worker would have the average whole, to validate with it.
   if (averageDecay !== undefined)
     return 'optimizer.averageDecay does not go with a sharded optimizer; use sharded: false';

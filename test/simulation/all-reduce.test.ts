@@ -153,13 +153,14 @@ describe('the all-reduce', () => {
       numSlots: fc.integer({ min: numWorkers, max: numWorkers + 3 }),
       bucketBytes: fc.constantFrom(4096, 16_384, 65_536),
       hopBytes: fc.constantFrom(-1, 20_000),
-      sharded: fc.boolean(),
+      optimizer: fc.constantFrom({ sharded: false }, { sharded: true }, { sharded: true, clipNorm: 1e3 }),
       seed: fc.integer(),
     });
     fc.assert(
-      fc.property(options, ({ seed, ...rest }) => {
-        expectSameBits({ ...rest, numWorkers, perHost, pages }, seed, 4);
-        if (!rest.sharded) expectSameBitsDespiteLosses({ ...rest, numWorkers, perHost, pages }, seed, 4);
+      fc.property(options, ({ seed, optimizer, ...rest }) => {
+        const setting = { ...rest, ...optimizer, numWorkers, perHost, pages };
+        expectSameBits(setting, seed, 4);
+        if (!optimizer.sharded) expectSameBitsDespiteLosses(setting, seed, 4);
       }),
       { numRuns: 20 },
     );
@@ -211,6 +212,34 @@ describe('the all-reduce', () => {
       { numRuns: 100 },
     );
   });
+
+  it.each([
+    { way: 'on one host', perHost: undefined, wire: 'float32' },
+    { way: 'on one host', perHost: undefined, wire: 'bfloat16' },
+    { way: 'on two hosts', perHost: 2, wire: 'float32' },
+  ] as const)(
+    'clips with a sharded optimizer to the norm of all, whoever owns which part; $way, $wire',
+    async ({ perHost, wire }) => {
+      const several = fc.record({
+        sizes: fc.array(fc.integer({ min: 1, max: 2500 }), { minLength: 1, maxLength: 3 }),
+        bucketBytes: fc.constantFrom(64, 4096, 16_384),
+        numWorkers: perHost === undefined ? fc.integer({ min: 2, max: 4 }) : fc.constant(4),
+        moreSlots: fc.nat(3),
+        clipNorm: fc.constantFrom(1e-3, 1e3, 1e20),
+        seed: fc.integer(),
+      });
+      await fc.assert(
+        fc.asyncProperty(several, async ({ sizes, moreSlots, seed, ...rest }) => {
+          // Many buckets of a small model, or a few of a larger one.
+          const small = rest.bucketBytes === 64 ? sizes.map((size) => 1 + (size % 90)) : sizes;
+          const setting = { ...rest, sizes: small, numSlots: rest.numWorkers + moreSlots, wire, sharded: true };
+          const world = expectSameBits({ ...setting, ...(perHost !== undefined && { perHost }) }, seed, 2);
+          expect(differences(await world.gatherMoments(chooser(seed)), world.expected(2).moments)).toEqual([]);
+        }),
+        { numRuns: 12 },
+      );
+    },
+  );
 
   it('leaves a worker of a sharded run its part of the moments, and a worker alone all of them', () => {
     const numMoments = (numWorkers: number, isSharded: boolean): (readonly number[] | undefined)[] => {
@@ -313,6 +342,7 @@ describe('the all-reduce', () => {
       ['a chunk that is not ours', { chunk: 1 }, 'a partial of tree node 3'],
       ['a chunk that there is not', { chunk: 2 }, 'chunk 2 of 2 was named'],
       ['a bucket that there is not', { bucket: 4 }, 'bucket 4 of 1 was named'],
+      ['squares that nobody tells', { kind: 'squares', bucket: 0, chunk: 0, node: 0 }, 'squares of step 0'],
       ['a result before ours is sent', { kind: 'result', chunk: 1, node: 0 }, 'a result of step 0'],
     ] as const)('a frame of %s', (_, changes, expected) => {
       const found = corrupted(reheaded(changes), -1);

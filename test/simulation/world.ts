@@ -4,6 +4,7 @@
  * memory. The oracle is the naive sum along the tree, slot by slot.
  */
 import { expect } from 'vitest';
+import { pageElements, planBuckets } from '../../src/collective/buckets.js';
 import { assignSlots, reassignSlots, type SlotRange } from '../../src/collective/assignment.js';
 import { type KeptPartials, noPartials, slotsToCompute, withPartial } from '../../src/collective/kept-partials.js';
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
@@ -174,12 +175,13 @@ export class World {
   }
 
   #form(machines: readonly Machine[], ranges: readonly SlotRange[]): void {
-    const { numSlots, bucketBytes, hopBytes, wire, sharded, pages } = this.#options;
+    const { numSlots, bucketBytes, hopBytes, wire, sharded, pages, clipNorm } = this.#options;
+    const clips = clipNorm !== undefined;
     const workers = ranges.map((range, rank) => ({ ...range, hostId: `host ${machines[rank]?.host ?? -1}` }));
     const { segments } = this.layout;
     const setting = { generation: this.#generation, slots: numSlots, workers, segments, bucketBytes };
     this.workers = machines.map((machine, rank) => {
-      const plan = planAllReduce({ ...setting, rank, wire, sharded, hopBytes });
+      const plan = planAllReduce({ ...setting, rank, wire, sharded, clips, hopBytes });
       return this.#join(machine, plan, ranges[rank] ?? { firstSlot: 0, endSlot: 0 });
     });
     if (pages) this.#openWindows(pages);
@@ -243,6 +245,7 @@ export class World {
   /** What the state is after `numSteps`, without those `skipped`, by the naive sum and the plain optimizer. */
   expected(numSteps: number, skipped: readonly number[] = []): State {
     const { scalars, numScalars } = this.layout;
+    const scales = Array.from({ length: numSteps }, (_, step) => this.#gradientScale(step));
     const perSegment = this.layout.segments.map(({ elements, reducedElements, trainableElements }, segment) => {
       const parameters = new Float32Array(elements);
       const moments = new Float32Array(trainableElements);
@@ -255,7 +258,7 @@ export class World {
           continue;
         }
         const gradient = new Float32Array(trainableElements);
-        scale(gradient, sums, this.#gradientScale(step));
+        scale(gradient, sums, scales[step] ?? NaN);
         sgdOf(
           { parameters: parameters.subarray(0, trainableElements), gradient, moment1: moments },
           { ...coefficients, nesterov: false },
@@ -315,11 +318,15 @@ export class World {
   #gradientScale(step: number): number {
     const { clipNorm = Infinity } = this.#options;
     if (clipNorm === Infinity) return 1;
-    const squares = this.layout.segments.reduce((total, { trainableElements }, segment) => {
-      const sums = new Float64Array(8);
-      sumSquares(sums, this.#sums(step, segment, trainableElements));
-      return total + sums.reduce((sum, one) => sum + one, 0);
-    }, 0);
+    let squares = 0;
+    for (const { segment, offset, trainableElements } of planBuckets(this.layout.segments, this.#options.bucketBytes)) {
+      const bucket = this.#sums(step, segment, offset + trainableElements).subarray(offset);
+      for (let page = 0; page < trainableElements; page += pageElements) {
+        const sums = new Float64Array(8);
+        sumSquares(sums, bucket.subarray(page, page + pageElements));
+        squares += sums.reduce((sum, one) => sum + one, 0);
+      }
+    }
     return Math.min(1, clipNorm / Math.sqrt(squares));
   }
 

@@ -29,7 +29,7 @@ describe('a job with a sharded optimizer', () => {
     },
   );
 
-  it.each([{ clipNorm: 1 }, { averageDecay: 0.99 }])('cannot have optimizer.%o, which is right without', (field) => {
+  it.each([{ averageDecay: 0.99 }])('cannot have optimizer.%o, which is right without', (field) => {
     const [name = ''] = Object.keys(field);
     const sharded = { ...definition, optimizer: adam({ sharded: true, ...field }) };
     expect(() => parseJob(sharded)).toThrow(`The job is not valid: optimizer.${name} does not go with a sharded`);

@@ -45,7 +45,7 @@ export class Update {
   /** Applies every bucket, block by block: so what is summed or unpacked here is still in the processor's cache. */
   apply(step: number): void {
     const { plan, sums, places, pulse } = this.#options;
-    const scale = this.#gradientScale(step);
+    const scale = plan.isSharded ? 1 : this.#gradientScale(step);
     for (const bucket of plan.buckets) {
       pulse?.();
       for (const chunk of bucket.chunks) {
@@ -81,7 +81,7 @@ export class Update {
   }
 
   /** Makes new weights of the sum of a chunk, in its place. The parameters stay as they are until the commit. */
-  advance(bucket: RoutedBucket, chunk: Chunk, step: number): void {
+  advance(bucket: RoutedBucket, chunk: Chunk, step: number, scale = 1): void {
     const { sums, places } = this.#options;
     const { segment } = bucket;
     const parameters = sums.scratch(segment);
@@ -89,17 +89,21 @@ export class Update {
       if (trainableIn(bucket, block) === 0) continue;
       const result = places.result(bucket, chunk, block.offset);
       this.#copy(segment, places.address(PARAMETERS, segment, block.offset), parameters, block.elements);
-      this.#optimize(bucket, block, { parameters, gradient: result }, step);
+      const gradient = this.#scaled(segment, result, block, scale);
+      this.#optimize(bucket, block, { parameters, gradient }, step);
       this.#copy(segment, parameters, result, block.elements);
     }
   }
 
-  /** What the gradient is multiplied by, so that its norm is the job's `clipNorm` at most. */
-  #gradientScale(step: number): number {
-    const { clipNorm } = this.#options.optimizer;
-    if (clipNorm === undefined) return 1;
-    const norm = gradientNorm(this.#options, step);
+  /** What a gradient of this norm is multiplied by, so that it has the job's `clipNorm` at most. */
+  scaleOf(norm: number): number {
+    const { clipNorm = Infinity } = this.#options.optimizer;
     return norm > clipNorm ? clipNorm / norm : 1;
+  }
+
+  #gradientScale(step: number): number {
+    if (this.#options.optimizer.clipNorm === undefined) return 1;
+    return this.scaleOf(gradientNorm(this.#options, step));
   }
 
   /** Aside: a result may lie in the memory of a peer, or be a partial that counts until the commit. */
