@@ -6,6 +6,7 @@ import { checkpointFiles, readMetrics, readSummary, readTensors, readTfjsWeights
 
 const job = 'test/e2e/fixtures/fine-tuned-points.ts';
 const numSteps = 36;
+const sharded = ['--set', 'optimizer.sharded=true'];
 
 let folder: JobFolder;
 beforeAll(async () => {
@@ -65,6 +66,12 @@ test.each([
   { how: '2 workers', name: 'two', options: ['--workers', '2'] },
   { how: '4 workers over their links', name: 'four', options: ['--workers', '4', '--chaos', 'delay:1=1ms@3'] },
   { how: '3 workers, of which one is killed', name: 'killed', options: ['--workers', '3', '--chaos', 'kill:1@14'] },
+  { how: '4 workers that share out the moments', name: 'shared', options: ['--workers', '4', ...sharded] },
+  {
+    how: '2 workers that share out the moments, of which one is killed',
+    name: 'shared-killed',
+    options: ['--workers', '2', ...sharded, '--chaos', 'kill:1@14'],
+  },
 ])('$how give the bits of one', async ({ name, options }) => {
   expectSameBits(await train(name, ...options));
 });

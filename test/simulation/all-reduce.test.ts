@@ -46,10 +46,11 @@ function expectSameBitsDespiteLosses(options: WorldOptions, seed: number, numSte
 }
 
 function expectBits(world: World, numSteps: number): void {
-  const { parameters, moments } = world.expected(numSteps);
+  const { parameters, moments, averages } = world.expected(numSteps);
   for (const worker of world.workers) {
     expect(worker.machine.committed).toBe(numSteps);
     expect(differences(world.parameters(worker), parameters)).toEqual([]);
+    expect(differences(world.averages(worker) ?? averages, averages)).toEqual([]);
     if (!worker.plan.isSharded) expect(differences(world.moments(worker), moments)).toEqual([]);
   }
 }
@@ -102,7 +103,7 @@ describe('the all-reduce', () => {
     { way: 'both', hopBytes: 700, wire: 'bfloat16' },
     { way: 'two levels', hopBytes: -1, wire: 'float32', perHost: 2 },
   ] as const)(
-    'clips the norm of all segments together, whoever has which part; $way, $wire',
+    'clips the norm of all segments together, whoever has which part, and averages the weights; $way, $wire',
     ({ hopBytes, wire, ...hosts }) => {
       fc.assert(
         fc.property(
@@ -111,7 +112,8 @@ describe('the all-reduce', () => {
           ({ workers, seed, numSlots: slots, ...options }, clipNorm) => {
             const numSlots = 'perHost' in hosts ? Math.max(4, slots) : slots;
             const numWorkers = 'perHost' in hosts ? 4 : 1 + (workers % numSlots);
-            const setting = { ...options, ...hosts, numSlots, numWorkers, hopBytes, wire, clipNorm };
+            const tuning = { clipNorm, averageDecay: 0.9 };
+            const setting = { ...options, ...hosts, ...tuning, numSlots, numWorkers, hopBytes, wire };
             expectSameBitsDespiteLosses(setting, seed, 3);
           },
         ),
@@ -200,18 +202,21 @@ describe('the all-reduce', () => {
     { hosts: 'one host', wire: 'float32' },
     { hosts: 'one host', wire: 'bfloat16' },
     { hosts: 'two hosts', perHost: 2, wire: 'float32' },
-  ] as const)('gives them with a sharded optimizer, on $hosts, $wire', async ({ wire, ...setting }) => {
-    const perHost = 'perHost' in setting ? { perHost: setting.perHost, numWorkers: 4 } : {};
-    await fc.assert(
-      fc.asyncProperty(worlds, async ({ workers, seed, numSlots: slots, ...options }) => {
-        const numSlots = Math.max(slots, perHost.numWorkers ?? 2);
-        const shared = { ...options, numSlots, numWorkers: 2 + (workers % (numSlots - 1)), ...perHost, wire };
-        const world = expectSameBits({ ...shared, sharded: true }, seed, 3);
-        expect(differences(await world.gatherMoments(chooser(seed)), world.expected(3).moments)).toEqual([]);
-      }),
-      { numRuns: 100 },
-    );
-  });
+  ] as const)(
+    'gives them with a sharded optimizer, averages of the weights too, on $hosts, $wire',
+    async ({ wire, ...setting }) => {
+      const perHost = 'perHost' in setting ? { perHost: setting.perHost, numWorkers: 4 } : {};
+      await fc.assert(
+        fc.asyncProperty(worlds, async ({ workers, seed, numSlots: slots, ...options }) => {
+          const numSlots = Math.max(slots, perHost.numWorkers ?? 2);
+          const shared = { ...options, numSlots, numWorkers: 2 + (workers % (numSlots - 1)), ...perHost, wire };
+          const world = expectSameBits({ ...shared, sharded: true, averageDecay: 0.9 }, seed, 3);
+          expect(differences(await world.gatherMoments(chooser(seed)), world.expected(3).moments)).toEqual([]);
+        }),
+        { numRuns: 100 },
+      );
+    },
+  );
 
   it.each([
     { way: 'on one host', perHost: undefined, wire: 'float32' },

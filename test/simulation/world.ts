@@ -10,7 +10,7 @@ import { type KeptPartials, noPartials, slotsToCompute, withPartial } from '../.
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { reductionTree } from '../../src/collective/tree.js';
 import type { WireFormat } from '../../src/collective/wire.js';
-import { scale, sgd as sgdOf, sumSquares } from '../../src/kernels/reference.js';
+import { average, scale, sgd as sgdOf, sumSquares } from '../../src/kernels/reference.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { frameHeaderBytes } from '../../src/protocol/frame.js';
 import { planLayout } from '../../src/state/layout.js';
@@ -86,6 +86,8 @@ export interface WorldOptions {
   readonly sharded?: boolean;
   /** @default gradients are not clipped */
   readonly clipNorm?: number | undefined;
+  /** @default weights are not averaged */
+  readonly averageDecay?: number | undefined;
   /** Values in place of the world's own. @default none */
   readonly planted?: Planted;
   /** @default 'stop' */
@@ -99,6 +101,8 @@ export type Planted = (step: number, slot: number, segment: number, element: num
 export interface State {
   readonly parameters: Float32Array;
   readonly moments: Float32Array;
+  /** Moving averages of what is trained; zeros where there are none. */
+  readonly averages: Float32Array;
 }
 
 export type Choose = (choices: number) => number;
@@ -117,9 +121,9 @@ export class World {
 
   constructor(options: WorldOptions) {
     const { sizes, numSlots, numWorkers, perHost = numWorkers, bucketBytes, wire = 'float32' } = options;
-    const { sharded = false, clipNorm } = options;
+    const { sharded = false, clipNorm, averageDecay } = options;
     this.#options = { ...options, wire };
-    this.#optimizer = sgd({ ...coefficients, sharded, clipNorm });
+    this.#optimizer = sgd({ ...coefficients, sharded, clipNorm, averageDecay });
     const parameters = sizes.map((size, i) => ({
       name: `p${i}`,
       shape: [size],
@@ -249,6 +253,7 @@ export class World {
     const perSegment = this.layout.segments.map(({ elements, reducedElements, trainableElements }, segment) => {
       const parameters = new Float32Array(elements);
       const moments = new Float32Array(trainableElements);
+      const averages = new Float32Array(trainableElements);
       for (let step = 0; step < numSteps; step++) {
         const sums = this.#sums(step, segment, reducedElements);
         if (skipped.includes(step)) {
@@ -264,18 +269,31 @@ export class World {
           { ...coefficients, nesterov: false },
         );
         parameters.set(sums.subarray(trainableElements), trainableElements);
+        const { averageDecay } = this.#options;
+        if (averageDecay !== undefined) average(averages, parameters.subarray(0, trainableElements), averageDecay);
       }
-      return { parameters, moments };
+      return { parameters, moments, averages };
     });
     return {
       parameters: joined(perSegment.map(({ parameters }) => parameters)),
       moments: joined(perSegment.map(({ moments }) => moments)),
+      averages: joined(perSegment.map(({ averages }) => averages)),
     };
   }
 
   /** The moments of one worker, which holds all of them. */
   moments(worker: SimulatedWorker): Float32Array {
     return joined(this.layout.segments.map((_, segment) => worker.memory.view('moment1', segment)));
+  }
+
+  /** The averages of one worker, which holds all of them, sharded or not; null: weights are not averaged. */
+  averages({ memory }: SimulatedWorker): Float32Array | null {
+    if (!memory.has('average')) return null;
+    return joined(
+      this.layout.segments.map(({ trainableElements }, segment) =>
+        memory.view('average', segment).subarray(0, trainableElements),
+      ),
+    );
   }
 
   /** The moments that rank 0 gathers, bucket by bucket, while frames travel by chance. */

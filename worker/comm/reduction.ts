@@ -10,7 +10,7 @@ import { waiting } from '../../src/collective/waiting.js';
 import { LockstepError } from '../../src/errors.js';
 import { checksumOf, checksumStateBytes, type Kernels } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
-import { momentRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
+import { sharedRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
 import { decodeFrameHeader, encodeFrameHeader, type FrameHeader } from '../../src/protocol/frame.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { Finiteness, type NotFinite } from './finiteness.js';
@@ -86,7 +86,7 @@ export class Reduction {
       plan,
       memory,
       places: this.#places,
-      regions: momentRegions(optimizer),
+      regions: sharedRegions(optimizer),
       send: (to, bucket, what, content) => {
         this.#send([to], bucket, { ...what, step: this.step }, content, () => undefined);
       },

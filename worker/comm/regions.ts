@@ -1,7 +1,8 @@
 /**
  * The arrays of the flat state, all in the segments' shared memories:
  *
- *   parameters, moments   the state itself. A sharded optimizer's moments are those of the chunks that this worker owns
+ *   parameters, moments   the state itself, with the parameters' moving average. A sharded optimizer's moments are those of the
+ *                         chunks that this worker owns
  *   slot:S                the partial of each slot that this worker holds, until the step is committed
  *   outbox:N              sums of neighbouring own slots, for the peers
  *   inbox                 what peers send of the chunks that this worker sums
@@ -26,7 +27,7 @@ import { squarePages } from '../../src/collective/squares.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
 import { checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
-import { momentRegions } from '../../src/optimizer/optimizer.js';
+import { momentRegions, sharedRegions } from '../../src/optimizer/optimizer.js';
 import { alignElements, type Layout } from '../../src/state/layout.js';
 import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
 
@@ -62,11 +63,12 @@ export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionP
   const trainable = layout.segments.map(({ trainableElements }) => trainableElements);
   const owned = sumBySegment(layout, ownedRanges(plan));
   const numSegments = layout.segments.length;
+  const shared = new Set(plan.isSharded ? sharedRegions(optimizer) : []);
   const scratch = new Array<number>(numSegments).fill(numScratchBlocks(plan.tree) * blockElements);
   const hasOwners = plan.buckets.some(({ chunks }) => chunks.some(({ owner }) => owner !== null));
   return [
     { name: PARAMETERS, elements: whole },
-    ...momentRegions(optimizer).map((name) => ({ name, elements: plan.isSharded ? owned : trainable })),
+    ...momentRegions(optimizer).map((name) => ({ name, elements: shared.has(name) ? owned : trainable })),
     ...plan.slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
     ...outboxNodes(plan).map((_, index) => ({ name: outboxRegion(index), elements: reduced })),
     { name: INBOX, elements: placeInbox(plan, numSegments).elements },
