@@ -2,7 +2,8 @@
  * The collective that workers run, as the simulation needs it: the real plan and the real state machine, with each effect
  * turned into work that costs time. The only file here that knows events and effects.
  */
-import { AllReduce, type AllReduceEffect } from '../../src/collective/all-reduce.js';
+import { AllReduce } from '../../src/collective/all-reduce.js';
+import type { AllReduceEffect } from '../../src/collective/events.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { coveringNodes, type TreeNode } from '../../src/collective/tree.js';
 import { partialPayload, payloadBytes, resultPayload, trainableIn } from '../../src/collective/payload.js';
@@ -187,6 +188,9 @@ export class Member {
       case 'combine':
         return [this.#sum('combine', effect)];
       case 'complete': // the look at what came is not simulated
+      case 'send-squares': // nor is the clipping of a sharded optimizer
+      case 'norm':
+      case 'advance':
         return [];
       case 'commit':
         return [...this.#update(), effect];

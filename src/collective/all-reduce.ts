@@ -11,48 +11,9 @@
  * more. Where all sum for themselves we may still wait for a third one: then early partials lie apart.
  */
 import { LockstepError } from '../errors.js';
+import type { AllReduceEffect, AllReduceEvent, FrameEvent, Place } from './events.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from './plan.js';
-import type { TreeNode } from './tree.js';
-
-export type AllReduceEvent =
-  /** Our own slots' gradients of a bucket are in memory; in any order of buckets. */
-  | { readonly type: 'ready'; readonly step: number; readonly bucket: number }
-  | {
-      readonly type: 'partial';
-      readonly from: number;
-      readonly step: number;
-      readonly bucket: number;
-      readonly chunk: number;
-      readonly node: number;
-    }
-  | {
-      readonly type: 'result';
-      readonly from: number;
-      readonly step: number;
-      readonly bucket: number;
-      readonly chunk: number;
-    }
-  /** A frame has left our memory. */
-  | { readonly type: 'sent'; readonly to: number; readonly step: number }
-  /** A peer spoke of the next step, so it has all that we sent it. */
-  | { readonly type: 'ahead'; readonly from: number };
-
-interface Place {
-  readonly bucket: RoutedBucket;
-  readonly chunk: Chunk;
-}
-
-export type AllReduceEffect =
-  | (Place & { readonly type: 'send-partial'; readonly to: readonly number[]; readonly node: TreeNode })
-  /** Sum the chunk, which this rank owns: the result is for all. */
-  | (Place & { readonly type: 'sum' })
-  /** Sum what this rank has of the chunk to the partials that it sends on. */
-  | (Place & { readonly type: 'combine' })
-  /** What the step applies of the chunk is here, or can be summed of what is here. */
-  | (Place & { readonly type: 'complete' })
-  | (Place & { readonly type: 'send-result'; readonly to: readonly number[] })
-  /** Apply every bucket, and go on to the next step. */
-  | { readonly type: 'commit'; readonly step: number };
+import { SquaresProgress } from './squares.js';
 
 export interface ChunkProgress {
   /** Tree nodes whose partials have come. */
@@ -76,6 +37,7 @@ export class AllReduce {
   readonly #buckets: readonly BucketProgress[];
   /** Frames that have not left, by rank. */
   readonly #unsent: number[];
+  readonly #squares: SquaresProgress | null;
   #step: number;
   #numReady = 0;
   #numDone = 0;
@@ -88,6 +50,7 @@ export class AllReduce {
     this.#numChunks = plan.buckets.reduce((sum, { chunks }) => sum + chunks.length, 0);
     this.#buckets = plan.buckets.map(({ chunks }) => ({ ready: false, chunks: chunks.map(freshProgress) }));
     this.#unsent = new Array<number>(plan.worldSize).fill(0);
+    this.#squares = plan.sharesSquares ? new SquaresProgress(plan) : null;
   }
 
   /** The step that is not committed yet. */
@@ -100,6 +63,10 @@ export class AllReduce {
     return this.#buckets;
   }
 
+  get squares(): SquaresProgress | null {
+    return this.#squares;
+  }
+
   get numUnsent(): number {
     return this.#numUnsent;
   }
@@ -109,9 +76,10 @@ export class AllReduce {
    *
    * @throws LockstepError ERR_PROTOCOL: a wrong step, bucket, chunk, node or rank, or twice
    */
-  check(event: Extract<AllReduceEvent, { type: 'partial' | 'result' }>): void {
+  check(event: FrameEvent): void {
     if (event.type === 'partial') this.#checkPartial(event);
-    else this.#checkResult(event);
+    else if (event.type === 'result') this.#checkResult(event);
+    else this.#checkSquares(event);
   }
 
   /** What one event does: effects to be carried out in order. Frames are checked before. */
@@ -126,6 +94,10 @@ export class AllReduce {
         break;
       case 'result':
         this.#finish(this.#at(event.bucket, event.chunk), effects);
+        break;
+      case 'squares':
+        this.#squares?.onArrived(event.from, event.segment);
+        this.#advanceIfKnown(effects);
         break;
       case 'sent':
         if (event.step === this.#step) this.#onSent(event.to, 1);
@@ -158,6 +130,13 @@ export class AllReduce {
     if (chunk.route.resultFrom !== from) this.#refuse(`rank ${from} sent a result of chunk ${chunk.index}`);
     if (chunk.route.isRelay && !progress.summed) this.#refuse(`rank ${from} sent a result without our partial`);
     if (progress.done) this.#refuse(`the result of chunk ${chunk.index} from rank ${from} came twice`);
+  }
+
+  #checkSquares({ from, step, segment }: Extract<AllReduceEvent, { type: 'squares' }>): void {
+    const owns = (one: RoutedBucket): boolean => one.chunks.some(({ owner }) => owner === from);
+    const hasOurs = this.#plan.buckets.every((one) => this.#buckets[one.index]?.ready === true || !owns(one));
+    if (step !== this.#step || !hasOurs) this.#refuse(`rank ${from} sent squares of step ${step}`);
+    if (!this.#squares?.isMissing(from, segment)) this.#refuse(`rank ${from} sent squares of segment ${segment}`);
   }
 
   #onReady(step: number, index: number, effects: AllReduceEffect[]): void {
@@ -198,7 +177,32 @@ export class AllReduce {
       return;
     }
     if (chunk.owner !== null) effects.push({ type: 'sum', bucket: at.bucket, chunk });
-    this.#finish(at, effects);
+    if (this.#squares) this.#tellSquares(this.#squares, effects);
+    else this.#finish(at, effects);
+  }
+
+  /** A chunk that this rank owns is summed. */
+  #tellSquares(squares: SquaresProgress, effects: AllReduceEffect[]): void {
+    const { rank, worldSize } = this.#plan;
+    const to = Array.from({ length: worldSize - 1 }, (_, i) => (rank + 1 + i) % worldSize);
+    for (const segment of squares.onSummed()) {
+      effects.push({ type: 'send-squares', to, segment });
+      this.#countUnsent(to);
+    }
+    this.#advanceIfKnown(effects);
+  }
+
+  #advanceIfKnown(effects: AllReduceEffect[]): void {
+    if (!this.#squares?.isComplete) return;
+    effects.push({ type: 'norm' });
+    for (const { index, chunks } of this.#plan.buckets) {
+      for (const chunk of chunks) {
+        if (chunk.owner !== this.#plan.rank) continue;
+        const at = this.#at(index, chunk.index);
+        effects.push({ type: 'advance', bucket: at.bucket, chunk });
+        this.#finish(at, effects);
+      }
+    }
   }
 
   #finish({ bucket, chunk, progress }: Located, effects: AllReduceEffect[]): void {
@@ -234,8 +238,9 @@ export class AllReduce {
 
   #commitIfComplete(effects: AllReduceEffect[]): void {
     const isComplete = this.#numReady === this.#buckets.length && this.#numDone === this.#numChunks;
-    if (!isComplete || this.#numUnsent > 0) return;
+    if (!isComplete || this.#squares?.isComplete === false || this.#numUnsent > 0) return;
     effects.push({ type: 'commit', step: this.#step });
+    this.#squares?.beginNext();
     this.#step++;
     this.#numReady = 0;
     this.#numDone = 0;

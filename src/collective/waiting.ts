@@ -8,22 +8,38 @@ import type { AllReducePlan, Chunk } from './plan.js';
  */
 export function waiting(plan: AllReducePlan, machine: AllReduce): string {
   const step = `Step ${machine.step} is not committed`;
-  const index = machine.buckets.findIndex(({ ready, chunks }) => !ready || chunks.some(({ done }) => !done));
-  if (index < 0) return `${step}: ${machine.numUnsent} frames have not left`;
-  const bucket = `bucket ${index} of ${plan.buckets.length}`;
-  return `${step}: ${bucket} waits for ${awaitedOf(plan, machine, index)}; ${framesOf(plan, machine)}`;
+  const { length } = plan.buckets;
+  const index = machine.buckets.findIndex(
+    ({ ready }, bucket) => !ready || openChunks(plan, machine, bucket).length > 0,
+  );
+  const missing = machine.squares?.missingRanks ?? [];
+  if (index < 0 && missing.length === 0) return `${step}: ${machine.numUnsent} frames have not left`;
+  const waits = index < 0 ? `the norm waits` : `bucket ${index} of ${length} waits`;
+  return `${step}: ${waits} for ${awaitedOf(plan, machine, index)}; ${framesOf(plan, machine)}`;
 }
 
 function awaitedOf(plan: AllReducePlan, machine: AllReduce, index: number): string {
-  const progress = machine.buckets[index];
-  if (!progress?.ready) return "this worker's own gradient";
-  const open = (plan.buckets[index]?.chunks ?? []).flatMap((chunk) => {
-    const at = progress.chunks[chunk.index];
-    return at && !at.done ? [{ chunk, at }] : [];
-  });
+  if (machine.buckets[index]?.ready === false) return "this worker's own gradient";
+  const open = openChunks(plan, machine, index);
   const late = open.flatMap(({ chunk, at }) => latePartials(chunk, at));
   if (late.length > 0) return `partials from rank ${inOrder(late)}`;
+  const missing = machine.squares?.missingRanks ?? [];
+  // Results are made of the norm.
+  if (missing.length > 0) return `squares from rank ${inOrder(missing)}`;
   return `results from rank ${inOrder(open.flatMap(({ chunk }) => chunk.route.resultFrom ?? []))}`;
+}
+
+/** Chunks of a bucket that wait for partials or for a result: not those that are summed, and wait for the norm. */
+function openChunks(
+  plan: AllReducePlan,
+  machine: AllReduce,
+  index: number,
+): { readonly chunk: Chunk; readonly at: ChunkProgress }[] {
+  return (plan.buckets[index]?.chunks ?? []).flatMap((chunk) => {
+    const at = machine.buckets[index]?.chunks[chunk.index];
+    const isSummed = chunk.route.resultFrom === null && at?.summed === true;
+    return at && !at.done && !isSummed ? [{ chunk, at }] : [];
+  });
 }
 
 function latePartials({ route }: Chunk, { arrived }: ChunkProgress): number[] {
@@ -32,7 +48,7 @@ function latePartials({ route }: Chunk, { arrived }: ChunkProgress): number[] {
 
 /** Of all buckets: the first one may wait while others come in. */
 function framesOf(plan: AllReducePlan, machine: AllReduce): string {
-  let [numHere, numAll] = [0, 0];
+  let [numHere, numAll] = machine.squares?.numFrames ?? [0, 0];
   for (const [index, { chunks }] of plan.buckets.entries()) {
     for (const chunk of chunks) {
       const { partialsFrom, resultFrom } = chunk.route;

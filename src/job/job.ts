@@ -6,7 +6,7 @@ import type { LayersModel, Tensor } from '@tensorflow/tfjs';
 import { z } from 'zod';
 import { wireFormats, type WireFormat } from '../collective/wire.js';
 import { LockstepError } from '../errors.js';
-import { optimizerSchema, type OptimizerConfig } from '../optimizer/config.js';
+import { optimizerSchema } from '../optimizer/config.js';
 import { misfitOfRate } from '../optimizer/learning-rate.js';
 import { loraSchema } from '../state/lora.js';
 import { bestSchema, misfitOfBest } from './best.js';
@@ -238,7 +238,7 @@ export function parseJob(definition: unknown): Job {
 
 /** Fields that do not go together. */
 function misfitsOf({ optimizer, best, data, precision, ...job }: Job): string[] {
-  const ofShares = optimizer.sharded ? unfitForShares(job, optimizer) : null;
+  const ofShares = optimizer.sharded ? unfitForShares(job) : null;
   const ofValidation = best && !data.validation ? 'best: nothing is validated; give data.validation' : null;
   const ofBest = best ? misfitOfBest(best, job.metrics) : null;
   // Which one is the best is known once the next may be there.
@@ -252,15 +252,11 @@ function misfitsOf({ optimizer, best, data, precision, ...job }: Job): string[] 
   return [ofShares, ofValidation, ofBest, ofKept, ofRate, ofPrecision].filter((problem) => problem !== null);
 }
 
-function unfitForShares(
-  { onNotFinite, stragglers, checkpointsKept }: Pick<Job, 'onNotFinite' | 'stragglers' | 'checkpointsKept'>,
-  { clipNorm, averageDecay }: OptimizerConfig,
-): string | null {
-  // An owner takes its part of the step as soon as it has its sums, before it can know those of the others.
-  if (clipNorm !== undefined) return 'optimizer.clipNorm does not go with a sharded optimizer; use sharded: false';
-  // No worker would have the average whole, to validate with it.
-  if (averageDecay !== undefined)
-    return 'optimizer.averageDecay does not go with a sharded optimizer; use sharded: false';
+function unfitForShares({
+  onNotFinite,
+  stragglers,
+  checkpointsKept,
+}: Pick<Job, 'onNotFinite' | 'stragglers' | 'checkpointsKept'>): string | null {
   // An owner of moments has taken its part of the step before it can know that another part is not finite.
   if (onNotFinite === 'skip') {
     return "onNotFinite: 'skip' does not go with a sharded optimizer; use 'stop', or sharded: false";

@@ -30,10 +30,9 @@ export interface OptimizerRange {
   readonly elements: number;
   readonly parameters: number;
   readonly gradient: number;
-  /** Given if `momentRegions` names it; likewise the others. */
+  /** Given if `sharedRegions` names it; likewise the other one. */
   readonly moment1?: number | undefined;
   readonly moment2?: number | undefined;
-  readonly average?: number | undefined;
 }
 
 /** What the optimizer keeps for each trainable parameter. Moments begin as zeros. */
@@ -43,16 +42,13 @@ export function momentRegions(config: OptimizerConfig): readonly MomentRegion[] 
   return ['moment1', 'moment2', ...average];
 }
 
-/** Takes a step over a range, in place. Elements are independent: a step over a range is the same as steps over its parts. */
-export function applyOptimizer(step: OptimizerStep, kernels: Kernels, range: OptimizerRange): void {
-  stepParameters(step, kernels, range);
-  const { averageDecay } = step.config;
-  if (averageDecay === undefined) return;
-  assert(range.average !== undefined, 'a moving average of the weights needs its address');
-  kernels.average(range.average, range.parameters, range.elements, averageDecay);
+/** What workers share out where the optimizer is sharded. All weights are in each of them, so each keeps their whole average. */
+export function sharedRegions(config: OptimizerConfig): readonly MomentRegion[] {
+  return momentRegions(config).filter((region) => region !== AVERAGE);
 }
 
-function stepParameters(
+/** Takes a step over a range, in place. Elements are independent: a step over a range is the same as steps over its parts. */
+export function applyOptimizer(
   { config, t, treatment = plainTreatment }: OptimizerStep,
   kernels: Kernels,
   { parameters, gradient, moment1, moment2, elements }: OptimizerRange,

@@ -3,13 +3,13 @@
  * are little-endian. A frame travels as one binary WebSocket message.
  *
  * offset  0  u8   frame version (2)
- *         1  u8   kind: 1 partial, 2 result, 3 moment request, 4 moment, 5 state request, 6 state
+ *         1  u8   kind: 1 partial, 2 result, 3 moment request, 4 moment, 5 state request, 6 state, 7 squares
  *         2  u16  1: the receiver reads the bytes in the sender's memory, and none follow; else 0
  *         4  u32  generation
  *         8  u64  step
- *        16  u32  bucket; piece of the state (worker/comm/state-pieces.ts)
+ *        16  u32  bucket; piece of the state (worker/comm/state-pieces.ts); segment of squares
  *        20  u32  chunk: its place in the bucket
- *        24  u32  tree node of a partial; number of a moment (1, 2); 0 for a result
+ *        24  u32  tree node of a partial; number of a moment (1, 2); else 0
  *        28  u32  number of bytes that follow the header
  *        32  u32  checksum of those bytes (src/kernels)
  *        36  u32  checksum of the 36 bytes before
@@ -18,7 +18,7 @@ import { LockstepError } from '../errors.js';
 
 export const frameHeaderBytes = 40;
 const frameVersion = 2;
-const kinds = ['partial', 'result', 'moment-request', 'moment', 'state-request', 'state'] as const;
+const kinds = ['partial', 'result', 'moment-request', 'moment', 'state-request', 'state', 'squares'] as const;
 
 export interface FrameHeader {
   readonly kind: (typeof kinds)[number];
@@ -92,7 +92,8 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader {
 
 /** Whether these are the first bytes of a frame with state, or that asks for it; nothing else of them is looked at. */
 export function isStateFrame(first: Uint8Array | undefined): boolean {
-  return (first?.[1] ?? 0) > kinds.indexOf('moment') + 1;
+  const kind = kinds[(first?.[1] ?? 0) - 1];
+  return kind === 'state-request' || kind === 'state';
 }
 
 /** FNV-1a (Fowler, Noll, Vo) over the 36 bytes before the checksum. */

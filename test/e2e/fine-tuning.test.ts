@@ -1,11 +1,20 @@
 /** Fine-tuning keeps the promise: adapters, frozen parameters, schedules, clipping and averages, all in one job. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { loadEngine } from '../../worker/compute/engine/load.js';
+import { kerasModel } from '../../worker/models/keras/keras-model.js';
+import { disposeModel } from '../../worker/models/layers/layer-units.js';
 import { JobFolder } from '../support/job-folder.js';
+import { largestDifference, outputOf, weightsOf } from '../support/keras-golden.js';
 import { lockstepDone } from '../support/lockstep-command.js';
 import { checkpointFiles, readMetrics, readSummary, readTensors, readTfjsWeights } from '../support/run-files.js';
+import { silentLog } from '../unit/compute/toy.js';
+
+const predictionSchema = z.object({ prediction: z.array(z.number()).length(3) });
 
 const job = 'test/e2e/fixtures/fine-tuned-points.ts';
 const numSteps = 36;
+const sharded = ['--set', 'optimizer.sharded=true'];
 
 let folder: JobFolder;
 beforeAll(async () => {
@@ -65,6 +74,12 @@ test.each([
   { how: '2 workers', name: 'two', options: ['--workers', '2'] },
   { how: '4 workers over their links', name: 'four', options: ['--workers', '4', '--chaos', 'delay:1=1ms@3'] },
   { how: '3 workers, of which one is killed', name: 'killed', options: ['--workers', '3', '--chaos', 'kill:1@14'] },
+  { how: '4 workers that share out the moments', name: 'shared', options: ['--workers', '4', ...sharded] },
+  {
+    how: '2 workers that share out the moments, of which one is killed',
+    name: 'shared-killed',
+    options: ['--workers', '2', ...sharded, '--chaos', 'kill:1@14'],
+  },
 ])('$how give the bits of one', async ({ name, options }) => {
   expectSameBits(await train(name, ...options));
 });
@@ -120,7 +135,35 @@ describe('outside of their run', () => {
     await lockstepDone(['export', folder.at('one'), '--format', 'tfjs', '--job', job, '--out', tfjs]);
     expect(readTfjsWeights(tfjs)).toEqual(found);
   });
+
+  test('a .keras file has the same merged weights to the last bit, and predicts what the run does', async () => {
+    const [keras, safetensors] = [folder.at('merged.keras'), folder.at('merged-again.safetensors')];
+    await lockstepDone(['export', folder.at('one'), '--format', 'keras', '--job', job, '--out', keras]);
+    await lockstepDone(['export', folder.at('one'), '--format', 'safetensors', '--out', safetensors]);
+    const predictions = await predict(folder.at('one'), rows);
+    await loadEngine({ threads: 1, device: 'cpu', log: silentLog });
+    const model = await kerasModel('merged.keras')({ baseDir: folder.at() });
+    const { values } = outputOf(model, { shape: [rows.length, 6], dtype: 'float32', values: rows.flat() });
+    const weights = weightsOf(model);
+    disposeModel(model);
+    expect(weights).toEqual(new Map([...readTensors(safetensors)].map(([name, found]) => [name, hexOf(found)])));
+    expect(largestDifference(values, predictions)).toBeLessThan(1e-5);
+  });
 });
+
+const rows = Array.from({ length: 20 }, (_, row) =>
+  Array.from({ length: 6 }, (__, column) => Number(column % 3 === row % 3) + Math.sin(7 * row + 3 * column)),
+);
+
+async function predict(checkpoint: string, inputs: readonly (readonly number[])[]): Promise<number[]> {
+  const input = await folder.write('rows.jsonl', inputs.map((row) => JSON.stringify({ x: row })).join('\n'));
+  const { stdout } = await lockstepDone(['predict', job, '--checkpoint', checkpoint, '--input', input]);
+  const lines = stdout.filter(Boolean).map((line) => predictionSchema.parse(JSON.parse(line)));
+  return lines.flatMap(({ prediction }) => prediction);
+}
+
+const hexOf = ({ buffer, byteOffset, byteLength }: Float32Array): string =>
+  Buffer.from(buffer, byteOffset, byteLength).toString('hex');
 
 /** [6, 16] + 4/2 · [6, 2] · [2, 16]: fine-tuned-points.ts has rank and alpha. */
 function expectMerged(found: Float32Array | undefined): void {

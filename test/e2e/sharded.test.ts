@@ -44,6 +44,15 @@ test.each(['1', '2', '4'])(
   },
 );
 
+test('gradients are clipped to the norm of all of them, whoever owns which part', { timeout: 180_000 }, async () => {
+  const clipped = ['--steps', '7', '--set', 'optimizer.clipNorm=0.25'];
+  const one = await train('clipped', '--workers', '1', ...clipped);
+  expect(one).not.toEqual(await train('not-clipped', '--workers', '1', '--steps', '7'));
+  for (const numWorkers of ['2', '4']) {
+    expect(await train(`clipped-${numWorkers}`, '--workers', numWorkers, ...clipped, ...sharded)).toEqual(one);
+  }
+});
+
 test('a sharded run of 2 workers goes on with 3, sharded or not', { timeout: 180_000 }, async () => {
   for (const [name, options] of [
     ['still-sharded', sharded],

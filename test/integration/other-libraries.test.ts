@@ -21,6 +21,7 @@ import { disposeModel } from '../../worker/models/layers/layer-units.js';
 import { tfjsModel } from '../../worker/models/tfjs/tfjs-model.js';
 import { exportTfjs } from '../../worker/export/tfjs-model.js';
 import { goldenFolder, goldenNames, goldenOf, largestDifference } from '../support/keras-golden.js';
+import { lockstepDone } from '../support/lockstep-command.js';
 import { readTensors } from '../support/run-files.js';
 import { silentLog } from '../unit/compute/toy.js';
 
@@ -85,6 +86,7 @@ async function inputsFile(name: string, inputs: Inputs): Promise<string> {
   return path;
 }
 
+const predictionSchema = z.object({ prediction: z.array(z.number()) });
 const outputsSchema = z.record(z.string(), z.array(z.number()));
 
 test(
@@ -102,6 +104,32 @@ test(
     for (const { name, path } of files) {
       expect(largestDifference(outputs[path] ?? [], goldenOf(name).y.values), path).toBeLessThan(tolerance);
     }
+  },
+);
+
+test(
+  'adapters that were trained are in the matrices of a .keras file, which predicts in Keras what lockstep does',
+  {
+    timeout: testMs,
+  },
+  async (context) => {
+    needs(context, 'tensorflow');
+    const job = 'test/e2e/fixtures/fine-tuned-points.ts';
+    const [run, file] = [join(folder, 'adapted'), join(folder, 'adapted.keras')];
+    const options = ['--workers', '1', '--set', 'slots=2', '--set', 'threads=1', '--steps', '12'];
+    await lockstepDone(['train', job, ...options, '--run-dir', run]);
+    await lockstepDone(['export', run, '--format', 'keras', '--job', job, '--out', file]);
+    const rows = Array.from({ length: 9 }, (_, row) =>
+      Array.from({ length: 6 }, (__, at) => Math.sin(7 * row + 3 * at)),
+    );
+    const input = join(folder, 'adapted.jsonl');
+    await writeFile(input, rows.map((x) => JSON.stringify({ x })).join('\n'));
+    const { stdout } = await lockstepDone(['predict', job, '--checkpoint', run, '--input', input]);
+    const ours = stdout.filter(Boolean).flatMap((line) => predictionSchema.parse(JSON.parse(line)).prediction);
+    const inputs = await inputsFile('adapted', { shape: [rows.length, 6], dtype: 'float32', values: rows.flat() });
+    const { [file]: theirs = [] } = outputsSchema.parse(await ask('keras', file, inputs));
+    expect(ours).toHaveLength(27);
+    expect(largestDifference(theirs, ours)).toBeLessThan(tolerance);
   },
 );
 

@@ -46,10 +46,11 @@ function expectSameBitsDespiteLosses(options: WorldOptions, seed: number, numSte
 }
 
 function expectBits(world: World, numSteps: number): void {
-  const { parameters, moments } = world.expected(numSteps);
+  const { parameters, moments, averages } = world.expected(numSteps);
   for (const worker of world.workers) {
     expect(worker.machine.committed).toBe(numSteps);
     expect(differences(world.parameters(worker), parameters)).toEqual([]);
+    expect(differences(world.averages(worker) ?? averages, averages)).toEqual([]);
     if (!worker.plan.isSharded) expect(differences(world.moments(worker), moments)).toEqual([]);
   }
 }
@@ -102,7 +103,7 @@ describe('the all-reduce', () => {
     { way: 'both', hopBytes: 700, wire: 'bfloat16' },
     { way: 'two levels', hopBytes: -1, wire: 'float32', perHost: 2 },
   ] as const)(
-    'clips the norm of all segments together, whoever has which part; $way, $wire',
+    'clips the norm of all segments together, whoever has which part, and averages the weights; $way, $wire',
     ({ hopBytes, wire, ...hosts }) => {
       fc.assert(
         fc.property(
@@ -111,7 +112,8 @@ describe('the all-reduce', () => {
           ({ workers, seed, numSlots: slots, ...options }, clipNorm) => {
             const numSlots = 'perHost' in hosts ? Math.max(4, slots) : slots;
             const numWorkers = 'perHost' in hosts ? 4 : 1 + (workers % numSlots);
-            const setting = { ...options, ...hosts, numSlots, numWorkers, hopBytes, wire, clipNorm };
+            const tuning = { clipNorm, averageDecay: 0.9 };
+            const setting = { ...options, ...hosts, ...tuning, numSlots, numWorkers, hopBytes, wire };
             expectSameBitsDespiteLosses(setting, seed, 3);
           },
         ),
@@ -153,13 +155,14 @@ describe('the all-reduce', () => {
       numSlots: fc.integer({ min: numWorkers, max: numWorkers + 3 }),
       bucketBytes: fc.constantFrom(4096, 16_384, 65_536),
       hopBytes: fc.constantFrom(-1, 20_000),
-      sharded: fc.boolean(),
+      optimizer: fc.constantFrom({ sharded: false }, { sharded: true }, { sharded: true, clipNorm: 1e3 }),
       seed: fc.integer(),
     });
     fc.assert(
-      fc.property(options, ({ seed, ...rest }) => {
-        expectSameBits({ ...rest, numWorkers, perHost, pages }, seed, 4);
-        if (!rest.sharded) expectSameBitsDespiteLosses({ ...rest, numWorkers, perHost, pages }, seed, 4);
+      fc.property(options, ({ seed, optimizer, ...rest }) => {
+        const setting = { ...rest, ...optimizer, numWorkers, perHost, pages };
+        expectSameBits(setting, seed, 4);
+        if (!optimizer.sharded) expectSameBitsDespiteLosses(setting, seed, 4);
       }),
       { numRuns: 20 },
     );
@@ -199,18 +202,49 @@ describe('the all-reduce', () => {
     { hosts: 'one host', wire: 'float32' },
     { hosts: 'one host', wire: 'bfloat16' },
     { hosts: 'two hosts', perHost: 2, wire: 'float32' },
-  ] as const)('gives them with a sharded optimizer, on $hosts, $wire', async ({ wire, ...setting }) => {
-    const perHost = 'perHost' in setting ? { perHost: setting.perHost, numWorkers: 4 } : {};
-    await fc.assert(
-      fc.asyncProperty(worlds, async ({ workers, seed, numSlots: slots, ...options }) => {
-        const numSlots = Math.max(slots, perHost.numWorkers ?? 2);
-        const shared = { ...options, numSlots, numWorkers: 2 + (workers % (numSlots - 1)), ...perHost, wire };
-        const world = expectSameBits({ ...shared, sharded: true }, seed, 3);
-        expect(differences(await world.gatherMoments(chooser(seed)), world.expected(3).moments)).toEqual([]);
-      }),
-      { numRuns: 100 },
-    );
-  });
+  ] as const)(
+    'gives them with a sharded optimizer, averages of the weights too, on $hosts, $wire',
+    async ({ wire, ...setting }) => {
+      const perHost = 'perHost' in setting ? { perHost: setting.perHost, numWorkers: 4 } : {};
+      await fc.assert(
+        fc.asyncProperty(worlds, async ({ workers, seed, numSlots: slots, ...options }) => {
+          const numSlots = Math.max(slots, perHost.numWorkers ?? 2);
+          const shared = { ...options, numSlots, numWorkers: 2 + (workers % (numSlots - 1)), ...perHost, wire };
+          const world = expectSameBits({ ...shared, sharded: true, averageDecay: 0.9 }, seed, 3);
+          expect(differences(await world.gatherMoments(chooser(seed)), world.expected(3).moments)).toEqual([]);
+        }),
+        { numRuns: 100 },
+      );
+    },
+  );
+
+  it.each([
+    { way: 'on one host', perHost: undefined, wire: 'float32' },
+    { way: 'on one host', perHost: undefined, wire: 'bfloat16' },
+    { way: 'on two hosts', perHost: 2, wire: 'float32' },
+  ] as const)(
+    'clips with a sharded optimizer to the norm of all, whoever owns which part; $way, $wire',
+    async ({ perHost, wire }) => {
+      const several = fc.record({
+        sizes: fc.array(fc.integer({ min: 1, max: 2500 }), { minLength: 1, maxLength: 3 }),
+        bucketBytes: fc.constantFrom(64, 4096, 16_384),
+        numWorkers: perHost === undefined ? fc.integer({ min: 2, max: 4 }) : fc.constant(4),
+        moreSlots: fc.nat(3),
+        clipNorm: fc.constantFrom(1e-3, 1e3, 1e20),
+        seed: fc.integer(),
+      });
+      await fc.assert(
+        fc.asyncProperty(several, async ({ sizes, moreSlots, seed, ...rest }) => {
+          // Many buckets of a small model, or a few of a larger one.
+          const small = rest.bucketBytes === 64 ? sizes.map((size) => 1 + (size % 90)) : sizes;
+          const setting = { ...rest, sizes: small, numSlots: rest.numWorkers + moreSlots, wire, sharded: true };
+          const world = expectSameBits({ ...setting, ...(perHost !== undefined && { perHost }) }, seed, 2);
+          expect(differences(await world.gatherMoments(chooser(seed)), world.expected(2).moments)).toEqual([]);
+        }),
+        { numRuns: 12 },
+      );
+    },
+  );
 
   it('leaves a worker of a sharded run its part of the moments, and a worker alone all of them', () => {
     const numMoments = (numWorkers: number, isSharded: boolean): (readonly number[] | undefined)[] => {
@@ -313,6 +347,7 @@ describe('the all-reduce', () => {
       ['a chunk that is not ours', { chunk: 1 }, 'a partial of tree node 3'],
       ['a chunk that there is not', { chunk: 2 }, 'chunk 2 of 2 was named'],
       ['a bucket that there is not', { bucket: 4 }, 'bucket 4 of 1 was named'],
+      ['squares that nobody tells', { kind: 'squares', bucket: 0, chunk: 0, node: 0 }, 'squares of step 0'],
       ['a result before ours is sent', { kind: 'result', chunk: 1, node: 0 }, 'a result of step 0'],
     ] as const)('a frame of %s', (_, changes, expected) => {
       const found = corrupted(reheaded(changes), -1);

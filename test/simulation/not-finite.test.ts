@@ -41,7 +41,7 @@ function placesIn({ layout }: World): Place[] {
 
 function run(
   { workers, at, seed, ...rest }: Case,
-  how: Pick<WorldOptions, 'onNotFinite' | 'sharded'>,
+  how: Pick<WorldOptions, 'onNotFinite' | 'sharded' | 'clipNorm'>,
   plant: (place: Place, slot: number) => Planted,
 ): { world: World; place: Place; slot: number } {
   const options = { ...rest, ...how, numWorkers: 1 + (workers % rest.numSlots) };
@@ -70,12 +70,12 @@ function expectState(world: World, steps: number, skipped: readonly number[] = [
 }
 
 describe('a step whose sums are not finite', () => {
-  it.each([{ sharded: false }, { sharded: true }])(
-    'stops every worker before it, with the slot and the first parameter; sharded: $sharded',
-    ({ sharded }) => {
+  it.each([{ sharded: false }, { sharded: true }, { sharded: true, clipNorm: 1e3 }])(
+    'stops every worker before it, with the slot and the first parameter; %o',
+    (optimizer) => {
       fc.assert(
         fc.property(worlds, (one) => {
-          const { world, place, slot } = run(one, { sharded, onNotFinite: 'stop' }, inOneSlot(one));
+          const { world, place, slot } = run(one, { ...optimizer, onNotFinite: 'stop' }, inOneSlot(one));
           for (const { machine, slots } of world.workers) {
             const { committed, notFinite } = machine;
             expect(committed).toBe(one.at.step);

@@ -4,12 +4,13 @@
  * memory. The oracle is the naive sum along the tree, slot by slot.
  */
 import { expect } from 'vitest';
+import { pageElements, planBuckets } from '../../src/collective/buckets.js';
 import { assignSlots, reassignSlots, type SlotRange } from '../../src/collective/assignment.js';
 import { type KeptPartials, noPartials, slotsToCompute, withPartial } from '../../src/collective/kept-partials.js';
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { reductionTree } from '../../src/collective/tree.js';
 import type { WireFormat } from '../../src/collective/wire.js';
-import { scale, sgd as sgdOf, sumSquares } from '../../src/kernels/reference.js';
+import { average, scale, sgd as sgdOf, sumSquares } from '../../src/kernels/reference.js';
 import { sgd } from '../../src/optimizer/config.js';
 import { frameHeaderBytes } from '../../src/protocol/frame.js';
 import { planLayout } from '../../src/state/layout.js';
@@ -85,6 +86,8 @@ export interface WorldOptions {
   readonly sharded?: boolean;
   /** @default gradients are not clipped */
   readonly clipNorm?: number | undefined;
+  /** @default weights are not averaged */
+  readonly averageDecay?: number | undefined;
   /** Values in place of the world's own. @default none */
   readonly planted?: Planted;
   /** @default 'stop' */
@@ -98,6 +101,8 @@ export type Planted = (step: number, slot: number, segment: number, element: num
 export interface State {
   readonly parameters: Float32Array;
   readonly moments: Float32Array;
+  /** Moving averages of what is trained; zeros where there are none. */
+  readonly averages: Float32Array;
 }
 
 export type Choose = (choices: number) => number;
@@ -116,9 +121,9 @@ export class World {
 
   constructor(options: WorldOptions) {
     const { sizes, numSlots, numWorkers, perHost = numWorkers, bucketBytes, wire = 'float32' } = options;
-    const { sharded = false, clipNorm } = options;
+    const { sharded = false, clipNorm, averageDecay } = options;
     this.#options = { ...options, wire };
-    this.#optimizer = sgd({ ...coefficients, sharded, clipNorm });
+    this.#optimizer = sgd({ ...coefficients, sharded, clipNorm, averageDecay });
     const parameters = sizes.map((size, i) => ({
       name: `p${i}`,
       shape: [size],
@@ -174,12 +179,13 @@ export class World {
   }
 
   #form(machines: readonly Machine[], ranges: readonly SlotRange[]): void {
-    const { numSlots, bucketBytes, hopBytes, wire, sharded, pages } = this.#options;
+    const { numSlots, bucketBytes, hopBytes, wire, sharded, pages, clipNorm } = this.#options;
+    const clips = clipNorm !== undefined;
     const workers = ranges.map((range, rank) => ({ ...range, hostId: `host ${machines[rank]?.host ?? -1}` }));
     const { segments } = this.layout;
     const setting = { generation: this.#generation, slots: numSlots, workers, segments, bucketBytes };
     this.workers = machines.map((machine, rank) => {
-      const plan = planAllReduce({ ...setting, rank, wire, sharded, hopBytes });
+      const plan = planAllReduce({ ...setting, rank, wire, sharded, clips, hopBytes });
       return this.#join(machine, plan, ranges[rank] ?? { firstSlot: 0, endSlot: 0 });
     });
     if (pages) this.#openWindows(pages);
@@ -243,9 +249,11 @@ export class World {
   /** What the state is after `numSteps`, without those `skipped`, by the naive sum and the plain optimizer. */
   expected(numSteps: number, skipped: readonly number[] = []): State {
     const { scalars, numScalars } = this.layout;
+    const scales = Array.from({ length: numSteps }, (_, step) => this.#gradientScale(step));
     const perSegment = this.layout.segments.map(({ elements, reducedElements, trainableElements }, segment) => {
       const parameters = new Float32Array(elements);
       const moments = new Float32Array(trainableElements);
+      const averages = new Float32Array(trainableElements);
       for (let step = 0; step < numSteps; step++) {
         const sums = this.#sums(step, segment, reducedElements);
         if (skipped.includes(step)) {
@@ -255,24 +263,37 @@ export class World {
           continue;
         }
         const gradient = new Float32Array(trainableElements);
-        scale(gradient, sums, this.#gradientScale(step));
+        scale(gradient, sums, scales[step] ?? NaN);
         sgdOf(
           { parameters: parameters.subarray(0, trainableElements), gradient, moment1: moments },
           { ...coefficients, nesterov: false },
         );
         parameters.set(sums.subarray(trainableElements), trainableElements);
+        const { averageDecay } = this.#options;
+        if (averageDecay !== undefined) average(averages, parameters.subarray(0, trainableElements), averageDecay);
       }
-      return { parameters, moments };
+      return { parameters, moments, averages };
     });
     return {
       parameters: joined(perSegment.map(({ parameters }) => parameters)),
       moments: joined(perSegment.map(({ moments }) => moments)),
+      averages: joined(perSegment.map(({ averages }) => averages)),
     };
   }
 
   /** The moments of one worker, which holds all of them. */
   moments(worker: SimulatedWorker): Float32Array {
     return joined(this.layout.segments.map((_, segment) => worker.memory.view('moment1', segment)));
+  }
+
+  /** The averages of one worker, which holds all of them, sharded or not; null: weights are not averaged. */
+  averages({ memory }: SimulatedWorker): Float32Array | null {
+    if (!memory.has('average')) return null;
+    return joined(
+      this.layout.segments.map(({ trainableElements }, segment) =>
+        memory.view('average', segment).subarray(0, trainableElements),
+      ),
+    );
   }
 
   /** The moments that rank 0 gathers, bucket by bucket, while frames travel by chance. */
@@ -315,11 +336,15 @@ export class World {
   #gradientScale(step: number): number {
     const { clipNorm = Infinity } = this.#options;
     if (clipNorm === Infinity) return 1;
-    const squares = this.layout.segments.reduce((total, { trainableElements }, segment) => {
-      const sums = new Float64Array(8);
-      sumSquares(sums, this.#sums(step, segment, trainableElements));
-      return total + sums.reduce((sum, one) => sum + one, 0);
-    }, 0);
+    let squares = 0;
+    for (const { segment, offset, trainableElements } of planBuckets(this.layout.segments, this.#options.bucketBytes)) {
+      const bucket = this.#sums(step, segment, offset + trainableElements).subarray(offset);
+      for (let page = 0; page < trainableElements; page += pageElements) {
+        const sums = new Float64Array(8);
+        sumSquares(sums, bucket.subarray(page, page + pageElements));
+        squares += sums.reduce((sum, one) => sum + one, 0);
+      }
+    }
     return Math.min(1, clipNorm / Math.sqrt(squares));
   }
 

@@ -4,7 +4,7 @@ import { decodeFrameHeader, encodeFrameHeader, type FrameHeader } from '../../sr
 
 const uint32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const headers: fc.Arbitrary<FrameHeader> = fc.record({
-  kind: fc.constantFrom('partial', 'result'),
+  kind: fc.constantFrom('partial', 'result', 'state', 'squares'),
   inPlace: fc.boolean(),
   generation: uint32,
   step: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),

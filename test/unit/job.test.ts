@@ -28,13 +28,6 @@ describe('a job with a sharded optimizer', () => {
       expect(parseJob({ ...definition, ...field, optimizer: adam() })).toMatchObject(field);
     },
   );
-
-  it.each([{ clipNorm: 1 }, { averageDecay: 0.99 }])('cannot have optimizer.%o, which is right without', (field) => {
-    const [name = ''] = Object.keys(field);
-    const sharded = { ...definition, optimizer: adam({ sharded: true, ...field }) };
-    expect(() => parseJob(sharded)).toThrow(`The job is not valid: optimizer.${name} does not go with a sharded`);
-    expect(parseJob({ ...definition, optimizer: adam(field) }).optimizer).toMatchObject(field);
-  });
 });
 
 describe('the precision', () => {

@@ -9,7 +9,7 @@ import { instantiateKernels } from '../../src/kernels/kernels.js';
 const N = 203;
 const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
 const kernels = instantiateKernels(memory);
-const addresses = { parameters: 0, gradient: 4096, moment1: 8192, moment2: 12288, average: 16384 };
+const addresses = { parameters: 0, gradient: 4096, moment1: 8192, moment2: 12288 };
 const whole = { ...addresses, elements: N };
 const view = (name: keyof typeof addresses) => new Float32Array(memory.buffer, addresses[name], N);
 
@@ -79,18 +79,6 @@ describe('applyOptimizer', () => {
       return Array.from(view('parameters'));
     };
     expect(run([1, 15, 86, 101])).toEqual(run([N]));
-  });
-
-  it('keeps a moving average of the weights that it makes', () => {
-    const config = sgd({ learningRate: 0.5, averageDecay: 0.75 });
-    view('parameters').fill(2);
-    view('average').fill(2);
-    view('gradient').fill(4);
-    applyOptimizer({ config, t: 1 }, kernels, whole);
-    applyOptimizer({ config, t: 2 }, kernels, whole);
-    // Weights 2, 0, -2; the average 2, then 0.75 · 2 + 0.25 · 0, then 0.75 · 1.5 - 0.25 · 2.
-    expect([...new Set(view('parameters'))]).toEqual([-2]);
-    expect([...new Set(view('average'))]).toEqual([0.625]);
   });
 
   it('is stopped by an assertion where a moment or a step number is missing', () => {

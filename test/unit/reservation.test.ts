@@ -26,9 +26,10 @@ describe('the memory of a run', () => {
       hopBytes: fc.constantFrom(-1, 20_000, 2 ** 30),
       wire: fc.constantFrom('float32', 'bfloat16'),
       sharded: fc.boolean(),
+      clipNorm: fc.constantFrom(undefined, 1),
     });
     fc.assert(
-      fc.property(settings, ({ membership: { slots, cuts, perHost }, sizes, bucketBytes, hopBytes, wire, sharded }) => {
+      fc.property(settings, ({ membership: { slots, cuts, perHost }, sizes, sharded, clipNorm, ...way }) => {
         const parameters = sizes.map((size, i) => ({ name: `p${i}`, shape: [size], trainable: i % 2 === 0 }));
         const layout = planLayout(parameters, 3, { maxSegmentElements: 60_000 });
         const bounds = [...new Set([0, ...cuts, slots])].toSorted((a, b) => a - b);
@@ -37,9 +38,9 @@ describe('the memory of a run', () => {
           endSlot: bounds[rank + 1] ?? slots,
           hostId: `host ${Math.floor(rank / perHost)}`,
         }));
-        const optimizer = adam({ sharded });
+        const optimizer = adam({ sharded, clipNorm });
         const reserved = new Map(
-          reserveRegions(layout, { slots, wire, optimizer, bucketBytes }).map(({ name, elements }) => [name, elements]),
+          reserveRegions(layout, { ...way, slots, optimizer }).map(({ name, elements }) => [name, elements]),
         );
         const { segments } = layout;
         for (const rank of workers.keys()) {
@@ -49,10 +50,9 @@ describe('the memory of a run', () => {
             slots,
             workers,
             segments,
-            bucketBytes,
-            hopBytes,
-            wire,
+            ...way,
             sharded,
+            clips: clipNorm !== undefined,
           });
           for (const { name, elements } of planRegions({ layout, plan, optimizer })) {
             const room = reserved.get(name);

@@ -16,7 +16,7 @@ function createMemory(maxSegmentElements?: number): FlatMemory {
   const elements = layout.segments.map((segment) => segment.elements);
   const memory = FlatMemory.create(
     layout,
-    regions.map((name) => ({ name, elements })),
+    [...regions, 'average'].map((name) => ({ name, elements })),
   );
   let next = 1;
   for (const region of regions) {
@@ -55,4 +55,14 @@ test('it depends neither on gaps, scalars and segments, nor on the moments of a 
   const sharded = stateHash(memory, adam({ sharded: true }));
   memory.view('moment1', 0).fill(3);
   expect(stateHash(memory, adam({ sharded: true }))).toBe(sharded);
+});
+
+test('it depends on the moving average of the weights, sharded or not', () => {
+  for (const isSharded of [false, true]) {
+    const optimizer = adam({ sharded: isSharded, averageDecay: 0.9 });
+    const memory = createMemory();
+    const before = stateHash(memory, optimizer);
+    memory.view('average', 0).fill(3);
+    expect(stateHash(memory, optimizer)).not.toBe(before);
+  }
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { AllReduce, type AllReduceEvent } from '../../src/collective/all-reduce.js';
+import { AllReduce } from '../../src/collective/all-reduce.js';
+import type { AllReduceEvent } from '../../src/collective/events.js';
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { waiting } from '../../src/collective/waiting.js';
 
@@ -12,6 +13,16 @@ function planOf(rank: number, hostIds = ['a', 'b', 'c']): AllReducePlan {
     workers: hostIds.map((hostId, slot) => ({ hostId, firstSlot: slot, endSlot: slot + 1 })),
     segments: [{ reducedElements: 3 * 48, trainableElements: 3 * 48 }],
     ...{ bucketBytes: 48 * 4, hopBytes: 0 },
+  });
+}
+
+/** Three workers of whom each owns a page of each of three buckets, and has to know the norm of all. */
+function clippedPlanOf(rank: number): AllReducePlan {
+  const elements = 3 * 1024;
+  return planAllReduce({
+    ...{ generation: 1, rank, slots: 3, sharded: true, clips: true, bucketBytes: elements * 4 },
+    workers: [0, 1, 2].map((slot) => ({ hostId: `host ${slot}`, firstSlot: slot, endSlot: slot + 1 })),
+    segments: [{ reducedElements: 3 * elements, trainableElements: 3 * elements }],
   });
 }
 
@@ -47,6 +58,23 @@ describe('what a step waits for', () => {
     );
     for (const frame of frames.slice(11)) machine.take(frame);
     expect(waiting(plan, machine)).toBe(`${heading}12 frames have not left`);
+  });
+
+  it('is who has not told its squares, before whose results are not here', () => {
+    const plan = clippedPlanOf(0);
+    const machine = new AllReduce(plan, step);
+    const frames = framesOf(plan);
+    for (const { index } of plan.buckets) machine.take({ type: 'ready', step, bucket: index });
+    for (const frame of frames) if (frame.type === 'partial') machine.take(frame);
+    const heading = 'Step 7 is not committed: ';
+    machine.take({ type: 'squares', from: 1, step, segment: 0 });
+    expect(waiting(plan, machine)).toBe(
+      `${heading}bucket 0 of 3 waits for squares from rank 2; 7 of 14 frames are here`,
+    );
+    for (const frame of frames) if (frame.type === 'result') machine.take(frame);
+    expect(waiting(plan, machine)).toBe(`${heading}the norm waits for squares from rank 2; 13 of 14 frames are here`);
+    machine.take({ type: 'squares', from: 2, step, segment: 0 });
+    expect(waiting(plan, machine)).toBe(`${heading}14 frames have not left`);
   });
 
   it.each([

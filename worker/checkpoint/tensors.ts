@@ -6,7 +6,7 @@
 import type { Bucket } from '../../src/collective/buckets.js';
 import type { OwnedRange } from '../../src/collective/shard.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
-import { momentRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
+import { momentRegions, sharedRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
 import { momentName } from '../../src/state/checkpoint.js';
 import { bytesOf } from '../../src/state/digest.js';
 import type { PlacedParameter } from '../../src/state/layout.js';
@@ -51,11 +51,12 @@ export function momentTensors(
 ): StateTensor[] {
   const trainable = memory.layout.parameters.filter((parameter) => parameter.trainable);
   const gathered = sharding && new GatheredMoments(memory, sharding);
+  const shared = new Set(sharedRegions(optimizer));
   return momentRegions(optimizer).flatMap((region) =>
     trainable.map((parameter) => ({
       name: momentName(region, parameter.name),
       shape: parameter.shape,
-      ...(gathered ? gathered.tensor(region, parameter) : inMemory(memory, region, parameter)),
+      ...(gathered && shared.has(region) ? gathered.tensor(region, parameter) : inMemory(memory, region, parameter)),
     })),
   );
 }

@@ -24,6 +24,7 @@ export function planGeneration(
     bucketBytes,
     wire,
     sharded: optimizer.sharded,
+    clips: optimizer.clipNorm !== undefined,
     sharesMemory: true,
   });
 }

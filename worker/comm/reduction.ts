@@ -2,21 +2,24 @@
  * Carries out what the all-reduce machine decides, on the shared memory and the links: sums, sends, takes frames in, and
  * applies the optimizer. It decides nothing itself.
  */
-import { AllReduce, type AllReduceEffect, type AllReduceEvent } from '../../src/collective/all-reduce.js';
+import { AllReduce } from '../../src/collective/all-reduce.js';
+import type { AllReduceEffect, AllReduceEvent } from '../../src/collective/events.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { partialPayload, payloadBytes, resultPayload } from '../../src/collective/payload.js';
 import { waiting } from '../../src/collective/waiting.js';
-import { assert, LockstepError } from '../../src/errors.js';
+import { LockstepError } from '../../src/errors.js';
 import { checksumOf, checksumStateBytes, type Kernels } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
-import { momentRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
+import { sharedRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
 import { decodeFrameHeader, encodeFrameHeader, type FrameHeader } from '../../src/protocol/frame.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { Finiteness, type NotFinite } from './finiteness.js';
 import { CHECKSUMS } from './regions.js';
 import { IncomingFrame } from './incoming-frame.js';
 import { isMomentFrame, Moments } from './moments.js';
+import { eventOf, FramePlaces, wrongLength, type FramePlace } from './frame-places.js';
 import { Places } from './places.js';
+import { Squares } from './squares.js';
 import { Sums } from './sums.js';
 import { Update, type UpdateOptions } from './update.js';
 import type { Windows } from './windows.js';
@@ -26,12 +29,6 @@ import type { Windows } from './windows.js';
  * cannot leave it.
  */
 export type SendFrame = (to: number, header: Uint8Array, payload: Uint8Array, onSent: () => void) => void;
-
-/** In bytes, from the start of a segment's memory. */
-interface FramePlace {
-  readonly segment: number;
-  readonly address: number;
-}
 
 /** In bytes, in a segment's memory. */
 interface Content {
@@ -65,29 +62,38 @@ export class Reduction {
   readonly #sums: Sums;
   readonly #update: Update;
   readonly #moments: Moments;
+  readonly #squares: Squares;
   readonly #finiteness: Finiteness;
+  readonly #framePlaces: FramePlaces;
   /** All results of the step that are here. */
   #isFinite = true;
+  /** Sharded: what the step's gradient is multiplied by. */
+  #scale = 1;
   /** By rank; null where nothing comes in, or what does is dropped. */
   readonly #incoming: (IncomingFrame | null)[] = [];
   /** The first one is being carried out. */
   readonly #events: AllReduceEvent[] = [];
 
   constructor(options: ReductionOptions) {
-    const { plan, memory, optimizer, native, step, pulse } = options;
+    const { plan, memory, windows, optimizer, native, step, pulse } = options;
     this.#options = options;
     this.#machine = new AllReduce(plan, step);
     this.#places = new Places(plan, memory);
     this.#sums = new Sums(plan, memory, this.#places);
     this.#finiteness = new Finiteness(plan, memory, this.#sums);
+    this.#squares = new Squares({ plan, memory, places: this.#places, sums: this.#sums });
     this.#moments = new Moments({
       plan,
       memory,
       places: this.#places,
-      regions: momentRegions(optimizer),
+      regions: sharedRegions(optimizer),
       send: (to, bucket, what, content) => {
         this.#send([to], bucket, { ...what, step: this.step }, content, () => undefined);
       },
+    });
+    this.#framePlaces = new FramePlaces({
+      ...{ plan, windows, machine: this.#machine },
+      ...{ places: this.#places, squares: this.#squares, moments: this.#moments },
     });
     this.#update = new Update({ plan, memory, optimizer, places: this.#places, sums: this.#sums, native, pulse });
   }
@@ -157,8 +163,7 @@ export class Reduction {
    * @throws LockstepError ERR_PROTOCOL where the peer cannot have sent it
    */
   #place(from: number, header: FrameHeader): FramePlace | null {
-    const { plan, windows } = this.#options;
-    const { generation } = plan;
+    const { generation } = this.#options.plan;
     if (header.generation < generation) return null;
     if (header.generation > generation) {
       throw new LockstepError(
@@ -167,27 +172,7 @@ export class Reduction {
       );
     }
     if (header.step === this.step + 1) this.#take({ type: 'ahead', from });
-    if (isMomentFrame(header)) {
-      const { bucket, address, numBytes } = this.#moments.place(from, header);
-      if (header.payloadBytes !== numBytes) throw wrongLength(header, header.payloadBytes, numBytes);
-      return { segment: bucket.segment, address };
-    }
-    this.#machine.check(eventOf(from, header));
-    const bucket = plan.buckets[header.bucket];
-    const chunk = bucket?.chunks[header.chunk];
-    assert(bucket && chunk, 'the machine refuses what there is not');
-    const isPartial = header.kind === 'partial';
-    const payload = isPartial ? partialPayload(plan, bucket, chunk, header.node) : resultPayload(plan, bucket, chunk);
-    if (header.inPlace && !(chunk.onPages && windows.reads(from))) {
-      const message = `Rank ${from} sent a frame of bucket ${header.bucket} without its bytes, and its memory cannot be read here.`;
-      throw new LockstepError('ERR_PROTOCOL', message);
-    }
-    const expected = header.inPlace ? 0 : payloadBytes(payload);
-    if (header.payloadBytes !== expected) throw wrongLength(header, header.payloadBytes, expected);
-    const inbox = (): number | undefined => this.#places.inbox(bucket, chunk, header.node, header.step);
-    const address = isPartial ? inbox() : this.#places.result(bucket, chunk);
-    assert(address !== undefined, 'the machine refuses what is not sent to this rank');
-    return { segment: bucket.segment, address };
+    return this.#framePlaces.of(from, header);
   }
 
   /** One event after the other: what is sent at once makes the next event while this one's effects are carried out. */
@@ -218,11 +203,31 @@ export class Reduction {
       case 'sum': {
         const { bucket, chunk } = effect;
         this.#sums.sum(bucket, chunk, step);
-        const { isSharded } = this.#options.plan;
-        // The sum itself goes to all where it is not finite, so that all see it.
-        if (isSharded && this.#finiteness.isFinite(bucket, chunk, step)) this.#update.advance(bucket, chunk, step);
+        const { isSharded, sharesSquares } = this.#options.plan;
+        if (sharesSquares) this.#squares.take(bucket, chunk);
+        else if (isSharded) this.#advance(bucket, chunk, step);
         break;
       }
+      case 'send-squares': {
+        const { to, segment } = effect;
+        const what = { kind: 'squares', step, chunk: 0, node: 0 } as const;
+        this.#send(
+          to,
+          { index: segment, segment },
+          what,
+          this.#squares.share(this.#options.plan.rank, segment),
+          (rank) => {
+            this.#take({ type: 'sent', to: rank, step });
+          },
+        );
+        break;
+      }
+      case 'norm':
+        this.#scale = this.#update.scaleOf(this.#squares.norm());
+        break;
+      case 'advance':
+        this.#advance(effect.bucket, effect.chunk, step);
+        break;
       case 'complete':
         this.#isFinite &&= this.#finiteness.isFinite(effect.bucket, effect.chunk, step);
         break;
@@ -240,6 +245,11 @@ export class Reduction {
         this.#commit(effect.step);
         break;
     }
+  }
+
+  /** The sum itself goes to all where it is not finite, so that all see it. */
+  #advance(bucket: RoutedBucket, chunk: Chunk, step: number): void {
+    if (this.#finiteness.isFinite(bucket, chunk, step)) this.#update.advance(bucket, chunk, step, this.#scale);
   }
 
   #commit(step: number): void {
@@ -279,7 +289,7 @@ export class Reduction {
   /** To several ranks alike, so that the checksum is worked out once. `content` null: they read it in place. */
   #send(
     to: readonly number[],
-    { index, segment }: RoutedBucket,
+    { index, segment }: Pick<RoutedBucket, 'index' | 'segment'>,
     what: Pick<FrameHeader, 'kind' | 'step' | 'chunk' | 'node'>,
     content: Content | null,
     onSent: (to: number) => void,
@@ -309,19 +319,4 @@ export class Reduction {
   #kernels(segment: number): Kernels {
     return this.#options.memory.kernels(segment);
   }
-}
-
-function eventOf(
-  from: number,
-  { kind, step, bucket, chunk, node }: FrameHeader,
-): Extract<AllReduceEvent, { type: 'partial' | 'result' }> {
-  const type = kind === 'result' ? kind : 'partial';
-  return { type, from, step, bucket, chunk, node };
-}
-
-function wrongLength({ bucket }: FrameHeader, found: number, expected: number): LockstepError {
-  return new LockstepError(
-    'ERR_PROTOCOL',
-    `A frame of bucket ${bucket} carries ${found} bytes; the chunk has ${expected}.`,
-  );
 }

@@ -1,13 +1,15 @@
 /**
  * The arrays of the flat state, all in the segments' shared memories:
  *
- *   parameters, moments   the state itself. A sharded optimizer's moments are those of the chunks that this worker owns
+ *   parameters, moments   the state itself, with the parameters' moving average. A sharded optimizer's moments are those of the
+ *                         chunks that this worker owns
  *   slot:S                the partial of each slot that this worker holds, until the step is committed
  *   outbox:N              sums of neighbouring own slots, for the peers
  *   inbox                 what peers send of the chunks that this worker sums
  *   relay                 what this worker sends on for its host
  *   packed                slots' partials as bfloat16, as they are sent
  *   gathered              rank 0, sharded: one moment of one bucket, on its way to a checkpoint
+ *   squares               sharded and clipped: sums of squares, of all ranks, two elements each
  *   results               the sums of chunks that have an owner: own ones, those that came, and windows on those of peers of
  *                         this host (windows.ts)
  *   scratch               two blocks for each level of the tree, one for their sum, and one for what is made of that
@@ -21,10 +23,11 @@ import { pageElements, type Bucket } from '../../src/collective/buckets.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { partialPayload, payloadBytes } from '../../src/collective/payload.js';
 import { ownedRanges } from '../../src/collective/shard.js';
+import { squarePages } from '../../src/collective/squares.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
 import { checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
-import { momentRegions } from '../../src/optimizer/optimizer.js';
+import { momentRegions, sharedRegions } from '../../src/optimizer/optimizer.js';
 import { alignElements, type Layout } from '../../src/state/layout.js';
 import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
 
@@ -36,6 +39,7 @@ export const RESULTS = 'results';
 export const RELAY = 'relay';
 export const PACKED = 'packed';
 export const GATHERED = 'gathered';
+export const SQUARES = 'squares';
 export const SCRATCH = 'scratch';
 export const CHECKSUMS = 'checksums';
 /** What this worker tells its peers in memory, and windows on what they tell (boards.ts). */
@@ -61,17 +65,19 @@ export function planRegions({ layout, plan, optimizer }: RegionOptions): RegionP
   const trainable = layout.segments.map(({ trainableElements }) => trainableElements);
   const owned = sumBySegment(layout, ownedRanges(plan));
   const numSegments = layout.segments.length;
+  const shared = new Set(plan.isSharded ? sharedRegions(optimizer) : []);
   const scratch = new Array<number>(numSegments).fill(numScratchBlocks(plan.tree) * blockElements);
   const hasOwners = plan.buckets.some(({ chunks }) => chunks.some(({ owner }) => owner !== null));
   return [
     { name: PARAMETERS, elements: whole },
-    ...momentRegions(optimizer).map((name) => ({ name, elements: plan.isSharded ? owned : trainable })),
+    ...momentRegions(optimizer).map((name) => ({ name, elements: shared.has(name) ? owned : trainable })),
     ...plan.slots.map((slot) => ({ name: slotRegion(slot), elements: reduced })),
     ...outboxNodes(plan).map((_, index) => ({ name: outboxRegion(index), elements: reduced })),
     { name: INBOX, elements: placeInbox(plan, numSegments).elements },
     { name: RELAY, elements: placeRelay(plan, numSegments).elements },
     { name: PACKED, elements: placePacked(plan, numSegments).elements },
     { name: GATHERED, elements: gathersMoments(plan) ? largestBuckets(layout, plan) : layout.segments.map(() => 0) },
+    { name: SQUARES, elements: plan.sharesSquares ? squareElements(layout, plan) : layout.segments.map(() => 0) },
     { name: RESULTS, elements: hasOwners ? reduced : layout.segments.map(() => 0) },
     { name: SCRATCH, elements: scratch },
     { name: CHECKSUMS, elements: layout.segments.map(() => plan.worldSize * checksumStateElements) },
@@ -109,6 +115,17 @@ export function largestBuckets(
   { buckets }: { readonly buckets: readonly Bucket[] },
 ): number[] {
   return segments.map((_, index) => Math.max(0, ...buckets.map((one) => (one.segment === index ? one.elements : 0))));
+}
+
+/** However buckets are cut in chunks: none of those has a part of a page only. */
+export function squareElements(
+  { segments }: Pick<Layout, 'segments'>,
+  { buckets }: { readonly buckets: readonly Bucket[] },
+): number[] {
+  const elementsOf = (bucket: Bucket): number => 2 * squarePages(bucket, bucket);
+  return segments.map((_, index) =>
+    buckets.reduce((sum, bucket) => sum + (bucket.segment === index ? elementsOf(bucket) : 0), 0),
+  );
 }
 
 export function numScratchBlocks(tree: TreeNode): number {

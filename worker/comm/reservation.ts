@@ -26,6 +26,8 @@ import {
   RESULTS,
   SCRATCH,
   slotRegion,
+  squareElements,
+  SQUARES,
 } from './regions.js';
 
 export interface ReservationOptions {
@@ -66,11 +68,16 @@ export function reserveRegions(
     { name: RELAY, elements: hasPeers ? summed(relayElements) : none },
     { name: PACKED, elements: hasPeers && wire === 'bfloat16' ? summed(packedElements) : none },
     { name: GATHERED, elements: optimizer.sharded ? largestBuckets({ segments }, { buckets }) : none },
+    { name: SQUARES, elements: sharesSquares(optimizer) ? squareElements({ segments }, { buckets }) : none },
     { name: RESULTS, elements: hasPeers ? reduced : none },
     { name: SCRATCH, elements: each(() => numScratchBlocks(tree) * blockElements) },
     { name: CHECKSUMS, elements: each(() => slots * checksumStateElements) },
     ...boardRegions({ segments }, slots),
   ];
+}
+
+function sharesSquares({ sharded, clipNorm }: OptimizerConfig): boolean {
+  return sharded && clipNorm !== undefined;
 }
 
 /** The longest segment whose regions fit into one memory. */

@@ -4,7 +4,7 @@ import { trainableIn } from '../../src/collective/payload.js';
 import { assert } from '../../src/errors.js';
 import type { Kernels } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
-import { applyOptimizer, momentRegions, type OptimizerRange } from '../../src/optimizer/optimizer.js';
+import { applyOptimizer, AVERAGE, sharedRegions, type OptimizerRange } from '../../src/optimizer/optimizer.js';
 import { planTreatments, treatedParts, type TreatedRange } from '../../src/optimizer/treatment.js';
 import { PARAMETERS, type FlatMemory } from '../../src/state/memory.js';
 import { gradientNorm } from './gradient-norm.js';
@@ -44,20 +44,36 @@ export class Update {
 
   /** Applies every bucket, block by block: so what is summed or unpacked here is still in the processor's cache. */
   apply(step: number): void {
-    const { plan, sums, places, pulse } = this.#options;
-    const scale = this.#gradientScale(step);
+    const { plan, sums, pulse } = this.#options;
+    const scale = plan.isSharded ? 1 : this.#gradientScale(step);
     for (const bucket of plan.buckets) {
       pulse?.();
       for (const chunk of bucket.chunks) {
         sums.eachResult(bucket, chunk, step, (result, block) => {
-          const parameters = places.address(PARAMETERS, bucket.segment, block.offset);
-          if (!plan.isSharded && trainableIn(bucket, block) > 0) {
-            const gradient = this.#scaled(bucket.segment, result, block, scale);
-            this.#optimize(bucket, block, { parameters, gradient }, step);
-          } else this.#copy(bucket.segment, result, parameters, block.elements);
+          this.#applyBlock(bucket, block, { result, scale }, step);
         });
       }
     }
+  }
+
+  #applyBlock(
+    bucket: RoutedBucket,
+    block: Range,
+    { result, scale }: { readonly result: number; readonly scale: number },
+    step: number,
+  ): void {
+    const { plan, places, memory, optimizer } = this.#options;
+    const { segment } = bucket;
+    const { elements } = block;
+    const parameters = places.address(PARAMETERS, segment, block.offset);
+    const isTrained = trainableIn(bucket, block) > 0;
+    if (isTrained && !plan.isSharded) {
+      const gradient = this.#scaled(segment, result, block, scale);
+      this.#optimize(bucket, block, { parameters, gradient }, step);
+    } else this.#copy(segment, result, parameters, elements);
+    if (!isTrained || optimizer.averageDecay === undefined) return;
+    const average = places.address(AVERAGE, segment, block.offset);
+    memory.kernels(segment).average(average, parameters, elements, optimizer.averageDecay);
   }
 
   /** A step that was skipped has metrics, and its loss is NaN: so whoever has the state can tell. Nothing else changes. */
@@ -81,7 +97,7 @@ export class Update {
   }
 
   /** Makes new weights of the sum of a chunk, in its place. The parameters stay as they are until the commit. */
-  advance(bucket: RoutedBucket, chunk: Chunk, step: number): void {
+  advance(bucket: RoutedBucket, chunk: Chunk, step: number, scale = 1): void {
     const { sums, places } = this.#options;
     const { segment } = bucket;
     const parameters = sums.scratch(segment);
@@ -89,17 +105,21 @@ export class Update {
       if (trainableIn(bucket, block) === 0) continue;
       const result = places.result(bucket, chunk, block.offset);
       this.#copy(segment, places.address(PARAMETERS, segment, block.offset), parameters, block.elements);
-      this.#optimize(bucket, block, { parameters, gradient: result }, step);
+      const gradient = this.#scaled(segment, result, block, scale);
+      this.#optimize(bucket, block, { parameters, gradient }, step);
       this.#copy(segment, parameters, result, block.elements);
     }
   }
 
-  /** What the gradient is multiplied by, so that its norm is the job's `clipNorm` at most. */
-  #gradientScale(step: number): number {
-    const { clipNorm } = this.#options.optimizer;
-    if (clipNorm === undefined) return 1;
-    const norm = gradientNorm(this.#options, step);
+  /** What a gradient of this norm is multiplied by, so that it has the job's `clipNorm` at most. */
+  scaleOf(norm: number): number {
+    const { clipNorm = Infinity } = this.#options.optimizer;
     return norm > clipNorm ? clipNorm / norm : 1;
+  }
+
+  #gradientScale(step: number): number {
+    if (this.#options.optimizer.clipNorm === undefined) return 1;
+    return this.scaleOf(gradientNorm(this.#options, step));
   }
 
   /** Aside: a result may lie in the memory of a peer, or be a partial that counts until the commit. */
@@ -118,7 +138,7 @@ export class Update {
     for (const part of treatedParts(this.#treatments[bucket.segment] ?? [], block)) {
       const bytesBefore = (part.offset - block.offset) * floatBytes;
       const moments = Object.fromEntries(
-        momentRegions(optimizer).map((region) => [region, places.moment(region, bucket, part.offset)]),
+        sharedRegions(optimizer).map((region) => [region, places.moment(region, bucket, part.offset)]),
       );
       const addresses = { parameters: parameters + bytesBefore, gradient: gradient + bytesBefore, ...moments };
       const elements = part.end - part.offset;

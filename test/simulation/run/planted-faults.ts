@@ -1,5 +1,6 @@
 /** Faults of the protocol, each planted by another machine in the place of a real one: the simulator has to find them. */
-import { AllReduce, type AllReduceEffect, type AllReduceEvent } from '../../../src/collective/all-reduce.js';
+import { AllReduce } from '../../../src/collective/all-reduce.js';
+import type { AllReduceEffect, AllReduceEvent } from '../../../src/collective/events.js';
 import { slotsToCompute } from '../../../src/collective/kept-partials.js';
 import {
   participant,

@@ -1,11 +1,7 @@
 /** Carries out what the all-reduce machine decides, on small arrays: what worker/comm/reduction.ts does on shared memory. */
-import {
-  hasRoomForEarly,
-  type AllReduce,
-  type AllReduceEffect,
-  type AllReduceEvent,
-} from '../../../src/collective/all-reduce.js';
-import type { AllReducePlan, Chunk, RoutedBucket } from '../../../src/collective/plan.js';
+import { hasRoomForEarly, type AllReduce } from '../../../src/collective/all-reduce.js';
+import type { AllReduceEffect, AllReduceEvent, Place } from '../../../src/collective/events.js';
+import type { AllReducePlan } from '../../../src/collective/plan.js';
 import type { TreeNode } from '../../../src/collective/tree.js';
 import { applySum } from './job.js';
 import { part, sumOf, type Memory, type Vector } from './memory.js';
@@ -28,11 +24,6 @@ export interface ReductionOptions {
   readonly memory: Memory;
   readonly send: (to: number, bulk: Bulk<StepFrame>) => void;
   readonly onCommit: (step: number) => void;
-}
-
-interface Place {
-  readonly bucket: RoutedBucket;
-  readonly chunk: Chunk;
 }
 
 export class Reduction {
@@ -97,6 +88,9 @@ export class Reduction {
         break;
       }
       case 'complete':
+      case 'send-squares': // no optimizer is sharded here
+      case 'norm':
+      case 'advance':
         break;
       case 'commit':
         this.#commit(effect.step);
