@@ -25,7 +25,6 @@ function fileIn(runDir: string): string {
   return join(runDir, 'journal.json');
 }
 
-/** What depends on it being durable is its owner and term alone: workers know the rest. */
 function replace(runDir: string, content: JournalContent, { isDurable }: { readonly isDurable: boolean }): void {
   const aside = `${fileIn(runDir)}.tmp`;
   const file = openSync(aside, 'w', 0o600);

@@ -110,18 +110,39 @@ export class Journal implements RunJournal {
     return this.#content.owner;
   }
 
-  /** A journal that is lost is nobody's. */
+  /**
+   * A journal that is lost is nobody's. One of a lower term is by a coordinator that does not know of this one: it finds it there when it
+   * looks next.
+   */
   isOurs(): boolean {
-    const found = this.#file.read();
-    return found === null || found.term < this.#content.term || found.owner === this.#content.owner;
+    const place = this.#placeOf(this.#content);
+    if (place === 'to be taken back') this.#write({ isDurable: true });
+    return place !== 'of another';
   }
 
-  /** What cannot be written costs something only if this process dies too: there is a warning. */
+  /**
+   * What cannot be written costs something only if this process dies too: there is a warning. A run that is taken, and its first
+   * generation, are durable when this returns, so they are noted before workers hear of them: a coordinator that does not know them after a
+   * power cut takes its own workers for strangers. Of all that comes later workers know more than the disk.
+   */
   note(changes: Partial<Omit<JournalContent, 'version' | 'owner'>>): void {
-    if (!this.isOurs()) return;
-    this.#content = { ...this.#content, ...changes };
+    const content = { ...this.#content, ...changes };
+    // By the term that it has from now on: it may have just heard of one.
+    if (this.#placeOf(content) === 'of another') return;
+    const isFirst = this.#content.generation === 0 && content.generation > 0;
+    this.#content = content;
+    this.#write({ isDurable: isFirst || changes.runId !== undefined || changes.term !== undefined });
+  }
+
+  #placeOf({ owner, term }: JournalContent): 'ours' | 'to be taken back' | 'of another' {
+    const found = this.#file.read();
+    if (found === null || found.owner === owner) return 'ours';
+    return found.term < term ? 'to be taken back' : 'of another';
+  }
+
+  #write(options: { readonly isDurable: boolean }): void {
     try {
-      this.#file.replace(this.#content, { isDurable: false });
+      this.#file.replace(this.#content, options);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       this.#log.warn(`the journal of the run cannot be written: ${why}`);

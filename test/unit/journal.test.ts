@@ -84,8 +84,18 @@ describe('a journal', () => {
     ]);
   });
 
-  it('waits for no disk with what workers know too', () => {
+  it.each([
+    ['the first generation', { generation: 1 }],
+    ['a run that its workers have named', { runId: 'found', term: 5 }],
+  ])('has %s on the disk before workers hear of it', (_what, changes) => {
     const journal = begin();
+    calls.length = 0;
+    journal.note(changes);
+    expect(calls).toEqual(expect.arrayContaining(['sync journal.json.tmp', 'sync run']));
+  });
+
+  it('waits for no disk with what workers know too', () => {
+    const journal = begin({ generation: 1 });
     calls.length = 0;
     journal.note({ generation: 2 });
     expect(calls).toEqual([
@@ -153,14 +163,22 @@ describe('of two coordinators of a run directory', () => {
     expect([first.isOurs(), second.isOurs()]).toEqual([false, true]);
   });
 
-  it('one of a higher term keeps the run where the older one has written once more', () => {
-    const old = begin();
+  it('one of a higher term takes the journal back from one that does not know of it, as was stopped, or found none', () => {
+    const other = begin();
     const next = begin({ term: 2 });
-    writeFileSync(file(), JSON.stringify(old.content)); // it had looked before, and was stopped since
-    expect([old.isOurs(), next.isOurs()]).toEqual([true, true]);
-    next.note({ generation: 4 });
+    writeFileSync(file(), JSON.stringify(other.content));
+    expect(other.isOurs()).toBe(true);
+    expect(next.isOurs()).toBe(true);
     expect(readJournal(runDir)).toEqual(next.content);
-    expect(old.isOurs()).toBe(false);
+    expect(other.isOurs()).toBe(false);
+  });
+
+  it('one whose workers have told it of a higher term has the run by that', () => {
+    const found = begin();
+    const old = begin({ term: 2 });
+    found.note({ runId: 'found', term: 4 });
+    expect(readJournal(runDir)).toEqual(found.content);
+    expect([old.isOurs(), found.isOurs()]).toEqual([false, true]);
   });
 
   it('one that has begun another run there, of a higher term, has the folder', () => {
