@@ -1,6 +1,6 @@
 /** Where the coordinator of a run that is under way can be asked: the options of commands that do so. */
 import type { Command } from 'commander';
-import { readJournal } from '../coordinator/journal.js';
+import { readJournal } from '../coordinator/journal-file.js';
 import { readRunFile, readToken } from '../coordinator/run-folder.js';
 import { LockstepError, toLockstepError } from '../src/errors.js';
 import type { Limits } from '../src/protocol/limits.js';

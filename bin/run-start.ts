@@ -1,11 +1,12 @@
 /** How the coordinator of a run is started: anew, from a checkpoint, or in the place of one that is gone. */
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { BestCheckpoint } from '../coordinator/best-checkpoint.js';
 import { Coordinator } from '../coordinator/coordinator.js';
 import type { CoordinatorOptions } from '../coordinator/coordinator-options.js';
 import { FlightLog } from '../coordinator/flight-log.js';
-import type { Journal } from '../coordinator/journal.js';
+import { pastOf, successorOf, type Journal } from '../coordinator/journal.js';
 import type { CheckpointPlace } from '../coordinator/membership-state.js';
 import { markOf } from '../coordinator/process-mark.js';
 import { checkpointFolder, type RunFolder } from '../coordinator/run-folder.js';
@@ -99,13 +100,14 @@ export function bestCheckpoint(
 }
 
 export function beginJournal({ options, folder, loaded, plan, left, runId }: RunStart): Journal {
-  const own = { host: hostname(), process: markOf(process.pid), ended: false };
-  if (left && plan.isTakenBack) return folder.beginJournal({ ...left.journal, ...own, term: left.journal.term + 1 });
+  const own = { owner: randomBytes(8).toString('hex'), host: hostname(), process: markOf(process.pid) };
+  if (left && plan.isTakenBack) return folder.beginJournal(successorOf(left.journal, own));
   return folder.beginJournal({
     ...own,
     runId,
     term: (left?.journal.term ?? 0) + 1,
     url: '',
+    ended: false,
     facts: { ...loaded.facts },
     steps: options.steps,
     ...plan.settled,
@@ -123,7 +125,7 @@ export function beginJournal({ options, folder, loaded, plan, left, runId }: Run
 export async function startCoordinator(run: RunStart, journal: Journal, token: string): Promise<Coordinator> {
   const { options, launcher, loaded, folder, best, plan, left, runId } = run;
   const { view, log, limits } = options;
-  const { term, numWanted, generation, roster } = journal.content;
+  const { term } = journal.content;
   const isBack = plan.isTakenBack && left !== null;
   const injections = await folder.readInjections();
   const before = isBack ? { ...(await readRecord(folder.path, left.journal)), injections } : null;
@@ -132,7 +134,7 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
   const starting = {
     runId,
     term,
-    past: isBack ? { numWanted, generation, roster } : null,
+    past: isBack ? pastOf(journal.content) : null,
     before,
     journal,
     flight: FlightLog.open(folder.path, { isTakenBack: isBack, log }),

@@ -6,11 +6,12 @@ import { createReadStream, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
-import { z } from 'zod';
-import { readJournal, type JournalContent } from '../coordinator/journal.js';
+import type { JournalContent } from '../coordinator/journal.js';
+import { readJournal } from '../coordinator/journal-file.js';
+import { MetricsRead } from '../coordinator/metrics-lines.js';
 import { isRunning } from '../coordinator/process-mark.js';
 import { metricsFile, readToken } from '../coordinator/run-folder.js';
-import type { RecordBefore, StepLine, Validation } from '../coordinator/run-record.js';
+import type { RecordBefore } from '../coordinator/run-record.js';
 import { LockstepError } from '../src/errors.js';
 import type { LoadedJob } from '../src/job/loaded-job.js';
 import { listed } from '../src/listed.js';
@@ -69,35 +70,16 @@ export async function findLeftRun(options: TakeBackOptions): Promise<LeftRun | n
 /** What its coordinator has written of it: all is in the files of the run. */
 export async function readRecord(runDir: string, journal: JournalContent): Promise<Omit<RecordBefore, 'injections'>> {
   const { recoveries, checkpoint, metricsBytes } = journal;
-  const record = { last: null as StepLine | null, validation: null as Validation | null, numSkipped: 0 };
+  const read = new MetricsRead();
   const file = createReadStream(metricsFile(runDir), { start: metricsBytes });
-  for await (const line of createInterface({ input: file })) {
-    const { step, epoch, metrics, loss } = lineSchema.parse(JSON.parse(line));
-    if (loss === undefined) record.validation = { step, epoch, metrics };
-    else record.last = { step, epoch, metrics, loss: loss ?? NaN };
-    if (loss === null) record.numSkipped++;
-  }
-  return { ...record, recoveries, checkpoint };
+  for await (const line of createInterface({ input: file })) read.add(line);
+  return { ...read.record, recoveries, checkpoint };
 }
 
 /** Bytes of metrics.jsonl so far. */
 export function metricsSize(runDir: string): number {
   return statSync(metricsFile(runDir)).size;
 }
-
-/** JSON has no NaN. */
-const lineSchema = z.object({
-  step: z.int(),
-  epoch: z.int(),
-  loss: z.number().nullable().optional(),
-  metrics: z.record(
-    z.string(),
-    z
-      .number()
-      .nullable()
-      .transform((value) => value ?? NaN),
-  ),
-});
 
 /** It lives, and answers: one that is stopped, or cut off, is replaced, and ends when it finds that out. */
 async function hasCoordinator(

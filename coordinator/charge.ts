@@ -11,7 +11,7 @@ export class Charge {
   #lookedMs = -Infinity;
   #isReplaced = false;
 
-  constructor(journal: Pick<RunJournal, 'isOurs'> | null, { heartbeatTimeoutMs }: Limits) {
+  constructor(journal: Pick<RunJournal, 'isOurs'> | null, { heartbeatTimeoutMs }: Pick<Limits, 'heartbeatTimeoutMs'>) {
     this.#journal = journal;
     this.#intervalMs = heartbeatTimeoutMs / looksPerTimeout;
   }

@@ -26,7 +26,7 @@ import { membershipConfig } from './run-plan.js';
 import { refuseScale } from './scaling.js';
 import { StragglerWatch } from './straggler-watch.js';
 import { describeStatus } from './status.js';
-import { WorkerConnections, type Hello } from './worker-connections.js';
+import { WorkerConnections } from './worker-connections.js';
 
 /** A silence is noticed this part of its limit late at most. */
 const ticksPerTimeout = 10;
@@ -71,7 +71,7 @@ export class Coordinator {
       status: () => this.status(),
       onScale: (numWorkers) => this.scale(numWorkers),
       onHello: (hello) => {
-        this.#meet(hello);
+        this.#take(hello);
       },
       onMessage: (workerId, message) => {
         if (this.#isInCharge()) this.#incoming.receive(workerId, message);
@@ -234,13 +234,10 @@ export class Coordinator {
   }
 
   /** A worker of a run whose files are lost brings the run's name with it. */
-  #meet(hello: Hello): void {
-    const { runId, term } = this.#state;
-    this.#take(hello);
-    const { runId: now, term: termNow, generation, roster } = this.#state;
-    if (now === runId && termNow === term) return;
-    this.#options.journal?.note({ runId: now, term: termNow, generation, roster });
-    this.#options.onRunFound?.(now);
+  #noteRun({ runId, term, generation, roster }: MembershipState, before: MembershipState): void {
+    if (runId === before.runId && term === before.term) return;
+    this.#options.journal?.note({ runId, term, generation, roster });
+    this.#options.onRunFound?.(runId);
   }
 
   /** Whether this process has the run still: if not, it does nothing more. */
@@ -256,6 +253,7 @@ export class Coordinator {
     if (!this.#isInCharge()) return;
     const { state, effects, reason } = membership(this.#config, this.#state, event, performance.now());
     this.#options.flight?.onEvent(event, this.#state);
+    this.#noteRun(state, this.#state);
     this.#state = state;
     for (const effect of effects) {
       this.#options.flight?.onEffect(effect, this.#state);

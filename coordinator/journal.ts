@@ -3,13 +3,11 @@
  * whole at each change, and so never torn. It also says which process has the run: whoever finds another one there than
  * itself has been replaced, and touches nothing any more.
  */
-import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { z } from 'zod';
 import type { Log } from '../src/log.js';
 import { rosterEntrySchema } from '../src/protocol/messages.js';
 import type { RunJournal } from './coordinator-options.js';
+import type { Past } from './membership-state.js';
 
 const count = z.int().min(0);
 const kinds = ['lost', 'silent', 'hung', 'diverged', 'slow', 'left', 'joined', 'coordinator'] as const;
@@ -33,7 +31,7 @@ const launchedSchema = z.strictObject({ workerId: z.string(), process: processSc
 /** A worker that the command has started itself. */
 export type Launched = z.output<typeof launchedSchema>;
 
-const contentSchema = z.strictObject({
+export const journalSchema = z.strictObject({
   version: z.literal(1),
   runId: z.string(),
   term: z.int().positive(),
@@ -61,33 +59,47 @@ const contentSchema = z.strictObject({
   /** In the order of their starts. */
   launched: z.array(launchedSchema).readonly(),
 });
-export type JournalContent = z.output<typeof contentSchema>;
+export type JournalContent = z.output<typeof journalSchema>;
 
-/** Null where there is none, or where it cannot be read: then the workers know what it said. */
-export function readJournal(runDir: string): JournalContent | null {
-  try {
-    return contentSchema.parse(JSON.parse(readFileSync(fileIn(runDir), 'utf8')));
-  } catch {
-    return null;
-  }
+/** What a coordinator begins with. */
+export type JournalBegun = Omit<JournalContent, 'version'>;
+
+/** What a coordinator that takes the run back begins with: nobody follows the one before any more. */
+export function successorOf(
+  before: JournalContent,
+  own: Pick<JournalContent, 'owner' | 'host' | 'process'>,
+): JournalBegun {
+  return { ...before, ...own, ended: false, term: before.term + 1 };
+}
+
+export function pastOf({ numWanted, generation, roster }: JournalContent): Past {
+  return { numWanted, generation, roster };
+}
+
+/** Where a journal lies. */
+export interface JournalFile {
+  /** Null where there is none, or where it cannot be read: then the workers know what it said. */
+  read(): JournalContent | null;
+  /** As a whole; `isDurable`: not before it outlasts a power cut. Throws what the file system throws. */
+  replace(content: JournalContent, options: { readonly isDurable: boolean }): void;
 }
 
 export class Journal implements RunJournal {
-  readonly #runDir: string;
-  readonly #log: Log;
+  readonly #file: JournalFile;
+  readonly #log: Pick<Log, 'warn'>;
   #content: JournalContent;
 
-  private constructor(runDir: string, content: JournalContent, log: Log) {
-    this.#runDir = runDir;
+  private constructor(file: JournalFile, content: JournalContent, log: Pick<Log, 'warn'>) {
+    this.#file = file;
     this.#content = content;
     this.#log = log;
   }
 
   /** This process has the run from now on. Throws what the file system throws. */
-  static begin(runDir: string, content: Omit<JournalContent, 'version' | 'owner'>, log: Log): Journal {
-    const begun = { ...content, version: 1, owner: randomBytes(8).toString('hex') } as const;
-    replace(runDir, begun, { isDurable: true });
-    return new Journal(runDir, begun, log);
+  static begin(file: JournalFile, begun: JournalBegun, log: Pick<Log, 'warn'>): Journal {
+    const content = { ...begun, version: 1 } as const;
+    file.replace(content, { isDurable: true });
+    return new Journal(file, content, log);
   }
 
   get content(): JournalContent {
@@ -98,56 +110,42 @@ export class Journal implements RunJournal {
     return this.#content.owner;
   }
 
-  /** A journal that is lost is nobody's. */
+  /**
+   * A journal that is lost is nobody's. One of a lower term is by a coordinator that does not know of this one: it finds it there when it
+   * looks next.
+   */
   isOurs(): boolean {
-    const found = readJournal(this.#runDir);
-    return found === null || found.term < this.#content.term || found.owner === this.#content.owner;
+    const place = this.#placeOf(this.#content);
+    if (place === 'to be taken back') this.#write({ isDurable: true });
+    return place !== 'of another';
   }
 
-  /** What cannot be written costs something only if this process dies too: there is a warning. */
+  /**
+   * What cannot be written costs something only if this process dies too: there is a warning. A run that is taken, and its first
+   * generation, are durable when this returns, so they are noted before workers hear of them: a coordinator that does not know them after a
+   * power cut takes its own workers for strangers. Of all that comes later workers know more than the disk.
+   */
   note(changes: Partial<Omit<JournalContent, 'version' | 'owner'>>): void {
-    if (!this.isOurs()) return;
-    this.#content = { ...this.#content, ...changes };
+    const content = { ...this.#content, ...changes };
+    // By the term that it has from now on: it may have just heard of one.
+    if (this.#placeOf(content) === 'of another') return;
+    const isFirst = this.#content.generation === 0 && content.generation > 0;
+    this.#content = content;
+    this.#write({ isDurable: isFirst || changes.runId !== undefined || changes.term !== undefined });
+  }
+
+  #placeOf({ owner, term }: JournalContent): 'ours' | 'to be taken back' | 'of another' {
+    const found = this.#file.read();
+    if (found === null || found.owner === owner) return 'ours';
+    return found.term < term ? 'to be taken back' : 'of another';
+  }
+
+  #write(options: { readonly isDurable: boolean }): void {
     try {
-      replace(this.#runDir, this.#content, { isDurable: false });
+      this.#file.replace(this.#content, options);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       this.#log.warn(`the journal of the run cannot be written: ${why}`);
     }
   }
 }
-
-function fileIn(runDir: string): string {
-  return join(runDir, 'journal.json');
-}
-
-/** What depends on it being durable is its owner and term alone: workers know the rest. */
-function replace(runDir: string, content: JournalContent, { isDurable }: { readonly isDurable: boolean }): void {
-  const aside = `${fileIn(runDir)}.tmp`;
-  const file = openSync(aside, 'w', 0o600);
-  try {
-    // To its end: a single write may take less where the disk is nearly full.
-    writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
-    if (isDurable) fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(aside, fileIn(runDir));
-  if (isDurable) syncFolder(runDir);
-}
-
-/** Without this, a power cut can forget the rename. */
-function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } catch (error) {
-    const isUnsupported = error instanceof Error && 'code' in error && noFolderSync.includes(error.code);
-    if (!isUnsupported) throw error;
-  } finally {
-    closeSync(folder);
-  }
-}
-
-/** What file systems answer that have no flush of a folder. */
-const noFolderSync: readonly unknown[] = ['EINVAL', 'EISDIR', 'ENOTSUP', 'EPERM'];

@@ -110,9 +110,8 @@ export class Performer {
 
   #formGeneration({ type: _type, roster, ...generation }: Effect<'form-generation'>): void {
     const { connections, options } = this.#parts;
-    connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
-    // Workers that have heard of it say so to the next coordinator, should this one die before it is written.
     options.journal?.note({ generation: generation.generation, roster });
+    connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
   }
 
   #start({ workerIds, recoveries, ...start }: Effect<'start'>): void {

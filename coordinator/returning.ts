@@ -66,7 +66,8 @@ export function isBack({ members, returning }: MembershipState, workerId: string
 
 /** Whether a worker has heard of a newer coordinator of the run than this one. */
 export function isOvertaken(config: MembershipConfig, state: MembershipState, { runId, term }: Standing): boolean {
-  return runId === state.runId && term > state.term && !knowsNothing(config, state);
+  const isKnown = (config.past !== null && runId === config.runId) || !knowsNothing(config, state);
+  return runId === state.runId && term > state.term && isKnown;
 }
 
 /** It is no worker's word that it has begun with, or is to begin with: its disk is lost, or this is another run. */
@@ -74,7 +75,9 @@ function knowsNothing(
   { past, checkpoint }: MembershipConfig,
   { phase, hasStarted, generation, returning }: MembershipState,
 ): boolean {
-  if (past !== null || checkpoint !== null || returning?.cause === 'cut-off') return false;
+  // The one before this may have found its disk lost, and died before a worker came.
+  const hadGeneration = past !== null && past.generation > 0;
+  if (hadGeneration || checkpoint !== null || returning?.cause === 'cut-off') return false;
   return phase === 'returning' || (phase === 'gathering' && !hasStarted && generation === 0);
 }
 

@@ -17,7 +17,9 @@ import { z } from 'zod';
 import { LockstepError } from '../src/errors.js';
 import type { Log } from '../src/log.js';
 import type { Injection } from '../src/run-summary.js';
-import { Journal } from './journal.js';
+import { Journal, type JournalBegun } from './journal.js';
+import { journalFile } from './journal-file.js';
+import { metricsText } from './metrics-lines.js';
 
 const runFileSchema = z.object({
   runId: z.string(),
@@ -105,9 +107,9 @@ export class RunFolder {
   }
 
   /** This process has the run from now on. */
-  beginJournal(content: Parameters<typeof Journal.begin>[1]): Journal {
+  beginJournal(begun: JournalBegun): Journal {
     try {
-      return Journal.begin(this.path, content, this.#log);
+      return Journal.begin(journalFile(this.path), begun, this.#log);
     } catch (cause) {
       throw folderError(this.path, cause);
     }
@@ -135,7 +137,7 @@ export class RunFolder {
   addMetrics(records: readonly object[]): void {
     if (this.#metrics === null || records.length === 0) return;
     try {
-      writeSync(this.#metrics, records.map((record) => `${JSON.stringify(record)}\n`).join(''));
+      writeSync(this.#metrics, metricsText(records));
     } catch (error) {
       this.#log.warn(`metrics.jsonl cannot be written: ${error instanceof Error ? error.message : String(error)}`);
       this.close();

@@ -1,9 +1,10 @@
 /**
- * Tells the coordinator of committed steps, several at a time where they are quick. Rank 0 tells, and every worker keeps the
- * last ones: who told before may have died with some, or be another rank now, so that when a generation begins the first of
- * those that were there tells them again. The coordinator takes each step once.
+ * Tells the coordinator of committed steps, several at a time where they are quick. One worker of a generation tells, and every
+ * worker keeps the last ones: who told before may have died with some, so that the teller first tells again what the coordinator
+ * does not know. It is the first of those that took the last step, so that all of this comes on one connection: of two, one
+ * overtakes the other. The coordinator takes each step once.
  */
-import type { FromWorker, StepRecord } from '../src/protocol/messages.js';
+import type { FromWorker, Generation, StepRecord } from '../src/protocol/messages.js';
 import { StepRecords } from './step-records.js';
 import type { StepTimes } from './step-times.js';
 
@@ -12,6 +13,11 @@ const intervalMs = 100;
 const maxRecords = 1000;
 /** Steps that a coordinator may be away for, and lose its teller meanwhile, without a gap in what it is told. */
 const numKept = 20_000;
+
+/** The rank that tells of the steps of a generation: where it begins at a checkpoint, or at the first weights, rank 0. */
+export function tellerOf({ workers, step }: Pick<Generation, 'workers' | 'step'>): number {
+  return workers.find((worker) => worker.step === step)?.rank ?? 0;
+}
 
 export class ProgressReport {
   readonly #send: (message: FromWorker) => void;
@@ -30,20 +36,13 @@ export class ProgressReport {
     this.#send = send;
   }
 
-  /**
-   * A generation begins after `numSteps` steps, of which the coordinator knows `told`; this worker is its rank 0, or the first
-   * of those that took the last one.
-   */
-  enter(
-    numSteps: number,
-    { isTeller, isWitness, told }: { readonly isTeller: boolean; readonly isWitness: boolean; readonly told: number },
-  ): void {
+  /** A generation begins after `numSteps` steps, of which the coordinator knows `told`. */
+  enter(numSteps: number, { isTeller, told }: { readonly isTeller: boolean; readonly told: number }): void {
     // Where all state was lost, steps are taken again.
     this.#records.cutAfter(numSteps);
     this.#numUntold = this.#records.numAfter(told);
-    this.#isTeller = isWitness;
-    this.flush();
     this.#isTeller = isTeller;
+    this.flush();
   }
 
   add(record: StepRecord): void {

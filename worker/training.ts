@@ -27,7 +27,7 @@ import { Gradients } from './gradients.js';
 import type { Inbox } from './inbox.js';
 import { averageViews, type InitialState } from './initial-state.js';
 import type { Prepared } from './preparation.js';
-import { ProgressReport } from './progress-report.js';
+import { ProgressReport, tellerOf } from './progress-report.js';
 import { enterRound, type Round } from './round.js';
 import { StepTimes } from './step-times.js';
 import type { StepRing } from '../src/flight/step-ring.js';
@@ -188,8 +188,7 @@ export class Training {
     this.#gradients.enter(self);
     // With a peer's state comes the record of its last step, maybe for a generation that was halted before it began.
     if (this.#hasTaken(generation.step)) this.#progress.add(this.#record());
-    const witness = generation.workers.find(({ step }) => step === generation.step);
-    this.#progress.enter(generation.step, { isTeller: self.rank === 0, isWitness: witness?.rank === self.rank, told });
+    this.#progress.enter(generation.step, { isTeller: tellerOf(generation) === self.rank, told });
   }
 
   /** Whether the state is that of so many steps by taking the last of them, here or in a peer, and not as it was read. */

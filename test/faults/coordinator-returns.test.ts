@@ -2,7 +2,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readJournal } from '../../coordinator/journal.js';
+import { readJournal } from '../../coordinator/journal-file.js';
 import { JobFolder } from '../support/job-folder.js';
 import { errorLines, lockstep, lockstepDone, LockstepProcess } from '../support/lockstep-command.js';
 import { allEnded } from '../support/process-end.js';

@@ -2,7 +2,7 @@
 import { it } from 'vitest';
 import { expectAllHold, perTest, seeds, timeoutMs } from './run/check.js';
 
-it.each(seeds(300, 4))(
+it.each(seeds(300, 3))(
   'workers come and go, and the run stops, without a trace in the bits, seed %i',
   (seed) => {
     expectAllHold({ family: 'comings and goings', seed, numRuns: perTest });

@@ -2,7 +2,7 @@
 import { it } from 'vitest';
 import { expectAllHold, perTest, seeds, timeoutMs } from './run/check.js';
 
-it.each(seeds(200, 5))(
+it.each(seeds(200, 4))(
   'who hangs, or is cut off or late, changes no bit, seed %i',
   (seed) => {
     expectAllHold({ family: 'silences', seed, numRuns: perTest });

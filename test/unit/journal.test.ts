@@ -4,7 +4,8 @@ import type * as fs from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Journal, readJournal, type JournalContent } from '../../coordinator/journal.js';
+import { Journal, type JournalContent } from '../../coordinator/journal.js';
+import { journalFile, readJournal } from '../../coordinator/journal-file.js';
 import type { Log } from '../../src/log.js';
 
 const ignore = (): void => undefined;
@@ -55,11 +56,15 @@ afterEach(() => {
   rmSync(join(runDir, '..'), { recursive: true });
 });
 
+let numBegun = 0;
+const begin = (changes: Partial<JournalContent> = {}, log = silent): Journal => {
+  return Journal.begin(journalFile(runDir), { ...begun, owner: `owner ${numBegun++}`, ...changes }, log);
+};
 const file = (): string => join(runDir, 'journal.json');
 
 describe('a journal', () => {
   it('says what was noted last', () => {
-    const journal = Journal.begin(runDir, begun, silent);
+    const journal = begin();
     journal.note({ url: 'ws://h:1' });
     journal.note({ generation: 3, checkpoint: { step: 7, path: '/c7' } });
     expect(readJournal(runDir)).toEqual(journal.content);
@@ -68,7 +73,7 @@ describe('a journal', () => {
   });
 
   it('is on the disk under its name, the name too, before the run is this process’s', () => {
-    Journal.begin(runDir, begun, silent);
+    begin();
     expect(calls).toEqual([
       'open journal.json.tmp',
       'write journal.json.tmp',
@@ -79,8 +84,18 @@ describe('a journal', () => {
     ]);
   });
 
+  it.each([
+    ['the first generation', { generation: 1 }],
+    ['a run that its workers have named', { runId: 'found', term: 5 }],
+  ])('has %s on the disk before workers hear of it', (_what, changes) => {
+    const journal = begin();
+    calls.length = 0;
+    journal.note(changes);
+    expect(calls).toEqual(expect.arrayContaining(['sync journal.json.tmp', 'sync run']));
+  });
+
   it('waits for no disk with what workers know too', () => {
-    const journal = Journal.begin(runDir, begun, silent);
+    const journal = begin({ generation: 1 });
     calls.length = 0;
     journal.note({ generation: 2 });
     expect(calls).toEqual([
@@ -98,7 +113,7 @@ describe('a journal', () => {
     ['has something that nobody knows', (path: string): void => change(path, { more: true })],
     ['is gone', (path: string): void => rmSync(path)],
   ])('that %s is nobody’s, and is written anew with what is known', (_what, damage) => {
-    const journal = Journal.begin(runDir, begun, silent);
+    const journal = begin();
     damage(file());
     expect(readJournal(runDir)).toBeNull();
     expect(journal.isOurs()).toBe(true);
@@ -107,7 +122,7 @@ describe('a journal', () => {
   });
 
   it('stays as it was where the next one was not written to its end, as by a process that died', () => {
-    const journal = Journal.begin(runDir, begun, silent);
+    const journal = begin();
     writeFileSync(`${file()}.tmp`, readFileSync(file()).subarray(0, 50));
     expect(readJournal(runDir)).toEqual(journal.content);
     journal.note({ generation: 1 });
@@ -116,7 +131,7 @@ describe('a journal', () => {
 
   it('that cannot be written stays as it was, with a warning, and has it all once it can', () => {
     const warnings: string[] = [];
-    const journal = Journal.begin(runDir, begun, { ...silent, warn: (message) => warnings.push(message) });
+    const journal = begin({}, { ...silent, warn: (message: string) => warnings.push(message) });
     mkdirSync(`${file()}.tmp`); // nothing can be written there
     journal.note({ generation: 1 });
     expect(warnings).toEqual([expect.stringMatching(/^the journal of the run cannot be written: EISDIR/)]);
@@ -128,39 +143,47 @@ describe('a journal', () => {
 
   it('cannot begin where it cannot be written', () => {
     mkdirSync(`${file()}.tmp`);
-    expect(() => Journal.begin(runDir, begun, silent)).toThrow(/EISDIR/);
+    expect(() => begin()).toThrow(/EISDIR/);
     expect(readJournal(runDir)).toBeNull();
   });
 });
 
 describe('of two coordinators of a run directory', () => {
   it('the one of the higher term has the run, and the other one touches its journal no more', () => {
-    const old = Journal.begin(runDir, begun, silent);
-    const next = Journal.begin(runDir, { ...begun, term: 2 }, silent);
+    const old = begin();
+    const next = begin({ term: 2 });
     expect([old.isOurs(), next.isOurs()]).toEqual([false, true]);
     old.note({ generation: 9, ended: true });
     expect(readJournal(runDir)).toEqual(next.content);
   });
 
   it('of one term the last to begin has the run', () => {
-    const first = Journal.begin(runDir, begun, silent);
-    const second = Journal.begin(runDir, begun, silent);
+    const first = begin();
+    const second = begin();
     expect([first.isOurs(), second.isOurs()]).toEqual([false, true]);
   });
 
-  it('one of a higher term keeps the run where the older one has written once more', () => {
-    const old = Journal.begin(runDir, begun, silent);
-    const next = Journal.begin(runDir, { ...begun, term: 2 }, silent);
-    writeFileSync(file(), JSON.stringify(old.content)); // it had looked before, and was stopped since
-    expect([old.isOurs(), next.isOurs()]).toEqual([true, true]);
-    next.note({ generation: 4 });
+  it('one of a higher term takes the journal back from one that does not know of it, as was stopped, or found none', () => {
+    const other = begin();
+    const next = begin({ term: 2 });
+    writeFileSync(file(), JSON.stringify(other.content));
+    expect(other.isOurs()).toBe(true);
+    expect(next.isOurs()).toBe(true);
     expect(readJournal(runDir)).toEqual(next.content);
-    expect(old.isOurs()).toBe(false);
+    expect(other.isOurs()).toBe(false);
+  });
+
+  it('one whose workers have told it of a higher term has the run by that', () => {
+    const found = begin();
+    const old = begin({ term: 2 });
+    found.note({ runId: 'found', term: 4 });
+    expect(readJournal(runDir)).toEqual(found.content);
+    expect([old.isOurs(), found.isOurs()]).toEqual([false, true]);
   });
 
   it('one that has begun another run there, of a higher term, has the folder', () => {
-    const one = Journal.begin(runDir, begun, silent);
-    const other = Journal.begin(runDir, { ...begun, runId: 'other', term: 2 }, silent);
+    const one = begin();
+    const other = begin({ runId: 'other', term: 2 });
     one.note({ checkpoint: { step: 3, path: '/c3' } });
     expect(readJournal(runDir)).toEqual(other.content);
   });

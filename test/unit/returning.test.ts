@@ -187,6 +187,19 @@ describe('a coordinator without a journal', () => {
     expect(back.ready('a').hello('b', { term: 4 }).ready('b').types).toEqual(['adopt']);
   });
 
+  it('takes it also where one before it has found the disk lost, and died before a worker came', () => {
+    const past = { numWanted: 2, generation: 0, roster: [] };
+    const back = new Back({ ...lost, term: 2, past }).hello('a');
+    expect(back.state).toMatchObject({ runId: 'r', term: 2, phase: 'returning' });
+    expect(back.ready('a').hello('b', { term: 4 }).ready('b').types).toEqual(['adopt']);
+  });
+
+  it('leaves a run that it has begun itself to the one that a worker has heard of', () => {
+    const past = { numWanted: 2, generation: 0, roster: [] };
+    const back = new Back({ ...lost, past }).hello('a', { runId: 'new', term: 2, generation: 0, entered: 0 });
+    expect(back.types).toEqual(['yield']);
+  });
+
   it('does not take a worker of another job', () => {
     const back = new Back(lost).hello('a', { facts: { 'job file': 'y' } });
     expect(back.error).toContain('ERR_WORKER_MISMATCH: Worker a is in a run of another job');

@@ -5,6 +5,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
+import { isFollowed } from '../../src/membership/following.js';
 import { Outbox } from '../../src/membership/outbox.js';
 import { decodeMessage } from '../../src/protocol/codec.js';
 import { fromCoordinatorSchema } from '../../src/protocol/messages.js';
@@ -235,10 +236,4 @@ export class CoordinatorLink {
       for (const message of this.#outbox.reconnect()) connection.send(message);
     } else this.#hear(answer);
   }
-}
-
-/** An abort is of the run's end, or says that it went on without this worker. */
-function isFollowed(answer: FromCoordinator, { runId, term }: RunPlan): boolean {
-  if (answer.type === 'abort') return true;
-  return answer.type === 'welcome' && answer.plan.runId === runId && answer.plan.term >= term;
 }

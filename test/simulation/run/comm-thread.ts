@@ -15,15 +15,18 @@ import {
   type FromWorker,
   type Generation,
   type RosterEntry,
+  type Standing,
 } from '../../../src/protocol/messages.js';
+import { CoordinatorLink } from './coordinator-link.js';
 import { GenerationRun } from './generation-run.js';
 import type { Memory } from './memory.js';
-import { End } from './network.js';
+import type { End } from './network.js';
 import type { PeerMessage } from './peer-links.js';
 import type { Process } from './process.js';
 import { Violation } from './violation.js';
+import type { Place } from './terms.js';
 import type { Words } from './words.js';
-import type { ControlMessage, World } from './world.js';
+import type { World } from './world.js';
 
 /** What the compute thread hears. */
 export type ToCompute =
@@ -56,9 +59,13 @@ export const threadMs = 0.05;
 
 export class CommThread {
   readonly #options: CommThreadOptions;
-  #coordinator: End<ControlMessage> | null = null;
+  readonly #coordinator: CoordinatorLink;
   #state = outside;
   #run: GenerationRun | null = null;
+  /** The last generation that was entered. */
+  #entered: Generation | null = null;
+  #enteredPlace: Place | null = null;
+  #isDraining = false;
   #reason: string | null = null;
   #told = 0;
   /** Peers that came while this worker was in no generation. */
@@ -74,14 +81,25 @@ export class CommThread {
         else this.#waiting.push(end);
       },
     });
-    End.dial(world.network, process, world.coordinatorListener, (end) => {
-      if (end) this.#join(end);
-      else this.#fail('ERR_CONNECT', 'the coordinator does not answer');
+    const { workerId } = options;
+    const who = { workerId, host: `host ${process.place}`, pid: 1, lockstepVersion: '' };
+    this.#coordinator = new CoordinatorLink({
+      world,
+      process,
+      address: world.command.address,
+      hello: { type: 'hello', ...who, standing: null },
+      standing: () => this.#standing,
+      onMessage: (message) => {
+        this.#onSaid(message);
+      },
+      onFailure: (error) => {
+        options.post({ type: 'failed', error });
+      },
     });
   }
 
   send(message: FromWorker): void {
-    this.#coordinator?.send(message);
+    this.#coordinator.send(message);
   }
 
   onResting(generation: number, filled: boolean): void {
@@ -97,18 +115,24 @@ export class CommThread {
     this.send({ type: 'failed', failure: toFailure(error, null) });
   }
 
-  #join(end: End<ControlMessage>): void {
-    const { workerId, process } = this.#options;
-    this.#coordinator = end;
-    end.send({ type: 'hello', workerId, host: `host ${process.place}`, pid: 1, lockstepVersion: '', standing: null });
-    end.listen({
-      onMessage: (message) => {
-        this.#onSaid(message as FromCoordinator); // the other end is the coordinator
-      },
-      onClosed: () => {
-        this.#fail('ERR_COORDINATOR_LOST', 'the connection to the coordinator is gone');
-      },
-    });
+  get #standing(): Pick<Standing, 'generation' | 'entered' | 'workers' | 'step' | 'isTraining'> {
+    const { generation, phase } = this.#state;
+    return {
+      generation,
+      entered: this.#entered?.generation ?? 0,
+      workers: this.#entered?.workers ?? [],
+      step: this.#step,
+      isTraining: phase === 'training' && !this.#isDraining,
+    };
+  }
+
+  /** A generation that comes now. */
+  #place(generation: number): Place {
+    return { coordinator: this.#coordinator.plan?.runDirMark ?? '', generation };
+  }
+
+  get #step(): number {
+    return this.#run?.step ?? this.#state.step ?? 0;
   }
 
   #onSaid(message: FromCoordinator): void {
@@ -130,6 +154,9 @@ export class CommThread {
       case 'welcome':
         this.#beat(message.plan.heartbeatMs);
         break;
+      case 'drain':
+        this.#isDraining = true;
+        break;
       case 'goodbye':
         this.#run?.close();
         break;
@@ -144,11 +171,12 @@ export class CommThread {
       const isTraining = this.#state.phase === 'training';
       this.send({
         type: 'heartbeat',
-        step: run?.step ?? this.#state.step ?? 0,
+        step: this.#step,
         waiting: isTraining && run ? run.waiting : this.#reason,
         stage: isTraining && run ? run.words.stage : null,
         pace: null,
       });
+      this.#coordinator.noticeSilence();
       this.#beat(intervalMs);
     });
   }
@@ -170,6 +198,7 @@ export class CommThread {
         this.#options.wake();
         break;
       case 'halted':
+        this.#isDraining = false;
         post({ type: 'halted', generation: effect.generation });
         this.send(effect);
         break;
@@ -190,6 +219,7 @@ export class CommThread {
   #enter(entry: Entry): void {
     const { world, process, memory, post, wake } = this.#options;
     const { generation } = entry.generation;
+    const place = this.#place(generation);
     const run = new GenerationRun({
       world,
       process,
@@ -203,8 +233,12 @@ export class CommThread {
       },
       onCommit: (step) => {
         this.#take({ type: 'committed', step });
-        world.invariants.onCommit(process.name, generation, step, memory.state);
+        world.invariants.onCommit(process.name, place, step, memory.state);
         wake();
+      },
+      isAlone: () => this.#coordinator.isAway,
+      onUnlinked: (error) => {
+        this.#failUnlessHalted(run, error);
       },
       onFailure: (error) => {
         if (this.#run === run) post({ type: 'failed', error });
@@ -212,6 +246,9 @@ export class CommThread {
       },
     });
     this.#run = run;
+    this.#entered = entry.generation;
+    this.#enteredPlace = place;
+    world.invariants.terms.onEntered(process.name, place);
     post({ type: 'enter', entry });
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -226,7 +263,9 @@ export class CommThread {
     if (!entry || !this.#run) throw new Error('Steps begin in a generation that was entered.');
     const { generation, self } = entry;
     const { world, process, memory, post } = this.#options;
-    world.invariants.onBegin(process.name, generation.generation, generation.step, memory.state);
+    if (this.#enteredPlace) {
+      world.invariants.onBegin(process.name, this.#enteredPlace, generation.step, memory.state);
+    }
     post({ type: 'begin', begun: { generation, self, words: this.#run.words, told: this.#told } });
   }
 
@@ -239,8 +278,17 @@ export class CommThread {
     }
   }
 
-  #fail(code: 'ERR_CONNECT' | 'ERR_COORDINATOR_LOST', why: string): void {
-    this.#options.post({ type: 'failed', error: toLockstepError(new Error(why), code) });
+  /** A coordinator that comes begins the moves anew, for which it has some time. */
+  #failUnlessHalted(run: GenerationRun, error: LockstepError): void {
+    if (this.#run !== run) return;
+    const { process, post, world } = this.#options;
+    if (!this.#coordinator.isAway) {
+      post({ type: 'failed', error });
+      return;
+    }
+    process.after(2 * world.patience.returnTimeoutMs, () => {
+      this.#failUnlessHalted(run, error);
+    });
   }
 }
 

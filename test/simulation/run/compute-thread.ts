@@ -6,7 +6,7 @@ import { toLockstepError, type LockstepError } from '../../../src/errors.js';
 import type { Entry } from '../../../src/membership/participant.js';
 import { makeSharedSteps, StepRing } from '../../../src/flight/step-ring.js';
 import type { FromWorker, SlotEvaluation } from '../../../src/protocol/messages.js';
-import { ProgressReport } from '../../../worker/progress-report.js';
+import { ProgressReport, tellerOf } from '../../../worker/progress-report.js';
 import { makeCommTimes } from '../../../worker/comm/comm-times.js';
 import { StepTimes } from '../../../worker/step-times.js';
 import type { Begun, ToCompute } from './comm-thread.js';
@@ -209,8 +209,7 @@ export class ComputeThread {
     if (this.#drop(['drain'])) this.#drain();
     this.#numSteps = generation.step;
     if (this.#hasTaken()) this.#progress.add(this.#record());
-    const witness = generation.workers.find(({ step }) => step === generation.step);
-    this.#progress.enter(generation.step, { isTeller: self.rank === 0, isWitness: witness?.rank === self.rank, told });
+    this.#progress.enter(generation.step, { isTeller: tellerOf(generation) === self.rank, told });
   }
 
   #hasTaken(): boolean {

@@ -1,7 +1,11 @@
-/** The simulated coordinator: the membership machine on virtual connections. What coordinator/coordinator.ts does. */
-import { LockstepError } from '../../../src/errors.js';
-import { isErrorCode } from '../../../src/errors.js';
-import { toFailure, type FromCoordinator, type FromWorker } from '../../../src/protocol/messages.js';
+/**
+ * A simulated coordinator: the membership machine on virtual connections, with its journal and its record. What
+ * coordinator/coordinator.ts does. It may die between any two things that it does.
+ */
+import { isErrorCode, LockstepError } from '../../../src/errors.js';
+import type { FromWorker } from '../../../src/protocol/messages.js';
+import type { Charge } from '../../../coordinator/charge.js';
+import type { Journal } from '../../../coordinator/journal.js';
 import { idsOf } from '../../../coordinator/members.js';
 import { beginMembership } from '../../../coordinator/membership.js';
 import type {
@@ -9,41 +13,76 @@ import type {
   MembershipEffect,
   MembershipEvent,
   MembershipState,
+  Past,
+  Recovery,
 } from '../../../coordinator/membership-state.js';
-import { RunRecord } from '../../../coordinator/run-record.js';
-import type { End } from './network.js';
-import { Process } from './process.js';
-import type { ControlMessage, World } from './world.js';
+import type { RecordBefore, RunRecord, StepLine, Validation } from '../../../coordinator/run-record.js';
+import type { Acts } from './acts.js';
+import type { Process } from './process.js';
+import { WorkerConnections } from './worker-connections.js';
+import type { World } from './world.js';
 
 const ticksPerTimeout = 10;
 const findingMs = 5;
 
+export interface CoordinatorOptions {
+  readonly world: World;
+  readonly process: Process;
+  /** Null: the run begins. */
+  readonly past: Past | null;
+  readonly before: RecordBefore | null;
+  readonly journal: Journal;
+  readonly acts: Acts;
+}
+
 export class Coordinator {
   readonly process: Process;
+  readonly connections: WorkerConnections;
+  readonly #options: CoordinatorOptions;
   readonly #world: World;
   readonly #config: MembershipConfig;
-  readonly #ends = new Map<string, End<ControlMessage>>();
   readonly #record: RunRecord;
+  readonly #charge: Charge;
   #state: MembershipState;
   #reason: string | null = null;
 
-  constructor(world: World) {
+  constructor(options: CoordinatorOptions) {
+    const { world, process, past, before, journal } = options;
     const { job, setting, patience } = world;
-    this.process = new Process(world.clock, 'coordinator', 0);
+    this.process = process;
+    this.#options = options;
     this.#world = world;
     const { numWorkers, minWorkers } = setting;
-    const began = { runId: 'run', term: 1, past: null };
-    const fixed = { ...began, slots: job.shape.slots, isSharded: false, checkpoint: null, facts: {} };
+    const { runId, term } = journal.content;
+    const fixed = { runId, term, past, slots: job.shape.slots, isSharded: false, checkpoint: null, facts: {} };
     this.#config = { ...fixed, numWorkers, minWorkers, patience };
     this.#state = beginMembership(this.#config, world.clock.nowMs);
     const shape = { schedule: job.schedule, metricNames: [], engine: '', compiled: false, firstStep: 0 };
-    this.#record = new RunRecord(shape, job.shape.slots, null);
+    this.#record = world.parts.makeRecord(shape, job.shape.slots, before);
+    this.#charge = world.parts.makeCharge(journal, patience);
+    this.connections = this.#makeConnections();
     this.#tick();
+  }
+
+  #makeConnections(): WorkerConnections {
+    return new WorkerConnections({
+      acts: this.#options.acts,
+      hear: this.#world.parts.hear,
+      onHello: (hello) => {
+        this.#take({ ...hello, isRemote: false });
+      },
+      onMessage: (workerId, message) => {
+        this.#onMessage(workerId, message);
+      },
+      onClosed: (workerId, why) => {
+        this.#take({ type: 'lost', workerId, why });
+      },
+    });
   }
 
   get isEnding(): boolean {
     const { phase, isStopping } = this.#state;
-    return isStopping || phase === 'finished' || phase === 'failed';
+    return !this.process.isDead && (isStopping || phase === 'finished' || phase === 'failed');
   }
 
   /** What the run waits for. */
@@ -55,34 +94,34 @@ export class Coordinator {
     this.#take({ type: 'stop' });
   }
 
-  onConnection(end: End<ControlMessage>): void {
-    let workerId: string | null = null;
-    const isCurrent = (): boolean => workerId !== null && this.#ends.get(workerId) === end;
-    end.listen({
-      onMessage: (message) => {
-        const heard = this.#world.parts.hear(message as FromWorker); // the other end is a worker
-        if (!heard) return;
-        if (heard.type === 'hello' && workerId === null) workerId = this.#admit(end, heard);
-        else if (workerId !== null && isCurrent()) this.#onMessage(workerId, heard);
-      },
-      onClosed: () => {
-        if (workerId === null || !isCurrent()) return;
-        this.#ends.delete(workerId);
-        this.#take({ type: 'lost', workerId, why: 'its connection closed' });
-      },
+  /** A worker's process is known to be gone. */
+  reportLoss(workerId: string): void {
+    this.#take({ type: 'lost', workerId, why: 'its process is gone' });
+  }
+
+  /** A worker of a run whose files are lost brings the run's name with it. */
+  #noteRun({ runId, term, generation, roster }: MembershipState, before: MembershipState): void {
+    if (runId === before.runId && term === before.term) return;
+    const { journal, acts } = this.#options;
+    journal.note({ runId, term, generation, roster });
+    acts.do(() => {
+      this.#world.command.onRunFound(this.process, runId, term);
     });
   }
 
-  #admit(end: End<ControlMessage>, hello: Extract<FromWorker, { type: 'hello' }>): string | null {
-    if (this.#ends.has(hello.workerId)) {
-      const error = new LockstepError('ERR_PROTOCOL', `There is a worker ${hello.workerId} already.`);
-      end.send({ type: 'abort', failure: toFailure(error, null) });
-      end.terminate();
-      return null;
-    }
-    this.#ends.set(hello.workerId, end);
-    this.#take({ ...hello, isRemote: false });
-    return hello.workerId;
+  /** Whether this process has the run still. */
+  #isInCharge(): boolean {
+    const { isReplaced } = this.#charge;
+    if (isReplaced || this.#charge.isHeld(this.#world.clock.nowMs)) return !isReplaced;
+    this.#yield('the journal is that of another one');
+    return false;
+  }
+
+  #yield(why: string): void {
+    this.#world.trace(() => `${this.process.name} ends: ${why}`);
+    this.#charge.giveUp();
+    this.process.die(true);
+    this.#world.command.onYield();
   }
 
   /** After what has come in by now. */
@@ -97,6 +136,7 @@ export class Coordinator {
   }
 
   #onMessage(workerId: string, message: FromWorker): void {
+    if (!this.#isInCharge()) return;
     switch (message.type) {
       case 'ready':
       case 'halted':
@@ -114,96 +154,131 @@ export class Coordinator {
         break;
       }
       case 'progress':
-        this.#world.invariants.onTold(this.#record.addSteps(message, this.#world.clock.nowMs));
+        this.#write(this.#record.addSteps(message, this.#world.clock.nowMs));
         break;
       case 'evaluated': {
         const validation = this.#record.addEvaluation(message.step, message.slots);
-        if (validation) this.#world.invariants.onValidation(validation);
+        if (validation) this.#write([validation]);
         break;
       }
-      case 'checkpointed':
+      case 'checkpointed': {
+        const { step, path } = message;
         this.#take(message);
+        this.#options.journal.note({ checkpoint: { step, path } });
         break;
+      }
       default:
         throw new Error(`A simulated worker says no ${message.type}.`);
     }
   }
 
+  /** Into metrics.jsonl. */
+  #write(lines: readonly (StepLine | Validation)[]): void {
+    const { folder, invariants } = this.#world;
+    if (lines.length === 0) return;
+    this.#options.acts.do(() => {
+      folder.addMetrics(lines);
+      invariants.onTold(lines, this.#state.runId);
+    });
+  }
+
   #take(event: MembershipEvent): void {
+    if (this.process.isDead || !this.#isInCharge()) return;
     const world = this.#world;
+    const { name } = this.process;
     if (event.type !== 'tick' && event.type !== 'heartbeat')
-      world.trace(() => `coordinator takes ${JSON.stringify(event)}`);
+      world.trace(() => `${name} takes ${JSON.stringify(event)}`);
     const { state, effects, reason } = world.parts.membership(this.#config, this.#state, event, world.clock.nowMs);
+    this.#noteRun(state, this.#state);
     this.#state = state;
     for (const effect of effects) this.#perform(effect);
-    if (reason !== this.#reason) world.trace(() => `coordinator: ${reason ?? 'training'}`);
+    if (reason !== this.#reason) world.trace(() => `${name}: ${reason ?? 'training'}`);
     this.#reason = reason;
   }
 
   #perform(effect: MembershipEffect): void {
+    const { acts } = this.#options;
+    const world = this.#world;
     switch (effect.type) {
-      case 'welcome':
-        this.#send([effect.workerId], { type: 'welcome', plan: this.#world.plan });
+      case 'welcome': {
+        const { runId, term } = this.#state;
+        const plan = { ...world.plan, runId, term, runDirMark: this.#options.journal.owner };
+        this.connections.send([effect.workerId], { type: 'welcome', plan });
         break;
+      }
       case 'refuse':
-        this.#refuse(effect.workerId, effect.error);
+        this.connections.refuse(effect.workerId, effect.error);
         break;
       case 'evict':
-        this.#refuse(effect.workerId, effect.error);
-        this.#world.launcher.end(effect.workerId);
+        this.connections.refuse(effect.workerId, effect.error);
+        acts.do(() => {
+          world.launcher.end(effect.workerId);
+        });
         break;
       case 'dismiss':
-        this.#send([effect.workerId], { type: 'goodbye' });
-        this.#ends.delete(effect.workerId);
+        this.connections.dismiss(effect.workerId);
         break;
       case 'halt':
-        this.#send(effect.workerIds, { type: 'halt', generation: effect.generation });
+        this.connections.send(effect.workerIds, { type: 'halt', generation: effect.generation });
         break;
       case 'seek-checkpoint':
         this.process.after(findingMs, () => {
-          this.#take({ type: 'checkpoint-found', checkpoint: this.#world.disk.latest() });
+          this.#take({ type: 'checkpoint-found', checkpoint: world.disk.latest() });
         });
         break;
-      case 'form-generation': {
-        const { type: _type, roster, ...generation } = effect;
-        if (roster.every(({ step }) => step === null)) this.#world.invariants.onResume(effect.step);
-        this.#send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
+      case 'form-generation':
+        this.#form(effect);
         break;
-      }
       case 'start': {
-        const { workerIds, recoveries: _recoveries, ...start } = effect;
-        this.#send(workerIds, { ...start, told: this.#record.numSteps });
+        const { workerIds, recoveries, ...start } = effect;
+        this.connections.send(workerIds, { ...start, told: this.#record.numSteps });
+        this.#note(recoveries);
         break;
       }
+      case 'adopt':
+        this.#note(effect.recoveries);
+        break;
       case 'warn':
-        this.#world.trace(() => effect.text);
+        world.trace(() => effect.text);
         break;
       case 'drain':
-        this.#send(effect.workerIds, { type: 'drain' });
+        this.connections.send(effect.workerIds, { type: 'drain' });
         break;
       case 'stop-after':
-        this.#send(effect.workerIds, { type: 'stop-after', step: effect.step });
+        this.connections.send(effect.workerIds, { ...effect, step: Math.max(effect.step, this.#record.numSteps) });
         break;
-      case 'finish':
-        this.#world.onFinish(effect.step, effect.weightsSha256);
-        break;
-      case 'adopt':
       case 'yield':
+        this.#yield(effect.error.message);
+        break;
       case 'forget':
-        throw new Error('A simulated coordinator is of the host of its workers, with no other before or after it.');
-      case 'fail':
-        this.#world.onFail(effect.error);
+        throw new Error('A simulated coordinator is of the host of its workers.');
+      default:
+        this.#finish(effect);
     }
   }
 
-  #send(workerIds: readonly string[], message: FromCoordinator): void {
-    for (const workerId of workerIds) this.#ends.get(workerId)?.send(message);
+  #form({ type: _type, roster, ...generation }: Extract<MembershipEffect, { type: 'form-generation' }>): void {
+    const { acts, journal } = this.#options;
+    const { runId } = this.#state;
+    const { invariants, clock } = this.#world;
+    const isUnheld = roster.every(({ step }) => step === null);
+    acts.do(() => {
+      invariants.terms.onForm(runId, generation.generation, this.process, clock.nowMs);
+      if (isUnheld) invariants.onResume(generation.step);
+    });
+    journal.note({ generation: generation.generation, roster });
+    this.connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });
   }
 
-  #refuse(workerId: string, error: LockstepError): void {
-    const end = this.#ends.get(workerId);
-    this.#ends.delete(workerId);
-    end?.send({ type: 'abort', failure: toFailure(error, null) });
-    end?.terminate();
+  #note(recoveries: readonly Recovery[]): void {
+    for (const recovery of recoveries) this.#record.addRecovery({ ...recovery, redoneSteps: 0 });
+    if (recoveries.length > 0) this.#options.journal.note({ recoveries: this.#record.recoveries });
+  }
+
+  #finish(effect: Extract<MembershipEffect, { type: 'finish' | 'fail' }>): void {
+    this.#options.acts.do(() => {
+      if (effect.type === 'fail') this.#world.onFail(effect.error);
+      else this.#world.onFinish(effect.step, effect.weightsSha256);
+    });
   }
 }

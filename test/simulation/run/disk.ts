@@ -55,6 +55,11 @@ export class Disk {
     return found ? { step: found[1].step, path: found[0] } : null;
   }
 
+  /** All that is on it. */
+  lose(): void {
+    this.#files.clear();
+  }
+
   read(path: string): State {
     const file = this.#files.get(path);
     if (!file) throw new LockstepError('ERR_CHECKPOINT_INVALID', `${path} is not there.`);

@@ -1,11 +1,16 @@
 /** Lets a fault befall a simulated run. */
+import type { DiskFate } from './run-folder.js';
 import type { FaultKind } from './schedule.js';
 import type { Worker } from './worker.js';
 import type { World } from './world.js';
 
+/** They cost no worker, and no step. */
+const ofCoordinator: readonly FaultKind['type'][] = ['crash-coordinator', 'replace-coordinator', 'slow-disk'];
+
 /** Returns how long it lasts. */
 export function applyFault(world: World, fault: FaultKind): number {
-  const { clock, disk, network, launcher } = world;
+  if (!ofCoordinator.includes(fault.type)) world.invariants.onDisturbed();
+  const { clock, disk, network, launcher, command } = world;
   switch (fault.type) {
     case 'crash':
       for (const place of fault.places) launcher.at(place)?.process.die(true);
@@ -16,7 +21,7 @@ export function applyFault(world: World, fault: FaultKind): number {
     case 'hang':
       return hang(world, launcher.at(fault.place), fault.ms);
     case 'stop-process': {
-      const process = fault.place === 0 ? world.coordinator.process : launcher.at(fault.place)?.process;
+      const process = fault.place === 0 ? command.coordinator.process : launcher.at(fault.place)?.process;
       process?.stop();
       clock.after(fault.ms, () => process?.resume());
       return fault.ms;
@@ -42,12 +47,27 @@ export function applyFault(world: World, fault: FaultKind): number {
       disk.numTorn = fault.count;
       return 0;
     case 'stop-run':
-      world.isStopped = true;
-      world.coordinator.process.run(() => {
-        world.coordinator.stop();
-      });
+      stopRun(world);
       return 0;
+    case 'crash-coordinator':
+      return command.crash({ ...fault, fate: fateOf(world, fault.fate) });
+    case 'replace-coordinator':
+      return command.replace({ ...fault, fate: fateOf(world, fault.fate) });
   }
+}
+
+/** A command that has workers of its own shares their host, and has no run without its directory. */
+function fateOf({ setting }: World, fate: DiskFate): DiskFate {
+  return setting.isTrain ? 'kept' : fate;
+}
+
+function stopRun(world: World): void {
+  const { coordinator } = world.command;
+  if (coordinator.process.isDead) return;
+  world.isStopped = true;
+  coordinator.process.run(() => {
+    coordinator.stop();
+  });
 }
 
 function hang({ clock }: World, worker: Worker | undefined, ms: number): number {

@@ -22,6 +22,10 @@ export interface GenerationRunOptions {
   readonly onLinked: () => void;
   readonly onFetched: () => void;
   readonly onCommit: (numSteps: number) => void;
+  /** There is no coordinator at present. */
+  readonly isAlone: () => boolean;
+  /** There is no way to a peer. */
+  readonly onUnlinked: (error: LockstepError) => void;
   readonly onFailure: (error: LockstepError) => void;
 }
 
@@ -111,7 +115,7 @@ export class GenerationRun {
         this.#onGone(rank);
       },
       onFailure: (error) => {
-        this.#fail(error);
+        if (!this.#isClosed) this.#options.onUnlinked(error);
       },
     });
   }
@@ -123,10 +127,12 @@ export class GenerationRun {
 
   /** The coordinator decides what a lost peer means. */
   #onGone(rank: number): void {
-    const { world, process } = this.#options;
+    const { world, process, isAlone } = this.#options;
     const { heartbeatTimeoutMs, connectTimeoutMs } = world.patience;
     process.after(heartbeatTimeoutMs + connectTimeoutMs, () => {
-      this.#fail(new LockstepError('ERR_WORKER_LOST', `Rank ${rank} is gone.`));
+      if (this.#isClosed) return;
+      if (isAlone()) this.#onGone(rank);
+      else this.#fail(new LockstepError('ERR_WORKER_LOST', `Rank ${rank} is gone.`));
     });
   }
 

@@ -1,4 +1,4 @@
-/** Starts a worker in each place, and another one after it. What bin/local-workers.ts does. */
+/** Starts a worker in each place, and another one after it. What bin/local-workers.ts does, or something outside of the run. */
 import { Worker } from './worker.js';
 import type { World } from './world.js';
 
@@ -35,14 +35,37 @@ export class Launcher {
     return new Worker(this.#world, workerId, place);
   }
 
+  /**
+   * A coordinator begins. Where workers are children of its command, that watches those that the one before has started.
+   *
+   * @param isBack it has taken a run back
+   */
+  onCoordinator(isBack: boolean): void {
+    if (!isBack || !this.#world.setting.isTrain) return;
+    for (const [place, { process }] of this.#workers) if (process.isDead) this.#replace(place);
+  }
+
   #keep(place: number): void {
     const world = this.#world;
     const worker = new Worker(world, `w${String(this.#numStarted++).padStart(3, '0')}`, place);
     this.#workers.set(place, worker);
     worker.process.onDead(() => {
-      world.clock.after(world.random.between(50, 400), () => {
-        if (!world.coordinator.isEnding) this.#keep(place);
-      });
+      this.#replace(place);
     });
+  }
+
+  /** By the command, while it runs; or by something else that starts workers. */
+  #replace(place: number): void {
+    const { setting, clock, random, command } = this.#world;
+    const { coordinator } = command;
+    const dead = this.#workers.get(place);
+    const delayMs = random.between(50, 400);
+    const replace = (): void => {
+      if (command.coordinator.isEnding || this.#workers.get(place) !== dead) return;
+      if (setting.isTrain && dead) coordinator.reportLoss(dead.workerId);
+      this.#keep(place);
+    };
+    if (setting.isTrain) coordinator.process.after(delayMs, replace);
+    else clock.after(delayMs, replace);
   }
 }

@@ -56,9 +56,11 @@ export class End<M> {
         other.#send({ type: 'refused' });
         return;
       }
-      other.#state = 'open';
-      other.#send({ type: 'opened' });
+      // A process that is stopped takes connections, and proves no token.
       to.process.run(() => {
+        if (other.#state === 'closed') return;
+        other.#state = 'open';
+        other.#send({ type: 'opened' });
         to.onConnection(other);
       });
     });

@@ -7,10 +7,15 @@ import {
   type ParticipantEffect,
   type ParticipantTransition,
 } from '../../../src/membership/participant.js';
-import type { RosterEntry } from '../../../src/protocol/messages.js';
+import { Outbox } from '../../../src/membership/outbox.js';
+import type { FromWorker, RosterEntry } from '../../../src/protocol/messages.js';
+import { Charge } from '../../../coordinator/charge.js';
+import { successorOf } from '../../../coordinator/journal.js';
 import { membership } from '../../../coordinator/membership.js';
 import type { MembershipEffect, MembershipTransition } from '../../../coordinator/membership-state.js';
+import { RunRecord } from '../../../coordinator/run-record.js';
 import { realParts, type Parts } from './parts.js';
+import type { Family } from './schedule.js';
 
 /** The participant, with its effects altered. */
 function participantThat(change: (effect: ParticipantEffect) => readonly ParticipantEffect[]): Partial<Parts> {
@@ -52,7 +57,9 @@ function both(first: ParticipantTransition, second: ParticipantTransition): Part
   return { ...second, effects: [...first.effects, ...second.effects] };
 }
 
-const planted: Readonly<Record<string, Partial<Parts>>> = {
+type Planted = Readonly<Record<string, Partial<Parts>>>;
+
+const inEverything: Planted = {
   'a halt that does not end the generation': {
     participant: (config, state, event) => {
       if (event.type !== 'halt' || state.phase !== 'training') return participant(config, state, event);
@@ -81,14 +88,6 @@ const planted: Readonly<Record<string, Partial<Parts>>> = {
     participant: (config, state, event) => {
       if (event.type === 'committed') return { state, effects: [], reason: null };
       return participant(config, state, event);
-    },
-  },
-  'a worker that stands ready before it has read the checkpoint': {
-    participant: (config, state, event) => {
-      const taken = participant(config, state, event);
-      if (event.type !== 'linked') return taken;
-      const { generation } = event;
-      return both(taken, participant(config, taken.state, { type: 'resting', generation, filled: true }));
     },
   },
   'a step that is committed before its frames have left': {
@@ -126,18 +125,75 @@ const planted: Readonly<Record<string, Partial<Parts>>> = {
       return event.type === 'tick' ? { state, effects: [], reason: null } : membership(config, state, event, nowMs);
     },
   },
-  'a stop that asks for a step less': membershipThat((effect) => {
-    return effect.type === 'stop-after' ? { ...effect, step: Math.max(0, effect.step - 1) } : effect;
-  }),
   'a finish that the coordinator does not hear of': {
     hear: (message) => (message.type === 'finished' ? null : message),
   },
   'a validation that is lost with its worker': {
     hear: (message) => (message.type === 'evaluated' && message.slots[0]?.slot === 0 ? null : message),
   },
+};
+
+const inDisks: Planted = {
+  'a worker that stands ready before it has read the checkpoint': {
+    participant: (config, state, event) => {
+      const taken = participant(config, state, event);
+      if (event.type !== 'linked') return taken;
+      const { generation } = event;
+      return both(taken, participant(config, taken.state, { type: 'resting', generation, filled: true }));
+    },
+  },
   'a torn checkpoint that is read': { verifiesCheckpoints: false },
 };
 
-export const plantedFaults: readonly (readonly [name: string, parts: Parts])[] = Object.entries(planted).map(
-  ([name, parts]) => [name, { ...realParts, ...parts }],
-);
+const inComingsAndGoings: Planted = {
+  'a stop that asks for a step less': membershipThat((effect) => {
+    return effect.type === 'stop-after' ? { ...effect, step: Math.max(0, effect.step - 1) } : effect;
+  }),
+};
+
+const inReturns: Planted = {
+  'a journal that forgets the term': {
+    successorOf: (before, own) => ({ ...successorOf(before, own), term: 1 }),
+  },
+  'a coordinator that is back and does not wait for its workers': {
+    membership: (config, state, event, nowMs) => {
+      const patience = { ...config.patience, returnTimeoutMs: -1 };
+      return membership({ ...config, patience }, state, event, nowMs);
+    },
+  },
+  'an outbox that is dropped when there is a coordinator again': { makeOutbox: () => new ForgetfulOutbox() },
+  'a record that begins anew with each coordinator, so that steps are told twice': {
+    makeRecord: (shape, slots) => new RunRecord(shape, slots, null),
+  },
+  'an old coordinator that does not find out that it was replaced': {
+    makeCharge: (_journal, patience) => new Charge(null, patience),
+  },
+  'a generation that is gone on with in the midst of the moves': {
+    membership: (config, state, event, nowMs) => {
+      if (event.type !== 'hello' || !event.standing) return membership(config, state, event, nowMs);
+      const standing = { ...event.standing, isTraining: true, generation: event.standing.entered };
+      return membership(config, state, { ...event, standing }, nowMs);
+    },
+  },
+};
+
+class ForgetfulOutbox extends Outbox {
+  override reconnect(): FromWorker[] {
+    super.reconnect();
+    return [];
+  }
+}
+
+/** By the family of schedules that finds them. */
+const planted = {
+  everything: inEverything,
+  disks: inDisks,
+  'comings and goings': inComingsAndGoings,
+  returns: inReturns,
+} satisfies Partial<Record<Family, Planted>>;
+
+export const plantedFaults: readonly (readonly [name: string, parts: Parts, family: Family])[] = Object.entries(
+  planted,
+).flatMap(([family, faults]) => {
+  return Object.entries(faults).map(([name, parts]) => [name, { ...realParts, ...parts }, family as Family] as const); // its keys
+});

@@ -10,6 +10,7 @@ export class Process {
   readonly place: number;
   readonly #clock: Clock;
   #state: 'running' | 'stopped' | 'dead' = 'running';
+  #stoppedMs: number | null = null;
   #backlog: (() => void)[] = [];
   readonly #ends: ((leavesWord: boolean) => void)[] = [];
 
@@ -27,6 +28,11 @@ export class Process {
     return this.#state === 'stopped';
   }
 
+  /** Since when; null where it is not. */
+  get stoppedMs(): number | null {
+    return this.#stoppedMs;
+  }
+
   run(task: () => void): void {
     if (this.#state === 'running') task();
     else if (this.#state === 'stopped') this.#backlog.push(task);
@@ -40,13 +46,16 @@ export class Process {
 
   /** SIGSTOP. */
   stop(): void {
-    if (this.#state === 'running') this.#state = 'stopped';
+    if (this.#state !== 'running') return;
+    this.#state = 'stopped';
+    this.#stoppedMs = this.#clock.nowMs;
   }
 
   /** SIGCONT. */
   resume(): void {
     if (this.#state !== 'stopped') return;
     this.#state = 'running';
+    this.#stoppedMs = null;
     const backlog = this.#backlog;
     this.#backlog = [];
     for (const task of backlog) this.after(0, task);
@@ -56,6 +65,7 @@ export class Process {
   die(leavesWord: boolean): void {
     if (this.#state === 'dead') return;
     this.#state = 'dead';
+    this.#stoppedMs = null;
     this.#backlog = [];
     for (const end of this.#ends) end(leavesWord);
   }

@@ -1,5 +1,6 @@
 /** What a simulated run is, and what befalls it, as plain data that fast-check makes and shrinks. */
 import fc from 'fast-check';
+import type { DiskFate } from './run-folder.js';
 
 export interface RunSetting {
   /** Of all that takes its time: latencies, gradients, disks. */
@@ -16,6 +17,8 @@ export interface RunSetting {
   /** -1: each chunk has an owner. */
   readonly hopBytes: number;
   readonly workersPerHost: number;
+  /** Workers are children of the coordinator's command; else something outside of the run starts them. */
+  readonly isTrain: boolean;
 }
 
 /** Places are numbered from 0, the coordinator's; those of workers begin with 1. */
@@ -47,7 +50,16 @@ export type FaultKind =
   | { readonly type: 'slow-disk'; readonly slownessMs: number }
   | { readonly type: 'torn-write'; readonly count: number }
   /** Ctrl-C. */
-  | { readonly type: 'stop-run' };
+  | { readonly type: 'stop-run' }
+  /** The coordinator dies, after so many more things that it does, and is started again. */
+  | {
+      readonly type: 'crash-coordinator';
+      readonly numActs: number;
+      readonly awayMs: number;
+      readonly fate: DiskFate;
+    }
+  /** It is stopped for so long, and another one started beside it. */
+  | { readonly type: 'replace-coordinator'; readonly ms: number; readonly fate: DiskFate };
 
 export interface Fault {
   /** Events of the simulation after the fault before. */
@@ -77,6 +89,7 @@ const setting = fc.record({
   bucketBytes: fc.constantFrom(64, 128, 4096),
   hopBytes: fc.constantFrom(2 ** 30, -1),
   workersPerHost: fc.integer({ min: 1, max: 2 }),
+  isTrain: fc.boolean(),
 });
 
 const kinds = {
@@ -103,10 +116,23 @@ const kinds = {
   'slow-disk': fc.record({ type: fc.constant('slow-disk' as const), slownessMs: fc.integer({ min: 1, max: 500 }) }),
   'torn-write': fc.record({ type: fc.constant('torn-write' as const), count: fc.integer({ min: 1, max: 3 }) }),
   'stop-run': fc.record({ type: fc.constant('stop-run' as const) }),
+  'crash-coordinator': fc.record({
+    type: fc.constant('crash-coordinator' as const),
+    numActs: fc.oneof(fc.constant(0), fc.nat(12)),
+    awayMs: ms,
+    fate: fc.constantFrom<DiskFate[]>('kept', 'kept', 'power-cut', 'lost'),
+  }),
+  'replace-coordinator': fc.record({
+    type: fc.constant('replace-coordinator' as const),
+    ms: fc.integer({ min: 1_000, max: 4_000 }),
+    fate: fc.constantFrom<DiskFate[]>('kept', 'lost'),
+  }),
 } satisfies Record<FaultKind['type'], fc.Arbitrary<FaultKind>>;
 
 /** Often soon after one another, so that a fault meets the recovery from the one before. */
 const after = fc.oneof(fc.nat(12), fc.nat(60), fc.nat(250));
+
+const returns = ['crash-coordinator', 'crash-coordinator', 'replace-coordinator'] as const;
 
 /** Faults that go together, by name. */
 export const families = {
@@ -115,6 +141,18 @@ export const families = {
   silences: ['vanish', 'hang', 'stop-process', 'partition', 'delay'],
   'comings and goings': ['join', 'leave', 'stop-run', 'crash'],
   disks: ['slow-disk', 'torn-write', 'crash'],
+  returns: [
+    ...returns,
+    ...returns,
+    ...returns,
+    'crash',
+    'vanish',
+    'hang',
+    'stop-process',
+    'partition',
+    'join',
+    'leave',
+  ],
 } as const satisfies Record<string, readonly FaultKind['type'][]>;
 
 export type Family = keyof typeof families;

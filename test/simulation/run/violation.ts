@@ -4,6 +4,8 @@ export type Invariant =
   | 'each slot once'
   | 'within one step'
   | 'one generation'
+  | 'one term'
+  | 'a coordinator costs no worker'
   | 'progress'
   | 'the run goes on'
   | 'each step told once'

@@ -72,6 +72,7 @@ export class Worker {
   #end(error: LockstepError | null): void {
     const { process, workerId } = this;
     this.#world.trace(() => `${workerId} ends: ${error?.message ?? 'its part is over'}`);
+    this.#world.onWorkerEnd(process.name, error?.message ?? 'its part is over');
     process.after(2 * threadMs, () => {
       if (error) this.#comm.fail(error);
       process.die(true);

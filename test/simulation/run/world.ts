@@ -3,7 +3,7 @@ import type { LockstepError } from '../../../src/errors.js';
 import type { FromCoordinator, FromWorker, RunPlan } from '../../../src/protocol/messages.js';
 import type { Patience } from '../../../coordinator/membership-state.js';
 import { Clock } from './clock.js';
-import { Coordinator } from './coordinator.js';
+import { Command } from './command.js';
 import { Disk } from './disk.js';
 import { applyFault } from './faults.js';
 import { Invariants } from './invariants.js';
@@ -14,6 +14,7 @@ import type { Parts } from './parts.js';
 import { realParts } from './parts.js';
 import type { PeerMessage } from './peer-links.js';
 import { Random } from './random.js';
+import { RunFolder } from './run-folder.js';
 import type { RunSetting, Schedule } from './schedule.js';
 import { Violation } from './violation.js';
 
@@ -31,6 +32,8 @@ const patience: Patience = {
   returnTimeoutMs: 5_000,
 };
 const heartbeatMs = 250;
+/** Longer than all faults together last, and shorter than a run waits for workers: one that nobody can find makes room for another. */
+const coordinatorTimeoutMs = 40_000;
 /** Once nothing befalls it any more, a run is to end within this. The longest wait is for all that hang together. */
 const boundMs = 60 * patience.connectTimeoutMs + 60_000;
 
@@ -51,10 +54,12 @@ export class World {
   readonly invariants: Invariants;
   readonly parts: Parts;
   readonly launcher: Launcher;
-  readonly coordinator: Coordinator;
-  readonly coordinatorListener: Listening<ControlMessage>;
+  readonly folder: RunFolder;
+  readonly command: Command;
+  readonly coordinatorTimeoutMs = coordinatorTimeoutMs;
   /** By worker. */
   readonly listeners = new Map<string, Listening<PeerMessage>>();
+  /** But for its run and term. */
   readonly plan: RunPlan;
   /** Ctrl-C came. */
   isStopped = false;
@@ -75,14 +80,10 @@ export class World {
     this.job = Job.of({ slots: numWorkers + moreSlots, elements, steps, stepsPerEpoch, checkpointEverySteps });
     this.invariants = new Invariants(this.job);
     this.plan = planOf(this.job);
-    this.coordinator = new Coordinator(this);
-    this.coordinatorListener = {
-      process: this.coordinator.process,
-      onConnection: (end) => {
-        this.coordinator.onConnection(end);
-      },
-    };
+    this.folder = new RunFolder(this.random);
+    this.command = new Command(this);
     this.launcher = new Launcher(this);
+    this.command.start();
     this.launcher.start();
   }
 
@@ -99,7 +100,7 @@ export class World {
       if (this.clock.nowMs > this.#calmMs + boundMs) {
         throw new Violation(
           'progress',
-          `${boundMs} ms after the last fault: ${this.coordinator.reason ?? 'it trains'}`,
+          `${boundMs} ms after the last fault: ${this.command.coordinator.reason ?? 'it trains'}`,
         );
       }
     }
@@ -111,6 +112,10 @@ export class World {
 
   trace(line: () => string): void {
     this.#onTrace?.(`${this.clock.nowMs.toFixed(2).padStart(10)}  ${line()}`);
+  }
+
+  onWorkerEnd(workerId: string, why: string): void {
+    if (!this.isStopped) this.invariants.onWorkerEnd(workerId, why);
   }
 
   onFinish(numSteps: number, weightsSha256: string): void {
