@@ -52,10 +52,16 @@ export class ProgressReport {
     if (this.#now() - this.#sentMs >= intervalMs || this.#numUntold >= maxRecords) this.flush();
   }
 
+  /** Who leaves tells what it has, whoever tells otherwise: the others may leave too, or die, before that one has. */
+  leave(): void {
+    this.#isTeller = true;
+    this.flush();
+  }
+
   flush(): void {
+    if (!this.#isTeller || this.#numUntold === 0) return;
     const untold = this.#records.last(this.#numUntold);
     this.#numUntold = 0;
-    if (!this.#isTeller || untold.length === 0) return;
     for (let first = 0; first < untold.length; first += maxRecords) {
       const records = untold.slice(first, first + maxRecords);
       this.#send({ type: 'progress', records, stepTime: this.#times.means() });

@@ -95,6 +95,7 @@ export class Training {
 
   /** This worker is to end: its slots go to others, and the coordinator says goodbye. */
   leave(): void {
+    this.#progress.leave();
     this.#options.send({ type: 'leaving', step: this.#numSteps });
   }
 

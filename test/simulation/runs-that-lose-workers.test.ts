@@ -2,7 +2,7 @@
 import { it } from 'vitest';
 import { expectAllHold, perTest, seeds, timeoutMs } from './run/check.js';
 
-it.each(seeds(100, 2))(
+it.each(seeds(100, 3))(
   'what is lost with workers comes back, seed %i',
   (seed) => {
     expectAllHold({ family: 'crashes', seed, numRuns: perTest });

@@ -64,6 +64,16 @@ test('one in whose place another tells is silent: of two connections one overtak
   expect(worker.told.flat()).toEqual([1]);
 });
 
+test('one that leaves tells what it has, though another tells', () => {
+  const worker = new Worker();
+  worker.report.enter(0, { isTeller: false, told: 0 });
+  worker.take(1, 2, 3);
+  worker.report.leave();
+  worker.take(4);
+  worker.report.flush();
+  expect(worker.told).toEqual([[1, 2, 3], [4]]);
+});
+
 test('what it has left to another one, which has died since, it tells when it is its turn again', () => {
   const worker = new Worker();
   worker.report.enter(0, { isTeller: true, told: 0 });

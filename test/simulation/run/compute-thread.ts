@@ -87,6 +87,7 @@ export class ComputeThread {
   }
 
   leave(): void {
+    this.#progress.leave();
     this.#options.send({ type: 'leaving', step: this.#numSteps });
   }
 

@@ -15,6 +15,8 @@ interface Began extends Followed {
   readonly process: Process;
   /** Others that have the run since, and from when on this one has had the time to find out. */
   overs: readonly { readonly by: Process; readonly atMs: number }[];
+  /** The disk that had its term was lost: who begins by what another one has written since may have it again. */
+  isForgotten: boolean;
 }
 
 /** A coordinator looks at the journal so often: half of a heartbeat's limit. */
@@ -31,20 +33,20 @@ export class Terms {
   onBegan({ runId, term }: Followed, process: Process, nowMs: number, isFound: boolean): void {
     for (const other of this.#began) {
       if (other.process === process || other.runId !== runId) continue;
-      if (other.term >= term && !isFound) {
+      if (other.term >= term && !isFound && !other.isForgotten) {
         throw new Violation('one term', `${process.name} begins with term ${term}, after ${other.process.name}`);
       }
       // One that is stopped looks before it does anything.
       const atMs = nowMs + (other.process.isStopped ? 0 : lookMs);
       if (other.term <= term) other.overs = [...other.overs, { by: process, atMs }];
     }
-    this.#began.push({ runId, term, process, overs: [] });
+    this.#began.push({ runId, term, process, overs: [], isForgotten: false });
   }
 
   /** Nothing says any more who has the run, or had it. */
   onDiskLost(): void {
     this.#began = this.#began.filter(({ process }) => !process.isDead);
-    for (const one of this.#began) one.overs = [];
+    for (const one of this.#began) Object.assign(one, { overs: [], isForgotten: true });
   }
 
   onForm(runId: string, generation: number, process: Process, nowMs: number): void {
