@@ -39,7 +39,20 @@ export function play({ cells, heights, numStones }: Position, column: number): P
   next[row * numColumns + column] = -1;
   const higher = heights.slice();
   higher[column] = row + 1;
-  return { cells: next, heights: higher, numStones: numStones + 1, isLost: hasFour(next, row, column) };
+  return { cells: next, heights: higher, numStones: numStones + 1, isLost: winsAt({ cells, heights }, column, 1) };
+}
+
+/** Whether a stone there makes four in a row for who is to move (1), or for the other (-1). */
+export function winsAt({ cells, heights }: Pick<Position, 'cells' | 'heights'>, column: number, side: 1 | -1): boolean {
+  const row = heights[column] ?? 0;
+  const own = (up: number, right: number): number => {
+    let length = 0;
+    for (let r = row + up, c = column + right; isOn(r, c) && cells[r * numColumns + c] === side; r += up, c += right) {
+      length++;
+    }
+    return length;
+  };
+  return directions.some(([up, right]) => own(up, right) + own(-up, -right) >= 3);
 }
 
 const directions = [
@@ -48,19 +61,6 @@ const directions = [
   [1, 1],
   [1, -1],
 ] as const;
-
-/** Whether the stone there is one of four in a row. */
-function hasFour(cells: Int8Array, row: number, column: number): boolean {
-  const owner = cells[row * numColumns + column];
-  const run = (up: number, right: number): number => {
-    let length = 0;
-    for (let r = row + up, c = column + right; isOn(r, c) && cells[r * numColumns + c] === owner; r += up, c += right) {
-      length++;
-    }
-    return length;
-  };
-  return directions.some(([up, right]) => run(up, right) + run(-up, -right) >= 3);
-}
 
 function isOn(row: number, column: number): boolean {
   return row >= 0 && row < numRows && column >= 0 && column < numColumns;

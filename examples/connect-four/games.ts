@@ -23,8 +23,8 @@ interface Game {
   readonly moves: Move[];
 }
 
-const trainingSimulations = 32;
-const playingSimulations = 128;
+const trainingSimulations = 48;
+const playingSimulations = 256;
 const noise = 0.25;
 /** Moves that are drawn by how often they were tried; later ones are the best. */
 const drawnMoves = 10;

@@ -5,9 +5,9 @@ import { inputShape, numTargets, playItself, playOthers } from './games.js';
 import { numColumns } from './board.js';
 import { minimaxPlayer, randomPlayer } from './players.js';
 
-const batchSize = 256;
-const stepsPerEpoch = 50;
-const epochs = 8;
+const batchSize = 512;
+const stepsPerEpoch = 100;
+const epochs = 6;
 /** Half of them against each. */
 const numGames = 400;
 const opponents = [randomPlayer, minimaxPlayer(2)];

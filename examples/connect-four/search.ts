@@ -3,7 +3,7 @@
  * that it comes to, and carries its value back up. Many positions are searched at once, so that the network is asked about many.
  */
 import type { Column } from 'lockstep';
-import { encode, isOver, moves, numCells, numColumns, play, type Position } from './board.js';
+import { encode, isOver, moves, numCells, numColumns, play, winsAt, type Position } from './board.js';
 
 export type Predict = (x: Column) => Column;
 
@@ -22,6 +22,17 @@ const exploration = 1.5;
 /** Outputs of the network: what it thinks of each column, and of the position. */
 export const numOutputs = numColumns + 1;
 
+/** The moves that are worth a thought: to win, or else to take from the other what would win. */
+function outlook(position: Position): { readonly columns: readonly number[]; readonly end: number | null } {
+  if (isOver(position)) return { columns: [], end: position.isLost ? -1 : 0 };
+  const columns = moves(position);
+  const winning = columns.filter((column) => winsAt(position, column, 1));
+  if (winning.length > 0) return { columns: winning, end: 1 };
+  const forced = columns.filter((column) => winsAt(position, column, -1));
+  if (forced.length > 0) return { columns: forced, end: forced.length > 1 ? -1 : null };
+  return { columns, end: null };
+}
+
 class Node {
   readonly position: Position;
   readonly columns: readonly number[];
@@ -31,12 +42,19 @@ class Node {
   readonly totals = new Float64Array(numColumns);
   readonly children: (Node | undefined)[] = [];
   numVisits = 0;
-  /** Whether the network was asked about it. */
+  /** Whether the network was asked about it, or need not be, as there is one move. */
   isKnown = false;
+  /** How it ends for who is to move, where that is seen without a search. */
+  readonly end: number | null;
 
   constructor(position: Position) {
+    const { columns, end } = outlook(position);
     this.position = position;
-    this.columns = isOver(position) ? [] : moves(position);
+    this.columns = columns;
+    this.end = end;
+    if (columns.length !== 1) return;
+    this.priors[columns[0] ?? 0] = 1;
+    this.isKnown = true;
   }
 
   child(column: number): Node {
@@ -90,14 +108,14 @@ function walk(root: Node): Path {
     const column = node.best();
     steps.push({ node, column });
     node = node.child(column);
-  } while (node.isKnown && node.columns.length > 0);
+  } while (node.isKnown && node.end === null);
   return { steps, leaf: node };
 }
 
-/** The value of each position for who is to move there: as it has ended, or as the network has it, with its priors. */
+/** The value of each position for who is to move there: as it ends, or as the network has it, with its priors. */
 function expand(nodes: readonly Node[], { predict, width }: SearchOptions): number[] {
-  const open = nodes.filter(({ columns }) => columns.length > 0);
   const values = new Map<Node, number>();
+  const open = nodes.filter((node) => node.end === null);
   if (open.length > 0) {
     const x = new Float32Array(width * numCells * 2);
     open.forEach(({ position }, i) => {
@@ -111,7 +129,7 @@ function expand(nodes: readonly Node[], { predict, width }: SearchOptions): numb
       values.set(node, outputs[numColumns] ?? 0);
     });
   }
-  return nodes.map((node) => values.get(node) ?? (node.position.isLost ? -1 : 0));
+  return nodes.map((node) => node.end ?? values.get(node) ?? 0);
 }
 
 function softmaxOver(columns: readonly number[], logits: ArrayLike<number>): Float64Array<ArrayBuffer> {

@@ -22,8 +22,8 @@ const knowsNothing = ({ shape: [numRows = 0] }: Column): Column => {
   return { data: new Float32Array(numRows * numOutputs), shape: [numRows, numOutputs] };
 };
 
-function bestOf(position: Position): number {
-  const options = { predict: knowsNothing, random: notAtRandom, numSimulations: 128, width: 1 };
+function bestOf(position: Position, numSimulations: number): number {
+  const options = { predict: knowsNothing, random: notAtRandom, numSimulations, width: 1 };
   const [shares = new Float32Array()] = search([position], options);
   return shares.indexOf(Math.max(...shares));
 }
@@ -59,12 +59,16 @@ describe('four in a row', () => {
 });
 
 describe('a search that is told nothing', () => {
-  it.each(Object.entries(won))('takes the win as a %s', (_, columns) => {
-    expect(bestOf(after(...columns.slice(0, -1)))).toBe(columns.at(-1));
+  it.each(Object.entries(won))('takes the win as a %s at once', (_, columns) => {
+    expect(bestOf(after(...columns.slice(0, -1)), 1)).toBe(columns.at(-1));
   });
 
-  it('takes from the other what would win', () => {
-    expect(bestOf(after(3, 0, 3, 0, 3))).toBe(3);
+  it('takes from the other what would win, when it has tried each column', () => {
+    expect(bestOf(after(3, 0, 3, 0, 3), 8)).toBe(3);
+  });
+
+  it('finds the stone after which there are two ways to win', () => {
+    expect(bestOf(after(3, 3, 2, 2), 64)).toSatisfy((column: number) => [1, 4].includes(column));
   });
 });
 
