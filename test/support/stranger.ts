@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { z } from 'zod';
 import { makeNonce, proofHeader, proveToken } from '../../src/protocol/authentication.js';
+import { protocolVersion } from '../../src/protocol/version.js';
 import { defaultLimits } from '../../src/protocol/limits.js';
 import type { Connection } from '../../transport/connection.js';
 import { dial } from '../../transport/dialler.js';
@@ -56,7 +57,7 @@ export class Stranger {
       Upgrade: 'websocket',
       'Sec-WebSocket-Version': '13',
       'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==',
-      'x-lockstep-protocol': '1',
+      'x-lockstep-protocol': String(protocolVersion),
       'x-lockstep-listener-nonce': nonces.listener,
       'x-lockstep-dialler-nonce': nonces.dialler,
       [proofHeader]: proveToken(token, 'dialler', nonces),
