@@ -6,12 +6,12 @@ import type { RunJournal } from './coordinator-options.js';
 const looksPerTimeout = 2;
 
 export class Charge {
-  readonly #journal: Pick<RunJournal, 'isOurs'> | null;
+  readonly #journal: Pick<RunJournal, 'keep'> | null;
   readonly #intervalMs: number;
   #lookedMs = -Infinity;
   #isReplaced = false;
 
-  constructor(journal: Pick<RunJournal, 'isOurs'> | null, { heartbeatTimeoutMs }: Pick<Limits, 'heartbeatTimeoutMs'>) {
+  constructor(journal: Pick<RunJournal, 'keep'> | null, { heartbeatTimeoutMs }: Pick<Limits, 'heartbeatTimeoutMs'>) {
     this.#journal = journal;
     this.#intervalMs = heartbeatTimeoutMs / looksPerTimeout;
   }
@@ -25,7 +25,7 @@ export class Charge {
     if (this.#isReplaced) return false;
     if (nowMs - this.#lookedMs < this.#intervalMs) return true;
     this.#lookedMs = nowMs;
-    return this.#journal?.isOurs() ?? true;
+    return this.#journal?.keep() ?? true;
   }
 
   giveUp(): void {

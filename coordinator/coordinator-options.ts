@@ -14,8 +14,8 @@ import type { RecordBefore, RunObserver, RunRecord, ToldRecovery } from './run-r
 export interface RunJournal {
   /** Made at random for this start, and written there for others to see. */
   readonly owner: string;
-  /** Whether no other coordinator has taken the run. */
-  isOurs(): boolean;
+  /** Whether no other coordinator has taken the run. One that did not know of this one has not: its journal is written over. */
+  keep(): boolean;
   note(changes: { readonly runId?: string; readonly term?: number } & Partial<Past & Noted>): void;
 }
 

@@ -114,7 +114,7 @@ export class Journal implements RunJournal {
    * A journal that is lost is nobody's. One of a lower term is by a coordinator that does not know of this one: it finds it there when it
    * looks next.
    */
-  isOurs(): boolean {
+  keep(): boolean {
     const place = this.#placeOf(this.#content);
     if (place === 'to be taken back') this.#write({ isDurable: true });
     return place !== 'of another';

@@ -10,7 +10,7 @@ class Looked {
   isTaken = false;
   numLooks = 0;
 
-  isOurs(): boolean {
+  keep(): boolean {
     this.numLooks++;
     return !this.isTaken;
   }

@@ -116,7 +116,7 @@ describe('a journal', () => {
     const journal = begin();
     damage(file());
     expect(readJournal(runDir)).toBeNull();
-    expect(journal.isOurs()).toBe(true);
+    expect(journal.keep()).toBe(true);
     journal.note({ generation: 5 });
     expect(readJournal(runDir)).toEqual(journal.content);
   });
@@ -152,7 +152,7 @@ describe('of two coordinators of a run directory', () => {
   it('the one of the higher term has the run, and the other one touches its journal no more', () => {
     const old = begin();
     const next = begin({ term: 2 });
-    expect([old.isOurs(), next.isOurs()]).toEqual([false, true]);
+    expect([old.keep(), next.keep()]).toEqual([false, true]);
     old.note({ generation: 9, ended: true });
     expect(readJournal(runDir)).toEqual(next.content);
   });
@@ -160,17 +160,17 @@ describe('of two coordinators of a run directory', () => {
   it('of one term the last to begin has the run', () => {
     const first = begin();
     const second = begin();
-    expect([first.isOurs(), second.isOurs()]).toEqual([false, true]);
+    expect([first.keep(), second.keep()]).toEqual([false, true]);
   });
 
   it('one of a higher term takes the journal back from one that does not know of it, as was stopped, or found none', () => {
     const other = begin();
     const next = begin({ term: 2 });
     writeFileSync(file(), JSON.stringify(other.content));
-    expect(other.isOurs()).toBe(true);
-    expect(next.isOurs()).toBe(true);
+    expect(other.keep()).toBe(true);
+    expect(next.keep()).toBe(true);
     expect(readJournal(runDir)).toEqual(next.content);
-    expect(other.isOurs()).toBe(false);
+    expect(other.keep()).toBe(false);
   });
 
   it('one whose workers have told it of a higher term has the run by that', () => {
@@ -178,7 +178,7 @@ describe('of two coordinators of a run directory', () => {
     const old = begin({ term: 2 });
     found.note({ runId: 'found', term: 4 });
     expect(readJournal(runDir)).toEqual(found.content);
-    expect([old.isOurs(), found.isOurs()]).toEqual([false, true]);
+    expect([old.keep(), found.keep()]).toEqual([false, true]);
   });
 
   it('one that has begun another run there, of a higher term, has the folder', () => {

@@ -64,14 +64,15 @@ export class SharedPages {
     }
   }
 
-  /** Makes a memory that nobody has written to yet one that others can mount, from region `first` on. What is before stays as it is. */
+  /** Makes a memory that nobody has written to yet one that others can mount, from region `first` on. What is before nobody else sees. */
   share(memory: FlatMemory, first: string): SharedMemory {
     const segments = memory.layout.segments.map((_, segment) => segment);
     const files = segments.map((segment) => {
       const file = this.#addon.share(memory.bytes(segment), memory.address(first, segment));
       return { file, inode: inodeOf(pathOf(process.pid, file)) };
     });
-    const regions = memory.regions.map((name) => [name, segments.map((one) => memory.address(name, one))] as const);
+    const names = memory.regions.slice(memory.regions.indexOf(first));
+    const regions = names.map((name) => [name, segments.map((one) => memory.address(name, one))] as const);
     return { pid: process.pid, files, regions: Object.fromEntries(regions) };
   }
 
