@@ -35,11 +35,11 @@ function expectEveryStepToldOnce(name: string, numSteps: number): void {
 
 describe('a run with a sharded optimizer has the bits of the undisturbed one after the loss of', () => {
   test.each([
-    { numWorkers: 2, rank: 0 },
-    { numWorkers: 2, rank: 1, fields: ['--set', 'optimizer.clipNorm=0.05'] },
-    { numWorkers: 3, rank: 1 },
-  ])('rank $rank of $numWorkers, and a newcomer in its place; $fields', { timeout: timeoutMs }, async (one) => {
-    const { numWorkers, rank, fields = [] } = one;
+    { numWorkers: 2, rank: 0, what: '', fields: [] },
+    { numWorkers: 2, rank: 1, what: ', clipped', fields: ['--set', 'optimizer.clipNorm=0.05'] },
+    { numWorkers: 3, rank: 1, what: '', fields: [] },
+  ])('rank $rank of $numWorkers, and a newcomer in its place$what', { timeout: timeoutMs }, async (one) => {
+    const { numWorkers, rank, fields } = one;
     const name = `lost-${rank}-of-${numWorkers}`;
     const job = [...points, ...endless, ...fields];
     const run = LockstepProcess.start([
