@@ -1,5 +1,5 @@
-/** Whether processes that are not this one's children have ended: Linux tells it in /proc, and nobody announces it. */
-import { readFileSync } from 'node:fs';
+/** Whether processes that are not this one's children have ended, or stand still: Linux tells it in /proc, and nobody announces it. */
+import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const pollMs = 20;
@@ -17,4 +17,17 @@ export function isRunning(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Stops them, and resolves when none of their threads runs: a signal is sent in an instant, and a write goes on to its end. */
+export async function standStill(pids: readonly number[]): Promise<void> {
+  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+  while (pids.flatMap(threadStates).some((state) => state !== 'T')) await delay(pollMs);
+}
+
+function threadStates(pid: number): (string | undefined)[] {
+  return readdirSync(`/proc/${pid}/task`).map((thread) => {
+    const [state] = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').split(') ').slice(-1);
+    return state?.[0];
+  });
 }
