@@ -111,8 +111,8 @@ export class Journal implements RunJournal {
   }
 
   /**
-   * A journal that is lost is nobody's. One of a lower term is by a coordinator that does not know of this one: it finds it there when it
-   * looks next.
+   * A journal that is lost is nobody's. One of a lower term of the run is by a coordinator that does not know of this one: it finds it there
+   * when it looks next. One of another run has the folder: it was emptied, and what this one knows of its files is no longer so.
    */
   keep(): boolean {
     const place = this.#placeOf(this.#content);
@@ -134,10 +134,10 @@ export class Journal implements RunJournal {
     this.#write({ isDurable: isFirst || changes.runId !== undefined || changes.term !== undefined });
   }
 
-  #placeOf({ owner, term }: JournalContent): 'ours' | 'to be taken back' | 'of another' {
+  #placeOf({ owner, runId, term }: JournalContent): 'ours' | 'to be taken back' | 'of another' {
     const found = this.#file.read();
     if (found === null || found.owner === owner) return 'ours';
-    return found.term < term ? 'to be taken back' : 'of another';
+    return found.runId === runId && found.term < term ? 'to be taken back' : 'of another';
   }
 
   #write(options: { readonly isDurable: boolean }): void {

@@ -176,15 +176,18 @@ describe('of two coordinators of a run directory', () => {
   it('one whose workers have told it of a higher term has the run by that', () => {
     const found = begin();
     const old = begin({ term: 2 });
-    found.note({ runId: 'found', term: 4 });
+    found.note({ term: 4 });
     expect(readJournal(runDir)).toEqual(found.content);
     expect([old.keep(), found.keep()]).toEqual([false, true]);
   });
 
-  it('one that has begun another run there, of a higher term, has the folder', () => {
-    const one = begin();
-    const other = begin({ runId: 'other', term: 2 });
+  it('one that has begun another run there has the folder, whatever the terms: they are of different runs', () => {
+    const one = begin({ term: 3 });
+    const other = begin({ runId: 'other' });
     one.note({ checkpoint: { step: 3, path: '/c3' } });
+    expect(readJournal(runDir)).toEqual(other.content);
+    expect([one.keep(), other.keep()]).toEqual([false, true]);
+    one.note({ runId: 'found', term: 4 });
     expect(readJournal(runDir)).toEqual(other.content);
   });
 });
