@@ -131,7 +131,7 @@ function enterRun(
   const { prepared, link } = parts;
   const { plan, layout, loaded, engine } = prepared;
   const { wire, optimizer, onNotFinite } = loaded.job;
-  const common = { slots: plan.slots, bucketBytes: defaultBucketBytes, wire, optimizer };
+  const common = { slots: plan.slots, bucketBytes: defaultBucketBytes, wire, optimizer, onNotFinite };
   const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: findSharedPages() });
   // Untried with the driver of a GPU, which has ways of its own with a process that ends.
   if (engine.device === 'cpu') pages?.keepMemory();
@@ -140,7 +140,6 @@ function enterRun(
   const stepAddonPath = engine.native?.path ?? null;
   link.prepare({
     ...common,
-    onNotFinite,
     computeThreads: engine.device === 'gpu' ? 0 : plan.threads,
     runId: plan.runId,
     memory: memory.share(),

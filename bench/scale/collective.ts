@@ -99,6 +99,7 @@ export class Collective {
       bucketBytes,
       wire: 'float32',
       optimizer: this.optimizer,
+      onNotFinite: 'stop',
     });
   }
 

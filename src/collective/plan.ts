@@ -49,7 +49,7 @@ export interface AllReducePlan {
   readonly wire: WireFormat;
   /** Results are new weights: the owner of a chunk alone holds its moments, and takes the optimizer's step. */
   readonly isSharded: boolean;
-  /** Sharded: nobody takes the optimizer's step before it has the squares of everybody's sums (squares.ts). */
+  /** Sharded: nobody takes the optimizer's step before it has the squares of everybody's sums, and knows them to be finite (squares.ts). */
   readonly sharesSquares: boolean;
   /** Where large buckets go over two levels. */
   readonly hosts: Hosts | null;
@@ -79,8 +79,8 @@ export interface AllReduceOptions {
   readonly wire?: WireFormat | undefined;
   /** Whether moments are shared out; with one worker there is nobody to share with. @default false */
   readonly sharded?: boolean | undefined;
-  /** Whether the optimizer's step depends on the norm of the whole gradient. @default false */
-  readonly clips?: boolean | undefined;
+  /** Whether the optimizer's step depends on the norm of the whole gradient, or on whether all of it is finite. @default false */
+  readonly judgesWhole?: boolean | undefined;
   /** Whether workers of one host can read one another's memory, as far as is known. @default false */
   readonly sharesMemory?: boolean | undefined;
   /** How many bytes more a worker may send to save a hop. @default 384 KiB */
@@ -92,7 +92,7 @@ export function planAllReduce(options: AllReduceOptions): AllReducePlan {
   const tree = reductionTree(options.slots);
   const nodesByRank = workers.map(({ firstSlot, endSlot }) => coveringNodes(tree, firstSlot, endSlot));
   const isSharded = options.sharded === true && workers.length > 1;
-  const sharesSquares = isSharded && options.clips === true;
+  const sharesSquares = isSharded && options.judgesWhole === true;
   const setting = { rank, nodesByRank, wire };
   const exchange = exchangeRoute(setting);
   const hosts = Hosts.of(workers.map(({ hostId }) => hostId));

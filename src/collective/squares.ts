@@ -1,7 +1,8 @@
 /**
- * How the owners of a sharded optimizer's chunks come to know the norm of the whole gradient: each tells all others the squares of
- * what it has summed, one number for each page, once it has all its sums. Whoever has everybody's numbers adds them up in the
- * order of the pages, which is the same for any number of owners.
+ * How the owners of a sharded optimizer's chunks come to know the norm of the whole gradient, and whether a step is finite: each tells
+ * all others the squares of what it has summed, one number for each page and a last one for each chunk, once it has all its sums.
+ * Whoever has everybody's numbers adds them up in the order of the pages, which is the same for any number of owners. The last one of a
+ * chunk adds nothing where the chunk is finite, and is NaN where it is not, also by its loss or its averages, which have no squares.
  */
 import { pageElements, type Bucket } from './buckets.js';
 import { trainableIn } from './payload.js';
@@ -13,7 +14,7 @@ export interface SquaresShare {
   readonly rank: number;
   /** Its place among the numbers of all ranks for this segment. */
   readonly first: number;
-  readonly numPages: number;
+  readonly count: number;
 }
 
 export interface SquaresPlan {
@@ -23,9 +24,9 @@ export interface SquaresPlan {
   readonly chunks: readonly (readonly number[])[];
 }
 
-/** How many pages of a range have trainable elements, which begins on a page of the bucket. */
-export function squarePages(bucket: Bucket, range: Pick<Chunk, 'offset' | 'elements'>): number {
-  return Math.ceil(trainableIn(bucket, range) / pageElements);
+/** Numbers of a range, which begins on a page of the bucket: of its pages with trainable elements, and the one that says whether it is finite. */
+export function numSquares(bucket: Bucket, range: Pick<Chunk, 'offset' | 'elements'>): number {
+  return Math.ceil(trainableIn(bucket, range) / pageElements) + 1;
 }
 
 /** Rank by rank in each segment, and of each rank in the order of the buckets. */
@@ -39,11 +40,11 @@ export function planSquares({ buckets }: Pick<AllReducePlan, 'buckets'>): Square
   for (const { bucket, chunk, rank } of owned) {
     const { segment } = bucket;
     const next = numbers.get(segment) ?? 0;
-    const numPages = squarePages(bucket, chunk);
+    const count = numSquares(bucket, chunk);
     const key = `${segment} ${rank}`;
-    const share = shares.get(key) ?? { segment, rank, first: next, numPages: 0 };
-    if (numPages > 0) shares.set(key, { ...share, numPages: share.numPages + numPages });
-    numbers.set(segment, next + numPages);
+    const share = shares.get(key) ?? { segment, rank, first: next, count: 0 };
+    shares.set(key, { ...share, count: share.count + count });
+    numbers.set(segment, next + count);
     (chunks[bucket.index] ?? [])[chunk.index] = next;
   }
   return { shares: [...shares.values()], chunks };

@@ -252,15 +252,7 @@ function misfitsOf({ optimizer, best, data, precision, ...job }: Job): string[] 
   return [ofShares, ofValidation, ofBest, ofKept, ofRate, ofPrecision].filter((problem) => problem !== null);
 }
 
-function unfitForShares({
-  onNotFinite,
-  stragglers,
-  checkpointsKept,
-}: Pick<Job, 'onNotFinite' | 'stragglers' | 'checkpointsKept'>): string | null {
-  // An owner of moments has taken its part of the step before it can know that another part is not finite.
-  if (onNotFinite === 'skip') {
-    return "onNotFinite: 'skip' does not go with a sharded optimizer; use 'stop', or sharded: false";
-  }
+function unfitForShares({ stragglers, checkpointsKept }: Pick<Job, 'stragglers' | 'checkpointsKept'>): string | null {
   // One that is being written as a worker is lost must not take the place of the one that the others go back to.
   if (checkpointsKept < 2) {
     return 'checkpointsKept: a run with a sharded optimizer goes back to a checkpoint where a worker is lost; keep 2 at least';

@@ -28,16 +28,12 @@ test.each([
 });
 
 test.each([{ what: 'gradient' }, { what: 'loss' }])(
-  'a step that is skipped for its $what has the same bits for any workers, compiled or not',
+  'a step that is skipped for its $what has the same bits for any workers, compiled or not, sharded or not',
   async ({ what }) => {
     const runs = [];
-    for (const [workers, compile] of [
-      [1, true],
-      [2, true],
-      [3, false],
-    ] as const) {
-      const name = `${what}-${workers}`;
-      const sets = ['--set', 'onNotFinite=skip', '--set', `compile=${compile}`];
+    for (const [workers, ...fields] of [[1], [2], [3, 'compile=false'], [2, 'optimizer.sharded=true']] as const) {
+      const name = `${what}-${workers}${fields.join('')}`;
+      const sets = ['onNotFinite=skip', ...fields].flatMap((field) => ['--set', field]);
       const args = ['train', job, '--workers', String(workers), ...sets, ...filesOf(name)];
       const { stderr } = await lockstepDone(args, { env: { NOT_FINITE: what } });
       expect(stderr).toContainEqual(expect.stringMatching(/step 2 is skipped: .* of slot 1 is not finite/));

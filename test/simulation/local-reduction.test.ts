@@ -84,6 +84,7 @@ class Host {
     const regions = reserveRegions(this.#layout, {
       slots: numSlots,
       wire: 'float32',
+      onNotFinite: 'stop',
       optimizer: this.#optimizer,
       bucketBytes,
     });

@@ -21,6 +21,7 @@ import { Windows } from '../../worker/comm/windows.js';
 import type { NotFinite } from '../../worker/comm/finiteness.js';
 import { Reduction } from '../../worker/comm/reduction.js';
 import { firstShared, slotRegion } from '../../worker/comm/regions.js';
+import { judgesWhole } from '../../worker/comm/generation-plan.js';
 import { reserveRegions } from '../../worker/comm/reservation.js';
 import type { SharedPages } from '../../worker/comm/shared-pages.js';
 import { gradient, naiveSum, nearestBfloat16 } from './oracle.js';
@@ -132,7 +133,7 @@ export class World {
     }));
     const { maxSegmentElements = Math.max(256, ...sizes.map((size) => size + 16)) } = options;
     this.layout = planLayout(parameters, 2, { maxSegmentElements });
-    const regions = reserveRegions(this.layout, { slots: numSlots, wire, optimizer: this.#optimizer, bucketBytes });
+    const regions = reserveRegions(this.layout, { slots: numSlots, wire, ...this.#update, bucketBytes });
     const machines = Array.from({ length: numWorkers }, (_, rank) => {
       const memory = FlatMemory.create(this.layout, regions);
       const shared = options.pages?.share(memory, firstShared) ?? null;
@@ -178,14 +179,17 @@ export class World {
     }
   }
 
+  get #update() {
+    return { optimizer: this.#optimizer, onNotFinite: this.#options.onNotFinite ?? 'stop' };
+  }
+
   #form(machines: readonly Machine[], ranges: readonly SlotRange[]): void {
-    const { numSlots, bucketBytes, hopBytes, wire, sharded, pages, clipNorm } = this.#options;
-    const clips = clipNorm !== undefined;
+    const { numSlots, bucketBytes, hopBytes, wire, sharded, pages } = this.#options;
     const workers = ranges.map((range, rank) => ({ ...range, hostId: `host ${machines[rank]?.host ?? -1}` }));
     const { segments } = this.layout;
     const setting = { generation: this.#generation, slots: numSlots, workers, segments, bucketBytes };
     this.workers = machines.map((machine, rank) => {
-      const plan = planAllReduce({ ...setting, rank, wire, sharded, clips, hopBytes });
+      const plan = planAllReduce({ ...setting, rank, wire, sharded, judgesWhole: judgesWhole(this.#update), hopBytes });
       return this.#join(machine, plan, ranges[rank] ?? { firstSlot: 0, endSlot: 0 });
     });
     if (pages) this.#openWindows(pages);

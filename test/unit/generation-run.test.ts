@@ -17,7 +17,7 @@ const optimizer = adam();
 const layout = planLayout([{ name: 'a', shape: [64], trainable: true }], 2);
 
 function runAlone(onCommit: (numSteps: number) => void): { run: GenerationRun; words: StepWords } {
-  const common = { slots: 1, bucketBytes, wire: 'float32', optimizer } as const;
+  const common = { slots: 1, bucketBytes, wire: 'float32', optimizer, onNotFinite: 'stop' } as const;
   const memory = FlatMemory.create(layout, reserveRegions(layout, common));
   const addresses = { hostId: 'h', unixPath: null, tcp: [] };
   const self = { workerId: 'a', rank: 0, host: 'h', firstSlot: 0, endSlot: 1, addresses, step: 0 };

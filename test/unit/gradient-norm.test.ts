@@ -46,7 +46,7 @@ function normOf(numWorkers: number): number {
 function sharedNormOf(numWorkers: number): number {
   const workers = assignSlots(slots, numWorkers).map((range) => ({ ...range, hostId: 'host' }));
   const { segments } = layout;
-  const setting = { generation: 1, slots, workers, segments, bucketBytes, sharded: true, clips: true };
+  const setting = { generation: 1, slots, workers, segments, bucketBytes, sharded: true, judgesWhole: true };
   const ranks = workers.map((_, rank) => {
     const plan = planAllReduce({ ...setting, rank });
     const memory = FlatMemory.create(layout, planRegions({ layout, plan, optimizer: sgd() }));
@@ -57,7 +57,7 @@ function sharedNormOf(numWorkers: number): number {
     const places = new Places(plan, memory);
     const squares = new Squares({ plan, memory, places, sums: new Sums(plan, memory, places) });
     for (const bucket of plan.buckets) {
-      for (const chunk of bucket.chunks) if (chunk.owner === rank) squares.take(bucket, chunk);
+      for (const chunk of bucket.chunks) if (chunk.owner === rank) squares.take(bucket, chunk, true);
     }
     return { plan, memory, squares };
   });

@@ -6,6 +6,7 @@ import { heaviestCover, coveringNodes, reductionTree } from '../../src/collectiv
 import { adam } from '../../src/optimizer/config.js';
 import { planLayout } from '../../src/state/layout.js';
 import { planRegions } from '../../worker/comm/regions.js';
+import { judgesWhole } from '../../worker/comm/generation-plan.js';
 import { maxSegmentElements, reserveRegions } from '../../worker/comm/reservation.js';
 
 /** Any shares of neighbouring slots, on any hosts. */
@@ -27,41 +28,50 @@ describe('the memory of a run', () => {
       wire: fc.constantFrom('float32', 'bfloat16'),
       sharded: fc.boolean(),
       clipNorm: fc.constantFrom(undefined, 1),
+      onNotFinite: fc.constantFrom('stop', 'skip'),
     });
     fc.assert(
-      fc.property(settings, ({ membership: { slots, cuts, perHost }, sizes, sharded, clipNorm, ...way }) => {
-        const parameters = sizes.map((size, i) => ({ name: `p${i}`, shape: [size], trainable: i % 2 === 0 }));
-        const layout = planLayout(parameters, 3, { maxSegmentElements: 60_000 });
-        const bounds = [...new Set([0, ...cuts, slots])].toSorted((a, b) => a - b);
-        const workers = bounds.slice(0, -1).map((firstSlot, rank) => ({
-          firstSlot,
-          endSlot: bounds[rank + 1] ?? slots,
-          hostId: `host ${Math.floor(rank / perHost)}`,
-        }));
-        const optimizer = adam({ sharded, clipNorm });
-        const reserved = new Map(
-          reserveRegions(layout, { ...way, slots, optimizer }).map(({ name, elements }) => [name, elements]),
-        );
-        const { segments } = layout;
-        for (const rank of workers.keys()) {
-          const plan = planAllReduce({
-            generation: 1,
-            rank,
-            slots,
-            workers,
-            segments,
-            ...way,
-            sharded,
-            clips: clipNorm !== undefined,
-          });
-          for (const { name, elements } of planRegions({ layout, plan, optimizer })) {
-            const room = reserved.get(name);
-            elements.forEach((needed, segment) => {
-              expect(needed, `${name} of rank ${rank}`).toBeLessThanOrEqual(room?.[segment] ?? (needed === 0 ? 0 : -1));
+      fc.property(
+        settings,
+        ({ membership: { slots, cuts, perHost }, sizes, sharded, clipNorm, onNotFinite, ...way }) => {
+          const parameters = sizes.map((size, i) => ({ name: `p${i}`, shape: [size], trainable: i % 2 === 0 }));
+          const layout = planLayout(parameters, 3, { maxSegmentElements: 60_000 });
+          const bounds = [...new Set([0, ...cuts, slots])].toSorted((a, b) => a - b);
+          const workers = bounds.slice(0, -1).map((firstSlot, rank) => ({
+            firstSlot,
+            endSlot: bounds[rank + 1] ?? slots,
+            hostId: `host ${Math.floor(rank / perHost)}`,
+          }));
+          const optimizer = adam({ sharded, clipNorm });
+          const reserved = new Map(
+            reserveRegions(layout, { ...way, slots, optimizer, onNotFinite }).map(({ name, elements }) => [
+              name,
+              elements,
+            ]),
+          );
+          const { segments } = layout;
+          for (const rank of workers.keys()) {
+            const plan = planAllReduce({
+              generation: 1,
+              rank,
+              slots,
+              workers,
+              segments,
+              ...way,
+              sharded,
+              judgesWhole: judgesWhole({ optimizer, onNotFinite }),
             });
+            for (const { name, elements } of planRegions({ layout, plan, optimizer })) {
+              const room = reserved.get(name);
+              elements.forEach((needed, segment) => {
+                expect(needed, `${name} of rank ${rank}`).toBeLessThanOrEqual(
+                  room?.[segment] ?? (needed === 0 ? 0 : -1),
+                );
+              });
+            }
           }
-        }
-      }),
+        },
+      ),
       { numRuns: 100 },
     );
   });
@@ -81,7 +91,13 @@ describe('the memory of a run', () => {
     { slots: 8, elements: 50_000_000 },
     { slots: 64, elements: 10_000_000 },
   ])('takes segments of $elements elements with $slots slots', ({ slots, elements }) => {
-    const options = { slots, wire: 'float32', optimizer: adam(), bucketBytes: 4 * 2 ** 20 } as const;
+    const options = {
+      slots,
+      wire: 'float32',
+      optimizer: adam(),
+      onNotFinite: 'stop',
+      bucketBytes: 4 * 2 ** 20,
+    } as const;
     const longest = maxSegmentElements(options);
     expect(longest).toBeGreaterThan(elements);
     const segment = { elements: longest, trainableElements: longest, reducedElements: longest };

@@ -1,4 +1,4 @@
-/** Clipping with a sharded optimizer: when a rank tells the squares of its sums, and that nothing is made of a sum before all have. */
+/** A sharded optimizer that depends on the whole gradient: when a rank tells the squares of its sums, and that nothing is made of a sum before all have. */
 import { expect, it } from 'vitest';
 import { AllReduce } from '../../src/collective/all-reduce.js';
 import type { AllReduceEffect, AllReduceEvent } from '../../src/collective/events.js';
@@ -14,7 +14,7 @@ const threePages = { reducedElements: 3 * pageElements, trainableElements: 2 * p
 /** Three workers, of whom each owns a page of each of two buckets. */
 function planOf(rank: number, { segment = threePages, sharded = true } = {}): AllReducePlan {
   return planAllReduce({
-    ...{ generation: 1, rank, slots: 3, sharded, clips: true, bucketBytes: 3 * pageElements * 4, hopBytes: 0 },
+    ...{ generation: 1, rank, slots: 3, sharded, judgesWhole: true, bucketBytes: 3 * pageElements * 4, hopBytes: 0 },
     workers: [0, 1, 2].map((slot) => ({ hostId: `host ${slot}`, firstSlot: slot, endSlot: slot + 1 })),
     segments: [segment, segment],
   });
@@ -44,16 +44,18 @@ function summed(): { machine: AllReduce; effects: AllReduceEffect[] } {
   return { machine, effects };
 }
 
-it('squares are told by who has trainable sums, once it has all of them', () => {
+it('squares are told by who has sums, once it has all of them: one of each page, and whether each chunk is finite', () => {
   const told = summed().effects.filter(({ type }) => type === 'send-squares' || type === 'sum');
   expect(typesOf(told)).toEqual(['sum', 'sum', 'send-squares', 'send-squares']);
   expect(told).toMatchObject([{}, {}, { to: [1, 2], segment: 0 }, { to: [1, 2], segment: 1 }]);
-  const shares = planSquares(planOf(0)).shares.map(({ rank, segment, numPages }) => [segment, rank, numPages]);
+  const shares = planSquares(planOf(0)).shares.map(({ rank, segment, count }) => [segment, rank, count]);
   expect(shares).toEqual([
-    [0, 0, 1],
-    [0, 1, 1],
-    [1, 0, 1],
-    [1, 1, 1],
+    [0, 0, 2],
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 1, 2],
+    [1, 2, 1],
   ]);
 });
 
@@ -61,7 +63,7 @@ it('new weights are made, and sent, when everybody’s squares are here, and not
   const { machine, effects } = summed();
   expect(typesOf(effects)).not.toContain('advance');
   expect(typesOf(effects)).not.toContain('send-result');
-  expect(machine.take(squares(1, 1))).toEqual([]);
+  for (const event of [squares(1, 1), squares(2, 0), squares(2, 1)]) expect(machine.take(event)).toEqual([]);
   expect(typesOf(machine.take(squares(1, 0)))).toEqual([
     'norm',
     ...['advance', 'complete', 'send-result'],
@@ -85,7 +87,6 @@ it('a rank that owns nothing commits no step before it has everybody’s squares
 
 it.each([
   { what: 'twice', event: squares(1, 0), found: 'squares of segment 0' },
-  { what: 'of who owns no trainable sum', event: squares(2, 0), found: 'squares of segment 0' },
   { what: 'of a segment that there is not', event: squares(1, 2), found: 'squares of segment 2' },
   { what: 'of another step', event: { ...squares(1, 1), step: step + 1 }, found: 'squares of step 5' },
 ])('squares that come $what are refused', ({ event, found }) => {

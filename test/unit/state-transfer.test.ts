@@ -20,7 +20,8 @@ const layout = planLayout(
   2,
   { maxSegmentElements: 1_100_016 },
 );
-const regions = reserveRegions(layout, { slots: 1, wire: 'float32', optimizer, bucketBytes: 2 ** 22 });
+const common = { slots: 1, wire: 'float32', bucketBytes: 2 ** 22 } as const;
+const regions = reserveRegions(layout, { ...common, optimizer, onNotFinite: 'stop' });
 
 interface Message {
   readonly from: number;

@@ -20,7 +20,7 @@ function planOf(rank: number, hostIds = ['a', 'b', 'c']): AllReducePlan {
 function clippedPlanOf(rank: number): AllReducePlan {
   const elements = 3 * 1024;
   return planAllReduce({
-    ...{ generation: 1, rank, slots: 3, sharded: true, clips: true, bucketBytes: elements * 4 },
+    ...{ generation: 1, rank, slots: 3, sharded: true, judgesWhole: true, bucketBytes: elements * 4 },
     workers: [0, 1, 2].map((slot) => ({ hostId: `host ${slot}`, firstSlot: slot, endSlot: slot + 1 })),
     segments: [{ reducedElements: 3 * elements, trainableElements: 3 * elements }],
   });

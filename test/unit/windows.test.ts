@@ -8,7 +8,7 @@ import { FlatMemory } from '../../src/state/memory.js';
 import { reserveRegions } from '../../worker/comm/reservation.js';
 import { Windows, type WindowPages } from '../../worker/comm/windows.js';
 
-const setting = { slots: 2, bucketBytes: 2 ** 22, wire: 'float32', optimizer: adam() } as const;
+const setting = { slots: 2, bucketBytes: 2 ** 22, wire: 'float32', optimizer: adam(), onNotFinite: 'stop' } as const;
 const layout = planLayout([{ name: 'w', shape: [500_000], trainable: true }], 1);
 const memory = FlatMemory.create(layout, reserveRegions(layout, setting));
 const plan = planAllReduce({

@@ -64,13 +64,14 @@ class Rank {
       bucketBytes: defaultBucketBytes,
       wire: 'float32',
       optimizer,
+      onNotFinite: 'stop',
       computeThreads,
     } as const;
     const layout = payloadLayout(repeats.bytes, common);
     const { memory, sharedMemory, pages } = makeRunMemory({ ...common, layout, sharedPagesPath: this.#pagesPath });
     const times = makeCommTimes();
     const own = { ...common, runId: 'bench', memory: memory.share(), sharedMemory };
-    this.#link.prepare({ ...own, times, onNotFinite: 'stop', stepAddonPath: null, steps: makeSharedSteps() });
+    this.#link.prepare({ ...own, times, stepAddonPath: null, steps: makeSharedSteps() });
     send({ type: 'prepared' });
     const { entry } = await this.#inbox.next('enter');
     this.#link.rest(entry.generation.generation, true);

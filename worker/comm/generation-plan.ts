@@ -5,7 +5,7 @@ import type { Layout } from '../../src/state/layout.js';
 import type { RunSetup } from './channel.js';
 
 export function planGeneration(
-  setup: Pick<RunSetup, 'slots' | 'bucketBytes' | 'wire' | 'optimizer'> & {
+  setup: Pick<RunSetup, 'slots' | 'bucketBytes' | 'wire' | 'optimizer' | 'onNotFinite'> & {
     readonly generation: Generation;
     readonly rank: number;
     readonly layout: Layout;
@@ -24,7 +24,12 @@ export function planGeneration(
     bucketBytes,
     wire,
     sharded: optimizer.sharded,
-    clips: optimizer.clipNorm !== undefined,
+    judgesWhole: judgesWhole(setup),
     sharesMemory: true,
   });
+}
+
+/** Whether a step depends on the whole gradient: on its norm, or on whether all of it is finite. */
+export function judgesWhole({ optimizer, onNotFinite }: Pick<RunSetup, 'optimizer' | 'onNotFinite'>): boolean {
+  return optimizer.clipNorm !== undefined || onNotFinite === 'skip';
 }

@@ -67,7 +67,7 @@ export class Reduction {
   readonly #framePlaces: FramePlaces;
   /** All results of the step that are here. */
   #isFinite = true;
-  /** Sharded: what the step's gradient is multiplied by. */
+  /** Where squares are shared: what the step's gradient is multiplied by. */
   #scale = 1;
   /** By rank; null where nothing comes in, or what does is dropped. */
   readonly #incoming: (IncomingFrame | null)[] = [];
@@ -204,7 +204,7 @@ export class Reduction {
         const { bucket, chunk } = effect;
         this.#sums.sum(bucket, chunk, step);
         const { isSharded, sharesSquares } = this.#options.plan;
-        if (sharesSquares) this.#squares.take(bucket, chunk);
+        if (sharesSquares) this.#squares.take(bucket, chunk, this.#finiteness.isFinite(bucket, chunk, step));
         else if (isSharded) this.#advance(bucket, chunk, step);
         break;
       }
@@ -223,12 +223,14 @@ export class Reduction {
         break;
       }
       case 'norm':
-        this.#scale = this.#update.scaleOf(this.#squares.norm());
+        this.#takeNorm(this.#squares.norm());
         break;
       case 'advance':
-        this.#advance(effect.bucket, effect.chunk, step);
+        if (this.#isFinite) this.#update.advance(effect.bucket, effect.chunk, step, this.#scale);
         break;
       case 'complete':
+        // What has come where squares are shared is of sums that are known to be finite.
+        if (this.#options.plan.sharesSquares) break;
         this.#isFinite &&= this.#finiteness.isFinite(effect.bucket, effect.chunk, step);
         break;
       case 'combine':
@@ -249,7 +251,13 @@ export class Reduction {
 
   /** The sum itself goes to all where it is not finite, so that all see it. */
   #advance(bucket: RoutedBucket, chunk: Chunk, step: number): void {
-    if (this.#finiteness.isFinite(bucket, chunk, step)) this.#update.advance(bucket, chunk, step, this.#scale);
+    if (this.#finiteness.isFinite(bucket, chunk, step)) this.#update.advance(bucket, chunk, step);
+  }
+
+  /** Of the whole gradient: everybody has the same, and either all go on with it or nobody does. */
+  #takeNorm(norm: number): void {
+    this.#isFinite = Number.isFinite(norm);
+    this.#scale = this.#update.scaleOf(norm);
   }
 
   #commit(step: number): void {

@@ -9,7 +9,7 @@
  *   relay                 what this worker sends on for its host
  *   packed                slots' partials as bfloat16, as they are sent
  *   gathered              rank 0, sharded: one moment of one bucket, on its way to a checkpoint
- *   squares               sharded and clipped: sums of squares, of all ranks, two elements each
+ *   squares               sharded, where a step depends on the whole gradient: sums of squares, of all ranks, two elements each
  *   results               the sums of chunks that have an owner: own ones, those that came, and windows on those of peers of
  *                         this host (windows.ts)
  *   scratch               two blocks for each level of the tree, one for their sum, and one for what is made of that
@@ -23,7 +23,7 @@ import { pageElements, type Bucket } from '../../src/collective/buckets.js';
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { partialPayload, payloadBytes } from '../../src/collective/payload.js';
 import { ownedRanges } from '../../src/collective/shard.js';
-import { squarePages } from '../../src/collective/squares.js';
+import { numSquares } from '../../src/collective/squares.js';
 import { depthOf, type TreeNode } from '../../src/collective/tree.js';
 import { checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
@@ -45,6 +45,8 @@ export const CHECKSUMS = 'checksums';
 /** What this worker tells its peers in memory, and windows on what they tell (boards.ts). */
 export const BOARD = 'board';
 export const PEER_BOARDS = 'peer-boards';
+/** A float64. */
+export const elementsOfSquare = 2;
 export const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
 export const slotRegion = (slot: number): string => `slot:${slot}`;
 /** What lies before it is the state, which no peer mounts. */
@@ -117,15 +119,14 @@ export function largestBuckets(
   return segments.map((_, index) => Math.max(0, ...buckets.map((one) => (one.segment === index ? one.elements : 0))));
 }
 
-/** However buckets are cut in chunks: none of those has a part of a page only. */
-export function squareElements(
-  { segments }: Pick<Layout, 'segments'>,
-  { buckets }: { readonly buckets: readonly Bucket[] },
-): number[] {
-  const elementsOf = (bucket: Bucket): number => 2 * squarePages(bucket, bucket);
-  return segments.map((_, index) =>
-    buckets.reduce((sum, bucket) => sum + (bucket.segment === index ? elementsOf(bucket) : 0), 0),
+function squareElements(layout: Layout, { buckets }: AllReducePlan): number[] {
+  const ranges = buckets.flatMap((bucket) =>
+    bucket.chunks.map((chunk) => ({
+      segment: bucket.segment,
+      elements: elementsOfSquare * numSquares(bucket, chunk),
+    })),
   );
+  return sumBySegment(layout, ranges);
 }
 
 export function numScratchBlocks(tree: TreeNode): number {

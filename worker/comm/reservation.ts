@@ -5,17 +5,20 @@
  */
 import { pageElements, planBuckets, type Bucket } from '../../src/collective/buckets.js';
 import { maxExchangedBytes } from '../../src/collective/routes.js';
+import { numSquares } from '../../src/collective/squares.js';
 import { heaviestCover, reductionTree, type TreeNode } from '../../src/collective/tree.js';
 import type { WireFormat } from '../../src/collective/wire.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions } from '../../src/optimizer/optimizer.js';
 import type { Layout, Segment } from '../../src/state/layout.js';
 import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
+import { judgesWhole } from './generation-plan.js';
 import {
   blockElements,
   boardRegions,
   CHECKSUMS,
   checksumStateElements,
+  elementsOfSquare,
   GATHERED,
   INBOX,
   largestBuckets,
@@ -26,7 +29,6 @@ import {
   RESULTS,
   SCRATCH,
   slotRegion,
-  squareElements,
   SQUARES,
 } from './regions.js';
 
@@ -35,6 +37,7 @@ export interface ReservationOptions {
   readonly slots: number;
   readonly wire: WireFormat;
   readonly optimizer: OptimizerConfig;
+  readonly onNotFinite: 'stop' | 'skip';
   readonly bucketBytes: number;
 }
 
@@ -45,7 +48,7 @@ const memoryElements = 2 ** 32 / floatBytes;
 
 export function reserveRegions(
   layout: Pick<Layout, 'segments'>,
-  { slots, wire, optimizer, bucketBytes }: ReservationOptions,
+  { slots, wire, optimizer, onNotFinite, bucketBytes }: ReservationOptions,
 ): RegionPlan[] {
   const { segments } = layout;
   const tree = reductionTree(slots);
@@ -59,6 +62,7 @@ export function reserveRegions(
   const reduced = each(({ reducedElements }) => reducedElements);
   const none = each(() => 0);
   const hasPeers = slots > 1;
+  const sharesSquares = optimizer.sharded && judgesWhole({ optimizer, onNotFinite });
   return [
     { name: PARAMETERS, elements: each(({ elements }) => elements) },
     ...momentRegions(optimizer).map((name) => ({ name, elements: each((segment) => segment.trainableElements) })),
@@ -68,7 +72,7 @@ export function reserveRegions(
     { name: RELAY, elements: hasPeers ? summed(relayElements) : none },
     { name: PACKED, elements: hasPeers && wire === 'bfloat16' ? summed(packedElements) : none },
     { name: GATHERED, elements: optimizer.sharded ? largestBuckets({ segments }, { buckets }) : none },
-    { name: SQUARES, elements: sharesSquares(optimizer) ? squareElements({ segments }, { buckets }) : none },
+    { name: SQUARES, elements: sharesSquares ? summed((bucket) => squareElements(bucket, slots)) : none },
     { name: RESULTS, elements: hasPeers ? reduced : none },
     { name: SCRATCH, elements: each(() => numScratchBlocks(tree) * blockElements) },
     { name: CHECKSUMS, elements: each(() => slots * checksumStateElements) },
@@ -76,8 +80,9 @@ export function reserveRegions(
   ];
 }
 
-function sharesSquares({ sharded, clipNorm }: OptimizerConfig): boolean {
-  return sharded && clipNorm !== undefined;
+/** Each worker has one chunk of a bucket at most. */
+function squareElements(bucket: Bucket, numChunks: number): number {
+  return elementsOfSquare * (numSquares(bucket, bucket) + numChunks - 1);
 }
 
 /** The longest segment whose regions fit into one memory. */

@@ -1,19 +1,13 @@
 /** The flat memory of a run; peers of this host can read it where the addon is there. */
-import type { WireFormat } from '../../src/collective/wire.js';
-import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { SharedMemory } from '../../src/protocol/messages.js';
 import type { Layout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { firstShared } from './regions.js';
-import { reserveRegions } from './reservation.js';
+import { reserveRegions, type ReservationOptions } from './reservation.js';
 import { SharedPages } from './shared-pages.js';
 
-export interface RunMemoryOptions {
-  readonly slots: number;
+export interface RunMemoryOptions extends ReservationOptions {
   readonly layout: Layout;
-  readonly bucketBytes: number;
-  readonly wire: WireFormat;
-  readonly optimizer: OptimizerConfig;
   readonly sharedPagesPath: string | null;
 }
 

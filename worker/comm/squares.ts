@@ -4,7 +4,7 @@
  */
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import { trainableIn } from '../../src/collective/payload.js';
-import { planSquares, squarePages, type SquaresPlan } from '../../src/collective/squares.js';
+import { numSquares, planSquares, type SquaresPlan } from '../../src/collective/squares.js';
 import { assert } from '../../src/errors.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { PageSquares } from './page-squares.js';
@@ -31,7 +31,7 @@ export class Squares {
   }
 
   /** Takes in the sum of an own chunk. */
-  take(bucket: RoutedBucket, chunk: Chunk): void {
+  take(bucket: RoutedBucket, chunk: Chunk, isFinite: boolean): void {
     const { memory, places, sums } = this.#options;
     const { segment } = bucket;
     const numbers = this.#numbersOf(bucket, chunk);
@@ -44,6 +44,7 @@ export class Squares {
       if (trainableIn(bucket, block) > 0) pages.take(places.result(bucket, chunk, block.offset), block.elements);
     }
     pages.end();
+    numbers[page] = isFinite ? 0 : NaN;
   }
 
   /** Where the numbers of a rank for a segment lie. */
@@ -51,10 +52,10 @@ export class Squares {
     const share = this.#plan.shares.find((one) => one.rank === rank && one.segment === segment);
     assert(share, `rank ${rank} has no squares of segment ${segment}`);
     const start = this.#options.memory.address(SQUARES, segment);
-    return { address: start + share.first * numberBytes, numBytes: share.numPages * numberBytes };
+    return { address: start + share.first * numberBytes, numBytes: share.count * numberBytes };
   }
 
-  /** Everybody's numbers are here: the norm of the whole gradient. */
+  /** Everybody's numbers are here: the norm of the whole gradient; not finite where anything that has to be is not. */
   norm(): number {
     let total = 0;
     for (const bucket of this.#options.plan.buckets) {
@@ -68,9 +69,9 @@ export class Squares {
     const { segment, index } = bucket;
     const first = this.#plan.chunks[index]?.[chunk.index];
     assert(first !== undefined, `chunk ${chunk.index} of bucket ${index} has no owner`);
-    const numPages = squarePages(bucket, chunk);
+    const count = numSquares(bucket, chunk);
     const address = memory.address(SQUARES, segment) + first * numberBytes;
-    const { buffer, byteOffset } = memory.bytes(segment, address, numPages * numberBytes);
-    return new Float64Array(buffer, byteOffset, numPages);
+    const { buffer, byteOffset } = memory.bytes(segment, address, count * numberBytes);
+    return new Float64Array(buffer, byteOffset, count);
   }
 }
