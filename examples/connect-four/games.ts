@@ -2,20 +2,22 @@
 import type { Batch, CollectContext } from 'lockstep';
 import { encode, isOver, mirror, numCells, numColumns, numRows, play, start, type Position } from './board.js';
 import { randomPlayer, type Player } from './players.js';
-import { search } from './search.js';
+import { numOutputs, search, type Found } from './search.js';
 
 export const inputShape: [number, number, number] = [numRows, numColumns, 2];
-/** What a row is to predict: how often the search tried each column, how the game ended for who is to move, and whom it was against. */
-export const numTargets = numColumns + 2;
+/**
+ * A row says what the network is to predict: how often the search tried each column, and what the position is worth. And then how the game
+ * ended for who is to move, and whom it was against.
+ */
+export const numTargets = numOutputs + 2;
 
 /** One move of the network's. */
 interface Move {
   readonly position: Position;
-  readonly tried: Float32Array;
+  readonly found: Found;
   /** 0: itself. */
   readonly opponent: number;
-  /** 1 where who moves here wins, -1 where the other does. */
-  outcome: number;
+  readonly isPondered: boolean;
 }
 
 interface Game {
@@ -23,90 +25,106 @@ interface Game {
   readonly moves: Move[];
 }
 
-const trainingSimulations = 48;
+/**
+ * In training a turn is pondered or played fast, as chance has it, and what is pondered is learned from: a step's positions are then of more
+ * games, which tell more of who wins (playout cap randomization; Wu, Accelerating Self-Play Learning in Go, 2019).
+ */
+const pondered = { numSimulations: 48, noise: 0.25, share: 0.25 } as const;
+const fast = { numSimulations: 12 } as const;
 const playingSimulations = 256;
-const noise = 0.25;
+/** About as many moves as are pondered in a game. */
+const ponderedMoves = 6;
 /** Moves that are drawn by how often they were tried; later ones are the best. */
 const drawnMoves = 10;
-/** About as many moves as a game gives that differ. */
-const movesOfGame = 16;
+/** Games against itself begin with up to so many stones at random: it is to know what follows from moves that it would not make. */
+const longestOpening = 8;
+/** One of each in a game against another, where the network plays its best: that would be one game each time. */
+const openingAgainstOthers = 2;
 
 /** Rows of games that the network plays against itself. */
-export function playItself(context: CollectContext): Batch {
-  const { numRows: wanted, random, predict } = context;
-  const games = startGames(Math.ceil(wanted / movesOfGame));
+export function playItself({ numRows: wanted, random, predict }: CollectContext): Batch {
+  const games = gamesFrom(Math.ceil(wanted / ponderedMoves), () =>
+    openingOf(Math.floor(random() * (longestOpening + 1)), random),
+  );
   for (let open = games; open.length > 0; open = open.filter(({ position }) => !isOver(position))) {
-    const shares = search(
-      open.map(({ position }) => position),
-      { predict, random, numSimulations: trainingSimulations, noise, width: games.length },
-    );
-    open.forEach((game, i) => {
-      const tried = shares[i] ?? new Float32Array(numColumns);
-      game.moves.push({ position: game.position, tried, opponent: 0, outcome: 0 });
-      const { numStones } = game.position;
-      game.position = play(game.position, numStones < drawnMoves ? draw(tried, random) : argMax(tried));
+    const isPondered = random() < pondered.share;
+    const found = search(positionsOf(open), {
+      predict,
+      random,
+      width: games.length,
+      ...(isPondered ? pondered : fast),
     });
+    for (const [game, itsFound] of pairs(open, found)) {
+      game.moves.push({ position: game.position, found: itsFound, opponent: 0, isPondered });
+      const isDrawn = game.position.numStones < drawnMoves;
+      game.position = play(game.position, isDrawn ? draw(itsFound.tried, random) : argMax(itsFound.tried));
+    }
   }
-  for (const { moves, position } of games) settle(moves, position.isLost ? 1 : 0);
-  const all = games.flatMap(({ moves }) => moves);
-  const rows = Array.from({ length: wanted }, () => all[Math.floor(random() * all.length)]);
-  return toBatch(rows, random);
+  const rows = shuffled(games.flatMap(rowsOf), random);
+  const best = rows.toSorted((a, b) => Number(b.move.isPondered) - Number(a.move.isPondered));
+  return toBatch(
+    Array.from({ length: wanted }, (_, i) => best[i % best.length]),
+    random,
+  );
 }
-
-/** Stones at random that a game against another begins with, one of each: the network plays its best, which would be one game each time. */
-const openingMoves = 2;
 
 /** A row for each game against others, who take turns: the network's last move in it, and how the game ended. */
 export function playOthers(others: readonly Player[]): (context: CollectContext) => Batch {
   return ({ numRows: wanted, random, predict }) => {
-    const games = startGames(wanted).map((game, i) => ({
+    const games = gamesFrom(wanted, () => openingOf(openingAgainstOthers, random)).map((game, i) => ({
       ...game,
-      position: openingOf(random),
       other: i % others.length,
       isOthersTurn: Math.floor(i / others.length) % 2 === 1,
     }));
     const isOpen = ({ position }: Game): boolean => !isOver(position);
+    const options = { predict, random, numSimulations: playingSimulations, width: games.length };
     while (games.some(isOpen)) {
       const own = games.filter((game) => isOpen(game) && !game.isOthersTurn);
-      const shares = search(
-        own.map(({ position }) => position),
-        { predict, random, numSimulations: playingSimulations, width: games.length },
-      );
-      const tried = new Map(own.map((game, i) => [game, shares[i] ?? new Float32Array(numColumns)]));
+      const found = new Map(pairs(own, search(positionsOf(own), options)));
       for (const game of games.filter(isOpen)) {
-        const share = tried.get(game);
-        if (share) game.moves.push({ position: game.position, tried: share, opponent: game.other + 1, outcome: 0 });
-        const column = share ? argMax(share) : (others[game.other]?.(game.position, random) ?? 0);
-        game.position = play(game.position, column);
+        const { position, other } = game;
+        const itsFound = found.get(game);
+        if (itsFound) game.moves.push({ position, found: itsFound, opponent: other + 1, isPondered: true });
+        const column = itsFound ? argMax(itsFound.tried) : (others[other]?.(position, random) ?? 0);
+        game.position = play(position, column);
         game.isOthersTurn = !game.isOthersTurn;
       }
     }
-    const last = games.map(({ moves, position, isOthersTurn }) => {
-      // Who is to move has lost, if anybody has.
-      settle(moves.slice(-1), position.isLost ? (isOthersTurn ? 1 : -1) : 0);
-      return moves.at(-1);
-    });
-    return toBatch(last);
+    return toBatch(games.map((game) => rowsOf(game).at(-1)));
   };
 }
 
-function openingOf(random: () => number): Position {
+/** A position after so many stones at random, at which the game is not over. */
+function openingOf(numStones: number, random: () => number): Position {
   let position = start;
-  for (let i = 0; i < openingMoves; i++) position = play(position, randomPlayer(position, random));
-  return position;
+  for (let i = 0; i < numStones; i++) position = play(position, randomPlayer(position, random));
+  return isOver(position) ? openingOf(numStones, random) : position;
 }
 
-function startGames(count: number): Game[] {
-  return Array.from({ length: count }, () => ({ position: start, moves: [] }));
+function gamesFrom(count: number, opening: () => Position): Game[] {
+  return Array.from({ length: count }, () => ({ position: opening(), moves: [] }));
 }
 
-/** The last move's outcome, and in turn those before it. */
-function settle(moves: readonly Move[], lastOutcome: number): void {
-  let outcome = lastOutcome;
-  for (const move of moves.toReversed()) {
-    move.outcome = outcome;
-    outcome = -outcome;
-  }
+function positionsOf(games: readonly Game[]): Position[] {
+  return games.map(({ position }) => position);
+}
+
+function pairs<A, B>(first: readonly A[], second: readonly B[]): [A, B][] {
+  return second.map((b, i) => [first[i] as A, b]); // as long as each other
+}
+
+interface Row {
+  readonly move: Move;
+  /** For who made the move: 1 where they won, -1 where the other did. */
+  readonly outcome: number;
+}
+
+/** Of a game that is over. Who is to move then has lost, if anybody has. */
+function rowsOf({ moves, position: end }: Game): Row[] {
+  return moves.map((move) => {
+    const isLosers = (end.numStones - move.position.numStones) % 2 === 0;
+    return { move, outcome: end.isLost ? (isLosers ? -1 : 1) : 0 };
+  });
 }
 
 function draw(shares: Float32Array, random: () => number): number {
@@ -122,16 +140,26 @@ function argMax(shares: Float32Array): number {
   return shares.indexOf(Math.max(...shares));
 }
 
+function shuffled<T>(values: readonly T[], random: () => number): T[] {
+  return values
+    .map((value) => ({ value, place: random() }))
+    .toSorted((a, b) => a.place - b.place)
+    .map(({ value }) => value);
+}
+
 /** @param random turns half of the rows left to right. @default none is turned */
-function toBatch(moves: readonly (Move | undefined)[], random?: () => number): Batch {
-  const x = new Float32Array(moves.length * numCells * 2);
-  const y = new Float32Array(moves.length * numTargets);
-  moves.forEach((move, row) => {
-    if (!move) return;
+function toBatch(rows: readonly (Row | undefined)[], random?: () => number): Batch {
+  const x = new Float32Array(rows.length * numCells * 2);
+  const y = new Float32Array(rows.length * numTargets);
+  rows.forEach((row, i) => {
+    if (!row) return;
+    const { position, found, opponent } = row.move;
     const isTurned = random !== undefined && random() < 0.5;
-    encode(isTurned ? mirror(move.position) : move.position, x, row * numCells * 2);
-    y.set(isTurned ? move.tried.toReversed() : move.tried, row * numTargets);
-    y.set([move.outcome, move.opponent], row * numTargets + numColumns);
+    encode(isTurned ? mirror(position) : position, x, i * numCells * 2);
+    // One game says little of a position, and a search that knows little no more.
+    const worth = (row.outcome + found.value) / 2;
+    y.set(isTurned ? found.tried.toReversed() : found.tried, i * numTargets);
+    y.set([worth, row.outcome, opponent], i * numTargets + numColumns);
   });
-  return { x: { data: x, shape: [moves.length, ...inputShape] }, y: { data: y, shape: [moves.length, numTargets] } };
+  return { x: { data: x, shape: [rows.length, ...inputShape] }, y: { data: y, shape: [rows.length, numTargets] } };
 }

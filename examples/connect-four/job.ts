@@ -4,19 +4,23 @@ import { adam, cosineRate, defineJob, rollouts, tf } from 'lockstep';
 import { inputShape, numTargets, playItself, playOthers } from './games.js';
 import { numColumns } from './board.js';
 import { minimaxPlayer, randomPlayer } from './players.js';
+import { numOutputs } from './search.js';
 
-const batchSize = 512;
-const stepsPerEpoch = 100;
-const epochs = 6;
+const batchSize = 256;
+const stepsPerEpoch = 200;
+const epochs = 4;
 /** Half of them against each. */
 const numGames = 400;
 const opponents = [randomPlayer, minimaxPlayer(2)];
 
 function network() {
   const input = tf.input({ shape: inputShape });
-  const convolution = () => tf.layers.conv2d({ filters: 32, kernelSize: 3, padding: 'same', activation: 'relu' });
-  const seen = tf.layers.flatten().apply(convolution().apply(convolution().apply(input)));
-  const thought = tf.layers.dense({ units: 128, activation: 'relu' }).apply(seen);
+  // The first sees any four in a row; what it saw is brought together from there on.
+  const convolution = (kernelSize: number, filters: number, padding: 'same' | 'valid') =>
+    tf.layers.conv2d({ kernelSize, filters, padding, activation: 'relu' });
+  const lines = convolution(4, 48, 'same').apply(input);
+  const places = convolution(3, 64, 'valid').apply(convolution(3, 64, 'valid').apply(lines));
+  const thought = tf.layers.dense({ units: 128, activation: 'relu' }).apply(tf.layers.flatten().apply(places));
   const policy = tf.layers.dense({ units: numColumns }).apply(thought);
   const value = tf.layers.dense({ units: 1, activation: 'tanh' }).apply(thought);
   const outputs = tf.layers.concatenate().apply([policy, value] as SymbolicTensor[]); // layers type what they take loosely
@@ -29,7 +33,7 @@ const part = (rows: Tensor, first: number, count: number): Tensor2D =>
 /** Share of the games against an opponent that were won; of rows from games against itself: that the player won. */
 const winsAgainst = (opponent: number, name: string) => {
   const metric = (yTrue: Tensor): Tensor => {
-    const [outcome, other] = [part(yTrue, numColumns, 1), part(yTrue, numColumns + 1, 1)];
+    const [outcome, other] = [part(yTrue, numOutputs, 1), part(yTrue, numOutputs + 1, 1)];
     const counts = tf.logicalOr(tf.equal(other, opponent), tf.equal(other, 0)).toFloat();
     return tf.divNoNan(tf.sum(tf.mul(tf.greater(outcome, 0).toFloat(), counts)), tf.sum(counts));
   };

@@ -1,6 +1,7 @@
 /**
  * Tree search as in AlphaZero (Silver et al., Science 2018): each simulation walks down by PUCT, asks the network about the position
- * that it comes to, and carries its value back up. Many positions are searched at once, so that the network is asked about many.
+ * that it comes to, and carries its value back up. Many positions are searched at once, each by some simulations at once, so that the
+ * network is asked about many.
  */
 import type { Column } from 'lockstep';
 import { encode, isOver, moves, numCells, numColumns, play, winsAt, type Position } from './board.js';
@@ -10,12 +11,24 @@ export type Predict = (x: Column) => Column;
 export interface SearchOptions {
   readonly predict: Predict;
   readonly random: () => number;
+  /** A multiple of `simulationsAtOnce`, or rounded up to one. */
   readonly numSimulations: number;
   /** Share of chance in the first move's priors, for games that teach something new. @default 0 */
   readonly noise?: number;
-  /** As many positions as are ever searched at once: the network is always asked about that many, as shapes cost time. */
+  /** As many positions as are ever searched at once: the network is always asked about as many as these may need, as shapes cost time. */
   readonly width: number;
 }
+
+/** What a search has found out about a position. */
+export interface Found {
+  /** How often each column was tried, as shares. */
+  readonly tried: Float32Array;
+  /** How it ends for who is to move, from -1 to 1: the mean of all simulations. */
+  readonly value: number;
+}
+
+/** Of one position. */
+const simulationsAtOnce = 4;
 
 /** How much is tried that the network thinks well of and the search has seen little of. */
 const exploration = 1.5;
@@ -77,14 +90,14 @@ class Node {
   }
 }
 
-/** How often each column of each position was tried, as shares; positions must not be over. */
-export function search(positions: readonly Position[], options: SearchOptions): Float32Array[] {
+/** Positions must not be over. */
+export function search(positions: readonly Position[], options: SearchOptions): Found[] {
   const roots = positions.map((position) => new Node(position));
   expand(roots, options);
   const { noise = 0, random } = options;
   if (noise > 0) for (const root of roots) disturb(root, noise, random);
-  for (let simulation = 0; simulation < options.numSimulations; simulation++) {
-    const paths = roots.map(walk);
+  for (let done = 0; done < options.numSimulations; done += simulationsAtOnce) {
+    const paths = roots.flatMap((root) => Array.from({ length: simulationsAtOnce }, () => walk(root)));
     const values = expand(
       paths.map(({ leaf }) => leaf),
       options,
@@ -93,7 +106,10 @@ export function search(positions: readonly Position[], options: SearchOptions): 
       carryBack(path, values[i] ?? 0);
     });
   }
-  return roots.map(({ visits, numVisits }) => Float32Array.from(visits, (count) => count / numVisits));
+  return roots.map(({ visits, totals, numVisits }) => ({
+    tried: Float32Array.from(visits, (count) => count / numVisits),
+    value: totals.reduce((sum, total) => sum + total, 0) / numVisits,
+  }));
 }
 
 interface Path {
@@ -101,12 +117,16 @@ interface Path {
   readonly leaf: Node;
 }
 
+/** Counts as lost until its value is carried back, so that those at once go different ways (virtual loss; Chaslot et al., 2008). */
 function walk(root: Node): Path {
   const steps: { node: Node; column: number }[] = [];
   let node = root;
   do {
     const column = node.best();
     steps.push({ node, column });
+    node.numVisits++;
+    node.visits[column] = (node.visits[column] ?? 0) + 1;
+    node.totals[column] = (node.totals[column] ?? 0) - 1;
     node = node.child(column);
   } while (node.isKnown && node.end === null);
   return { steps, leaf: node };
@@ -115,13 +135,14 @@ function walk(root: Node): Path {
 /** The value of each position for who is to move there: as it ends, or as the network has it, with its priors. */
 function expand(nodes: readonly Node[], { predict, width }: SearchOptions): number[] {
   const values = new Map<Node, number>();
-  const open = nodes.filter((node) => node.end === null);
+  const open = [...new Set(nodes)].filter((node) => node.end === null);
   if (open.length > 0) {
-    const x = new Float32Array(width * numCells * 2);
+    const numRows = width * simulationsAtOnce;
+    const x = new Float32Array(numRows * numCells * 2);
     open.forEach(({ position }, i) => {
       encode(position, x, i * numCells * 2);
     });
-    const { data } = predict({ data: x, shape: [width, numCells / numColumns, numColumns, 2] });
+    const { data } = predict({ data: x, shape: [numRows, numCells / numColumns, numColumns, 2] });
     open.forEach((node, i) => {
       const outputs = data.subarray(i * numOutputs, (i + 1) * numOutputs);
       node.priors = softmaxOver(node.columns, outputs);
@@ -145,9 +166,7 @@ function carryBack({ steps }: Path, leafValue: number): void {
   let value = leafValue;
   for (const { node, column } of steps.toReversed()) {
     value = -value;
-    node.visits[column] = (node.visits[column] ?? 0) + 1;
-    node.totals[column] = (node.totals[column] ?? 0) + value;
-    node.numVisits++;
+    node.totals[column] = (node.totals[column] ?? 0) + 1 + value; // and is no loss any more
   }
 }
 

@@ -13,7 +13,7 @@ import {
 } from '../../../examples/connect-four/board.js';
 import { numTargets, playItself, playOthers } from '../../../examples/connect-four/games.js';
 import { minimaxPlayer, type Player } from '../../../examples/connect-four/players.js';
-import { numOutputs, search } from '../../../examples/connect-four/search.js';
+import { numOutputs, search, type Found } from '../../../examples/connect-four/search.js';
 
 const after = (...columns: readonly number[]): Position => columns.reduce(play, start);
 const notAtRandom = (): number => 0.5;
@@ -22,10 +22,15 @@ const knowsNothing = ({ shape: [numRows = 0] }: Column): Column => {
   return { data: new Float32Array(numRows * numOutputs), shape: [numRows, numOutputs] };
 };
 
+function searched(position: Position, numSimulations: number): Found {
+  const [found] = search([position], { predict: knowsNothing, random: notAtRandom, numSimulations, width: 1 });
+  if (!found) throw new Error('A position was searched, and nothing found.');
+  return found;
+}
+
 function bestOf(position: Position, numSimulations: number): number {
-  const options = { predict: knowsNothing, random: notAtRandom, numSimulations, width: 1 };
-  const [shares = new Float32Array()] = search([position], options);
-  return shares.indexOf(Math.max(...shares));
+  const { tried } = searched(position, numSimulations);
+  return tried.indexOf(Math.max(...tried));
 }
 
 /** The first player wins with the last of these. */
@@ -67,6 +72,16 @@ describe('a search that is told nothing', () => {
     expect(bestOf(after(3, 0, 3, 0, 3), 1)).toBe(3);
   });
 
+  it('knows what a win and a loss are worth, and of most positions nothing', () => {
+    expect(searched(after(3, 0, 3, 0, 3, 0), 4).value).toBe(1);
+    expect(searched(after(3, 3, 2, 2, 4), 4).value).toBeLessThan(-0.5); // a stone at either end wins
+    expect(searched(start, 4).value).toBe(0);
+  });
+
+  it('goes different ways at once', () => {
+    expect(searched(start, 4).tried.filter((share) => share > 0)).toHaveLength(4);
+  });
+
   it('finds the stone after which there are two ways to win', () => {
     expect(bestOf(after(3, 3, 2, 2), 64)).toSatisfy((column: number) => [1, 4].includes(column));
   });
@@ -80,7 +95,7 @@ describe('games against others', () => {
   };
   const outcomes = (player: Player): number[] => {
     const { y } = playOthers([player])(context(8));
-    return Array.from({ length: 8 }, (_, row) => y.data[row * numTargets + numColumns] ?? NaN);
+    return Array.from({ length: 8 }, (_, row) => y.data[row * numTargets + numOutputs] ?? NaN);
   };
 
   it('are won where the other fills one column after the other', () => {
@@ -96,19 +111,27 @@ describe('games against others', () => {
         shape: [numRows, numOutputs],
       }),
     });
-    const lost = Array.from({ length: 8 }, (_, row) => blind.y.data[row * numTargets + numColumns] ?? NaN);
+    const lost = Array.from({ length: 8 }, (_, row) => blind.y.data[row * numTargets + numOutputs] ?? NaN);
     expect(lost.filter((outcome) => outcome === -1).length).toBeGreaterThanOrEqual(6);
   });
 
   it('against itself, one of them, say of each move how it ended for who made it', () => {
-    const { x, y } = playItself(context(16));
+    const numRows = 6;
+    const { x, y } = playItself(context(numRows));
     const numbers = ({ data }: Column, row: number, length: number) =>
       Array.from(data.slice(row * length, (row + 1) * length));
     const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
     const outcomes = [0, 1].map((turn) => {
-      const rows = Array.from({ length: 16 }, (_, row) => row).filter((row) => sum(numbers(x, row, 84)) % 2 === turn);
-      for (const row of rows) expect(sum(numbers(y, row, numTargets).slice(0, numColumns))).toBeCloseTo(1, 5);
-      return new Set(rows.map((row) => numbers(y, row, numTargets)[numColumns]));
+      const rows = Array.from({ length: numRows }, (_, row) => row).filter(
+        (row) => sum(numbers(x, row, 84)) % 2 === turn,
+      );
+      for (const row of rows) {
+        const said = numbers(y, row, numTargets);
+        expect(sum(said.slice(0, numColumns))).toBeCloseTo(1, 5);
+        const [worth = NaN, outcome = NaN] = said.slice(numColumns);
+        expect(Math.abs(2 * worth - outcome)).toBeLessThan(1); // what the search found, which is sure of nothing
+      }
+      return new Set(rows.map((row) => numbers(y, row, numTargets)[numOutputs]));
     });
     expect(outcomes.map(({ size }) => size)).toEqual([1, 1]);
     expect(sum(outcomes.flatMap((values) => [...values].map(Number)))).toBe(0);
