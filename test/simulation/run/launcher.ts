@@ -6,6 +6,8 @@ export class Launcher {
   readonly #world: World;
   /** The newest of each place, by place: place 0 is the coordinator's. */
   readonly #workers = new Map<number, Worker>();
+  /** Places where no other one was started, as the run was about to end. */
+  readonly #givenUp = new Set<number>();
   #numStarted = 0;
 
   constructor(world: World) {
@@ -36,13 +38,17 @@ export class Launcher {
   }
 
   /**
-   * A coordinator begins. Where workers are children of its command, that watches those that the one before has started.
+   * A coordinator begins. Where workers are children of its command, that watches those that the one before has started. A run that was
+   * about to end is not, if the coordinator that knew it is dead.
    *
    * @param isBack it has taken a run back
    */
   onCoordinator(isBack: boolean): void {
-    if (!isBack || !this.#world.setting.isTrain) return;
-    for (const [place, { process }] of this.#workers) if (process.isDead) this.#replace(place);
+    if (!isBack) return;
+    const { isTrain } = this.#world.setting;
+    for (const [place, { process }] of this.#workers) {
+      if (process.isDead && (isTrain || this.#givenUp.has(place))) this.#replace(place);
+    }
   }
 
   #keep(place: number): void {
@@ -61,7 +67,11 @@ export class Launcher {
     const dead = this.#workers.get(place);
     const delayMs = random.between(50, 400);
     const replace = (): void => {
-      if (command.coordinator.isEnding || this.#workers.get(place) !== dead) return;
+      if (this.#workers.get(place) !== dead) return;
+      if (command.coordinator.isEnding) {
+        this.#givenUp.add(place);
+        return;
+      }
       if (setting.isTrain && dead) coordinator.reportLoss(dead.workerId);
       this.#keep(place);
     };
