@@ -1,5 +1,6 @@
 /** Takes a run through so many recoveries, and says whether anything grows with them. */
 import { EnduranceRun, type Samples } from './endurance-run.js';
+import type { Sample } from './observed-process.js';
 import { trendsOf, type Trend } from './trend.js';
 
 export interface EnduranceOptions {
@@ -18,6 +19,9 @@ export interface ProcessTrends {
   readonly units: 'recoveries' | 'returns';
   readonly numUnits: number;
   readonly trends: readonly Trend[];
+  /** What they are of, by the number of units at which each was taken. */
+  readonly at: readonly number[];
+  readonly samples: readonly Sample[];
 }
 
 /** Two at a time. */
@@ -71,7 +75,8 @@ class Series {
   trends(units: ProcessTrends['units'], processes: readonly string[]): ProcessTrends[] {
     return processes.map((process) => {
       const samples = this.#samples.map((sample) => sample[process] ?? {});
-      return { process, units, numUnits: this.#at.at(-1) ?? 0, trends: trendsOf(samples, this.#at) };
+      const numbers = { at: this.#at, samples };
+      return { process, units, numUnits: this.#at.at(-1) ?? 0, trends: trendsOf(samples, this.#at), ...numbers };
     });
   }
 }
