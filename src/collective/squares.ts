@@ -24,7 +24,7 @@ export interface SquaresPlan {
   readonly chunks: readonly (readonly number[])[];
 }
 
-/** Numbers of a range, which begins on a page of the bucket: of its pages with trainable elements, and the one that says whether it is finite. */
+/** Of a range that begins on a page of the bucket: one for each page with trainable elements, and one that says whether it is finite. */
 export function numSquares(bucket: Bucket, range: Pick<Chunk, 'offset' | 'elements'>): number {
   return Math.ceil(trainableIn(bucket, range) / pageElements) + 1;
 }
