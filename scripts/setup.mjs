@@ -99,7 +99,8 @@ function sourceFiles() {
   const configs = readdirSync(root).filter((name) => /^tsconfig.*\.json$/.test(name));
   const trees = sourceTrees.filter((tree) => existsSync(join(root, tree)));
   // How it is built counts as what is built.
-  const build = ['package.json', 'package-lock.json', 'scripts/shrink-build.mjs', 'scripts/copy-native.mjs'];
+  const scripts = ['shrink-build', 'trim-types', 'copy-native'].map((name) => `scripts/${name}.mjs`);
+  const build = ['package.json', 'package-lock.json', ...scripts];
   return ['index.ts', ...build, ...configs, ...trees.flatMap(filesIn)];
 }
 
