@@ -36,25 +36,11 @@ export function lose(config: MembershipConfig, before: MembershipState, member: 
   const changed = { ...state, changes: [...state.changes, change] };
   // Dealt with when all others are there.
   if (changed.returning) return still({ ...changed, returning: withoutAwaited(changed.returning, workerId) });
-  return goOnWithout(config, changed);
+  return beginMoves(config, changed);
 }
 
 export function withoutAwaited(returning: Return, workerId: string): Return {
   return { ...returning, awaited: returning.awaited.filter((id) => id !== workerId) };
-}
-
-/**
- * Members of the roster are lost, whose changes are noted. Where the optimizer is sharded nobody holds the state whole without
- * them: the moves lead to the newest checkpoint, unless all is done that there was to do.
- */
-export function goOnWithout(config: MembershipConfig, state: MembershipState): MembershipStep {
-  return config.isSharded && isDone(state) ? finish(state) : beginMoves(config, state);
-}
-
-/** Those that are left have finished, and the last step's checkpoint is there. */
-function isDone(state: MembershipState): boolean {
-  const left = liveRoster(state);
-  return left.length > 0 && left.every((one) => one.state === 'finished' && one.step === state.checkpoint?.step);
 }
 
 /** Still connected, and it ends by itself. */

@@ -121,7 +121,8 @@ export class Performer {
     if ((options.faults ?? []).length > 0) connections.send(workerIds, { type: 'faults', faults });
     // What goes through no link can be neither delayed nor cut.
     const inMemory = start.inMemory && !injections.concernLinks;
-    connections.send(workerIds, { ...start, inMemory, told: this.#told });
+    const validated = reports.record?.numValidated ?? 0;
+    connections.send(workerIds, { ...start, inMemory, told: this.#told, validated });
     this.#tell(recoveries);
   }
 

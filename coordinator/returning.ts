@@ -29,7 +29,7 @@ import type {
   Past,
   Return,
 } from './membership-state.js';
-import { beginMoves, finish, goOnWithout, isWanted, recoveriesOf, withoutAwaited } from './moves.js';
+import { beginMoves, finish, isWanted, recoveriesOf, withoutAwaited } from './moves.js';
 
 export function beginReturn(
   state: MembershipState,
@@ -227,9 +227,8 @@ export function endReturn(config: MembershipConfig, before: MembershipState): Me
 
 function goOn(config: MembershipConfig, state: MembershipState, entered: number): MembershipStep {
   const roster = liveRoster(state);
-  if (roster.length === 0) return beginMoves(config, state); // from a checkpoint, with new ones
-  if (roster.length < state.roster.length) return goOnWithout(config, state);
-  const isAsItWas = state.generation === entered && roster.every(goesOn);
+  const isWhole = roster.length > 0 && roster.length === state.roster.length;
+  const isAsItWas = isWhole && state.generation === entered && roster.every(goesOn);
   return isAsItWas && !isWanted(config, state) ? adopt(state) : beginMoves(config, state);
 }
 

@@ -106,6 +106,11 @@ export class RunRecord {
     return this.#last?.step ?? this.shape.firstStep;
   }
 
+  /** Steps after which the last validation was; of those before a resume none is missing. */
+  get numValidated(): number {
+    return Math.max(this.shape.firstStep, this.#validation?.step ?? 0);
+  }
+
   /** Steps of this start that were skipped: what was not finite is told as their loss. */
   get numSkipped(): number {
     return this.#numSkipped;

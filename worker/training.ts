@@ -169,6 +169,7 @@ export class Training {
     this.#enter(round);
     // The generation before may have ended between a step and what is due after it.
     if (this.#hasTaken(this.#numSteps)) await this.#afterStep(round);
+    else if (this.#isValidationMissing(round)) await this.#evaluate(round);
     const isOver = (): boolean =>
       this.#numSteps >= schedule.totalSteps || this.#stopping?.isOver(this.#numSteps) === true;
     while (!isOver() && (await round.brake.mayBegin(this.#numSteps))) {
@@ -195,6 +196,11 @@ export class Training {
   /** Whether the state is that of so many steps by taking the last of them, here or in a peer, and not as it was read. */
   #hasTaken(numSteps: number): boolean {
     return numSteps > this.#options.prepared.firstStep && numSteps !== this.#readStep;
+  }
+
+  /** Whoever was to tell its part of it has died, and the state that others go on from was read. */
+  #isValidationMissing({ begun }: Round): boolean {
+    return this.#numSteps > begun.validated && this.#options.prepared.schedule.endsEpoch(this.#numSteps);
   }
 
   /** Whether the step was committed; not where the generation ends before. */

@@ -9,6 +9,11 @@ import { runInNewContext } from 'node:vm';
 import { BroadcastChannel, isMainThread, threadId } from 'node:worker_threads';
 
 setFlagsFromString('--expose-gc');
+/**
+ * A function is compiled to machine code after 2 KB of bytecode have run in it, and not after 66 KB: otherwise V8 compiles what a
+ * recovery needs once, a function at a time, over more recoveries than are looked at, and its code grows all the while.
+ */
+setFlagsFromString('--interrupt-budget=2048');
 const collectGarbage = runInNewContext('gc');
 
 const channel = new BroadcastChannel('lockstep-observe');

@@ -110,7 +110,7 @@ async function kernelsSample(pid: number): Promise<Sample> {
     Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? NaN);
   return {
     residentBytes: number(status, 'VmRSS') * 1024,
-    ownBytes: number(rollup, 'Pss') * 1024,
+    ownBytes: number(rollup, 'Anonymous') * 1024,
     threads: number(status, 'Threads'),
     mappings: maps.split('\n').length - 1,
     files: files.length,

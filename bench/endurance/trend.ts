@@ -24,9 +24,10 @@ export function trendsOf(samples: readonly Readonly<Record<string, number>>[], a
 /** A heap settles within this part of itself; what leaks with every recovery is past it after hundreds. */
 const settles = 0.05;
 
-/** Whether a number is larger at the end, of what is counted; of memory, whether it goes up by more than it may. */
-export function grows({ name, first, last, slope }: Trend, numUnits: number): boolean {
-  return /bytes|mappings/i.test(name) ? slope * numUnits > first * settles : last > first;
+/** Whether it goes up by more than it may: memory by a part of itself, what is counted by less than one. */
+export function grows({ name, first, slope }: Trend, numUnits: number): boolean {
+  const gained = slope * numUnits;
+  return /bytes|mappings/i.test(name) ? gained > first * settles : gained >= 1;
 }
 
 function slopeOf(values: readonly number[], at: readonly number[]): number {

@@ -203,14 +203,15 @@ export const fromCoordinatorSchema = z.discriminatedUnion('type', [
   /** Before a start, and of a run with --chaos only: faults that are still to come, each for who has its rank then. */
   z.strictObject({ type: z.literal('faults'), faults: z.array(workerFaultSchema) }),
   /**
-   * `inMemory`: all prefer to reduce in one another's memory, so no frames are sent. `told`: steps whose records the coordinator
-   * has.
+   * `inMemory`: all prefer to reduce in one another's memory, so no frames are sent. Of what the coordinator has: `told`, steps whose
+   * records, and `validated`, steps after which the last validation was.
    */
   z.strictObject({
     type: z.literal('start'),
     generation: z.int().positive(),
     inMemory: z.boolean(),
     told: count,
+    validated: count,
   }),
   /** Answers each heartbeat: so many of the messages that have to arrive (outbox.ts) came on this connection, and are kept. */
   z.strictObject({ type: z.literal('heard'), count }),

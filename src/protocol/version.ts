@@ -1,2 +1,2 @@
 /** Two processes that speak different versions of the protocol refuse one another in the first message. */
-export const protocolVersion = 2;
+export const protocolVersion = 3;

@@ -31,4 +31,8 @@ describe('what is sampled over hundreds of recoveries', () => {
   it('is flat where as many files are open as at first', () => {
     expect(verdict('files', (_, i) => 40 + (i % 3 === 0 ? 1 : 0))).toBe(false);
   });
+
+  it('is flat where a file happens to be open at the last samples', () => {
+    expect(verdict('files', (_, i) => (i > 44 ? 41 : 40))).toBe(false);
+  });
 });

@@ -320,12 +320,12 @@ describe('a loss', () => {
     expect(play.halted({ b: 9 }).connected('b').take(done('b')).types).toEqual(['finish']);
   });
 
-  it('after which all that are left have finished ends a run with a sharded optimizer that has its last checkpoint', () => {
-    const finished = (): Play => Play.training(2, { isSharded: true }).take(done('a'));
-    const play = finished().take({ type: 'checkpointed', step: 9, path: '/c9' }).lost('b');
-    expect(play.effects).toEqual([{ type: 'finish', step: 9, weightsSha256: 'x' }]);
-    const older = finished().take({ type: 'checkpointed', step: 8, path: '/c8' }).lost('b');
-    expect(older.effects).toMatchObject([{ type: 'halt', workerIds: ['a'] }]);
+  it('after which all that are left have finished has them read a sharded run’s last checkpoint, for what may be missing', () => {
+    const play = Play.training(2, { isSharded: true }).take(done('a'));
+    play.take({ type: 'checkpointed', step: 9, path: '/c9' }).lost('b').halted({ a: null });
+    play.take({ type: 'checkpoint-found', checkpoint: { step: 9, path: '/c9' } });
+    expect(play.effects).toMatchObject([{ type: 'form-generation', step: 9, resumeFrom: '/c9' }]);
+    expect(play.connected('a').take(done('a')).effects).toEqual([{ type: 'finish', step: 9, weightsSha256: 'x' }]);
   });
 
   it('before all have finished asks those that have finished too, and has them finish again', () => {

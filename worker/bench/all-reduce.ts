@@ -109,7 +109,8 @@ class OneGeneration {
       this.#connections.map((connection) => connection.receive(fromWorkerSchema, options)),
     );
     const inMemory = said.every((message) => message.type === 'connected' && message.prefersMemory);
-    for (const connection of this.#connections) connection.send({ type: 'start', generation, inMemory, told: 0 });
+    for (const connection of this.#connections)
+      connection.send({ type: 'start', generation, inMemory, told: 0, validated: 0 });
   }
 }
 

@@ -67,6 +67,8 @@ export interface Begun {
   readonly inMemory: boolean;
   /** Steps whose records the coordinator has. */
   readonly told: number;
+  /** Steps after which its last validation was. */
+  readonly validated: number;
   /** What is to befall it on purpose, or another one. */
   readonly faults: readonly WorkerFault[];
 }

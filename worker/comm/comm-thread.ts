@@ -165,8 +165,7 @@ class CommThread {
       this.#flight.write();
     }
     if (message.type === 'drain') this.#participation.onDrain();
-    // One that leaves may be in a step, which is not committed with it any more.
-    if (message.type === 'goodbye') this.#participation.close();
+    if (message.type === 'goodbye') this.#participation.dismiss();
     post({ type: 'received', message });
   }
 

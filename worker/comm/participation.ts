@@ -21,7 +21,7 @@ import { StepRing } from '../../src/flight/step-ring.js';
 import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { paceOf } from '../flight/pace.js';
 import type { Impediment } from '../../transport/impediment.js';
-import type { FromComm, Left, RunSetup } from './channel.js';
+import type { Begun, FromComm, Left, RunSetup } from './channel.js';
 import { GenerationRun } from './generation-run.js';
 import type { PeerListener } from './peer-listener.js';
 import type { SharedPages } from './shared-pages.js';
@@ -62,8 +62,8 @@ export class Participation {
   #isDraining = false;
   /** Nobody leads it any more. */
   #isOver = false;
-  /** Steps that the coordinator knew of when the generation began. */
-  #told = 0;
+  /** What the coordinator had when the generation began. */
+  #known: Pick<Begun, 'told' | 'validated'> = { told: 0, validated: 0 };
   /** Why it does not train yet. */
   #reason: string | null = null;
   /** Wakes this thread from inside of a step; made once. */
@@ -88,8 +88,10 @@ export class Participation {
     }
     const text = message.type === 'halt' ? (this.#waiting ?? 'nothing is waited for') : 'the coordinator says so';
     this.#options.flight.note(message.type, text, message.generation);
-    if (message.type === 'start') this.#told = message.told;
-    else {
+    if (message.type === 'start') {
+      const { told, validated } = message;
+      this.#known = { told, validated };
+    } else {
       this.#faults = [];
       this.#stop(message.generation);
     }
@@ -150,6 +152,12 @@ export class Participation {
     this.#isOver = true;
     const { step } = this.#state;
     return step === null ? null : { step, isFirst: this.#run?.isFirst ?? true };
+  }
+
+  /** The coordinator needs this worker no more, which may be in a step, or wait for all to agree where the run ends: neither comes. */
+  dismiss(): void {
+    this.close();
+    this.#options.post({ type: 'halted', generation: this.#state.generation });
   }
 
   close(): void {
@@ -238,7 +246,7 @@ export class Participation {
     this.#waker ??= this.#makeWaker(this.#setup.stepAddonPath);
     this.#run.begin(inMemory);
     const { words } = this.#run;
-    const told = { told: this.#told, faults: this.#faults };
+    const told = { ...this.#known, faults: this.#faults };
     const begun = { generation, self, words, waker: this.#waker, inMemory, ...told };
     this.#options.post({ type: 'begin', begun });
   }

@@ -40,8 +40,9 @@ export interface Begun {
   readonly generation: Generation;
   readonly self: RosterEntry;
   readonly words: Words;
-  /** Steps that the coordinator knew of. */
+  /** What the coordinator had. */
   readonly told: number;
+  readonly validated: number;
 }
 
 export interface CommThreadOptions {
@@ -67,7 +68,7 @@ export class CommThread {
   #enteredPlace: Place | null = null;
   #isDraining = false;
   #reason: string | null = null;
-  #told = 0;
+  #known = { told: 0, validated: 0 };
   /** Peers that came while this worker was in no generation. */
   #waiting: End<PeerMessage>[] = [];
 
@@ -110,6 +111,12 @@ export class CommThread {
     this.#run?.takeReady();
   }
 
+  /** Of a generation that is over none are told. */
+  gatherMoments(onEnd: (moments: Float32Array | null) => void): void {
+    if (this.#run) this.#run.gatherMoments(onEnd);
+    else onEnd(null);
+  }
+
   /** What is under way is lost, but not what was said. */
   fail(error: LockstepError): void {
     this.send({ type: 'failed', failure: toFailure(error, null) });
@@ -142,7 +149,7 @@ export class CommThread {
       case 'halt':
       case 'start':
         if (message.type === 'halt') world.invariants.onHeard(process.name, message.generation);
-        else this.#told = message.told;
+        else this.#known = { told: message.told, validated: message.validated };
         this.#take(message);
         return;
       case 'generation': {
@@ -159,6 +166,7 @@ export class CommThread {
         break;
       case 'goodbye':
         this.#run?.close();
+        post({ type: 'halted', generation: this.#state.generation });
         break;
       default:
     }
@@ -183,7 +191,8 @@ export class CommThread {
 
   #take(event: ParticipantEvent): void {
     const { world, workerId } = this.#options;
-    const { state, effects, reason } = world.parts.participant({ workerId, holdsAll: true }, this.#state, event);
+    const config = { workerId, holdsAll: !world.setting.isSharded };
+    const { state, effects, reason } = world.parts.participant(config, this.#state, event);
     this.#state = state;
     this.#reason = reason;
     for (const effect of effects) this.#perform(effect);
@@ -233,7 +242,7 @@ export class CommThread {
       },
       onCommit: (step) => {
         this.#take({ type: 'committed', step });
-        world.invariants.onCommit(process.name, place, step, memory.state);
+        world.invariants.onCommit(process.name, place, step, { ...memory.state, owned: run.owned });
         wake();
       },
       isAlone: () => this.#coordinator.isAway,
@@ -263,10 +272,12 @@ export class CommThread {
     if (!entry || !this.#run) throw new Error('Steps begin in a generation that was entered.');
     const { generation, self } = entry;
     const { world, process, memory, post } = this.#options;
+    this.#run.begin();
     if (this.#enteredPlace) {
-      world.invariants.onBegin(process.name, this.#enteredPlace, generation.step, memory.state);
+      const held = { ...memory.state, owned: this.#run.owned };
+      world.invariants.onBegin(process.name, this.#enteredPlace, generation.step, held);
     }
-    post({ type: 'begin', begun: { generation, self, words: this.#run.words, told: this.#told } });
+    post({ type: 'begin', begun: { generation, self, words: this.#run.words, ...this.#known } });
   }
 
   #guard(action: () => void): void {

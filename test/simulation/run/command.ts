@@ -77,7 +77,7 @@ export class Command {
     journal.note({ url: address });
     world.folder.publish(runId, address);
     world.invariants.terms.onBegan({ runId, term }, process, world.clock.nowMs, false);
-    world.launcher.onCoordinator(left !== null);
+    world.launcher.onCoordinator();
   }
 
   /** After so many more things that it does, and then the command is given again. Returns how long that takes. */

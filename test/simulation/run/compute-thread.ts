@@ -10,7 +10,7 @@ import { ProgressReport, tellerOf } from '../../../worker/progress-report.js';
 import { makeCommTimes } from '../../../worker/comm/comm-times.js';
 import { StepTimes } from '../../../worker/step-times.js';
 import type { Begun, ToCompute } from './comm-thread.js';
-import { hashOf, lossOf } from './job.js';
+import { hashOf, lossOf, type State } from './job.js';
 import { slotsOf, type Memory } from './memory.js';
 import type { Process } from './process.js';
 import type { World } from './world.js';
@@ -28,6 +28,8 @@ export interface ComputeThreadOptions {
   readonly send: (message: FromWorker) => void;
   readonly rest: (generation: number, filled: boolean) => void;
   readonly ready: () => void;
+  /** Those of a sharded optimizer; null: the generation ends before all are here. */
+  readonly gatherMoments: (onEnd: (moments: Float32Array | null) => void) => void;
   /** Its part is over; with an error of its own, it has failed. */
   readonly onEnd: (error: LockstepError | null) => void;
 }
@@ -190,6 +192,7 @@ export class ComputeThread {
     this.#enter(begun);
     const { words } = begun;
     if (this.#hasTaken()) yield* this.#afterStep(begun);
+    else if (this.#isValidationMissing(begun)) yield* this.#evaluate(begun);
     while (this.#numSteps < totalSteps && (yield* this.#mayBegin())) {
       if (!(yield* this.#step(begun))) return;
       yield* this.#afterStep(begun);
@@ -215,6 +218,10 @@ export class ComputeThread {
 
   #hasTaken(): boolean {
     return this.#numSteps > 0 && this.#numSteps !== this.#readStep;
+  }
+
+  #isValidationMissing({ validated }: Begun): boolean {
+    return this.#numSteps > validated && this.#options.world.job.schedule.endsEpoch(this.#numSteps);
   }
 
   #drain(): void {
@@ -286,14 +293,14 @@ export class ComputeThread {
   *#takeCheckpoint({ self, words }: Begun): Work<void> {
     if (self.rank !== 0 || words.isClosed || this.#checkpoints.lastStep === this.#numSteps) return;
     if (!(yield* this.#settled(words))) return;
-    this.#write(this.#numSteps);
+    if (this.#options.world.setting.isSharded) yield* this.#writeStraight(this.#numSteps);
+    else this.#write(this.#numSteps, this.#options.memory.copy());
   }
 
   *#finalCheckpoint({ self, words }: Begun): Work<void> {
     if (self.rank !== 0 || words.isClosed || !(yield* this.#settled(words))) return;
     if (this.#checkpoints.lastStep === this.#numSteps) return;
-    this.#write(this.#numSteps);
-    while (this.#checkpoints.isInFlight) yield 'waiting';
+    yield* this.#writeStraight(this.#numSteps);
   }
 
   *#settled(words: Begun['words']): Work<boolean> {
@@ -301,11 +308,31 @@ export class ComputeThread {
     return !this.#checkpoints.isInFlight;
   }
 
-  #write(step: number): void {
-    const { world, process, memory, send } = this.#options;
+  /** While all wait, with moments from whoever holds them. */
+  *#writeStraight(step: number): Work<void> {
+    const { parameters, moments } = this.#options.memory.copy();
+    const { setting, parts } = this.#options.world;
+    const gathered = setting.isSharded && parts.gathersMoments ? yield* this.#gatherMoments() : moments;
+    if (!gathered) return;
+    this.#write(step, { parameters, moments: gathered });
+    while (this.#checkpoints.isInFlight) yield 'waiting';
+  }
+
+  *#gatherMoments(): Work<Float32Array | null> {
+    const answer: { moments?: Float32Array | null } = {};
+    this.#options.gatherMoments((moments) => {
+      answer.moments = moments;
+      this.wake();
+    });
+    while (answer.moments === undefined) yield 'waiting';
+    return answer.moments;
+  }
+
+  #write(step: number, state: State): void {
+    const { world, process, send } = this.#options;
     this.#checkpoints.lastStep = step;
     this.#checkpoints.isInFlight = true;
-    world.disk.write(process, step, memory.copy(), (path) => {
+    world.disk.write(process, step, state, (path) => {
       this.#checkpoints.isInFlight = false;
       this.#progress.flush();
       send({ type: 'checkpointed', step, path });

@@ -52,9 +52,9 @@ export class Coordinator {
     this.process = process;
     this.#options = options;
     this.#world = world;
-    const { numWorkers, minWorkers } = setting;
+    const { numWorkers, minWorkers, isSharded } = setting;
     const { runId, term } = journal.content;
-    const fixed = { runId, term, past, slots: job.shape.slots, isSharded: false, checkpoint: null, facts: {} };
+    const fixed = { runId, term, past, slots: job.shape.slots, isSharded, checkpoint: null, facts: {} };
     this.#config = { ...fixed, numWorkers, minWorkers, patience };
     this.#state = beginMembership(this.#config, world.clock.nowMs);
     const shape = { schedule: job.schedule, metricNames: [], engine: '', compiled: false, firstStep: 0 };
@@ -231,7 +231,8 @@ export class Coordinator {
         break;
       case 'start': {
         const { workerIds, recoveries, ...start } = effect;
-        this.connections.send(workerIds, { ...start, told: this.#record.numSteps });
+        const { numSteps: told, numValidated: validated } = this.#record;
+        this.connections.send(workerIds, { ...start, told, validated });
         this.#note(recoveries);
         break;
       }

@@ -4,7 +4,8 @@ import { waiting } from '../../../src/collective/waiting.js';
 import type { AllReduce } from '../../../src/collective/all-reduce.js';
 import { LockstepError, toLockstepError } from '../../../src/errors.js';
 import type { Entry } from '../../../src/membership/participant.js';
-import type { Memory } from './memory.js';
+import type { Elements, Memory } from './memory.js';
+import { Moments } from './moments.js';
 import type { End } from './network.js';
 import { PeerLinks, type Frame, type PeerMessage } from './peer-links.js';
 import type { Process } from './process.js';
@@ -37,6 +38,7 @@ export class GenerationRun {
   readonly #links: PeerLinks;
   readonly #reduction: Reduction;
   readonly #transfer: StateTransfer;
+  readonly #moments: Moments;
   /** Of each bucket, the steps whose reduction was begun. */
   readonly #taken: number[];
   #isClosed = false;
@@ -59,6 +61,7 @@ export class GenerationRun {
     };
     this.#reduction = new Reduction({ plan: this.#plan, machine: this.#machine, memory, send, onCommit });
     this.#transfer = new StateTransfer({ memory, send, onFetched });
+    this.#moments = new Moments({ plan: this.#plan, memory, send });
   }
 
   get step(): number {
@@ -81,6 +84,22 @@ export class GenerationRun {
     this.#transfer.fetch(ranks);
   }
 
+  /** The moments that this rank alone holds; null: each holds all. */
+  get owned(): Elements[] | null {
+    return this.#moments.owned;
+  }
+
+  begin(): void {
+    const { owned } = this;
+    if (owned) this.#options.memory.keepMoments(owned);
+  }
+
+  /** Rank 0: tells all moments, of whoever holds them; null: the generation ended before. */
+  gatherMoments(onEnd: (moments: Float32Array | null) => void): void {
+    if (this.#isClosed) onEnd(null);
+    else this.#moments.gather(onEnd);
+  }
+
   /** Begins the reduction of each bucket that has become ready. */
   takeReady(): void {
     this.#guard(() => {
@@ -96,6 +115,7 @@ export class GenerationRun {
   close(): void {
     this.#isClosed = true;
     this.words.isClosed = true;
+    this.#moments.close();
     this.#links.close();
   }
 
@@ -121,8 +141,19 @@ export class GenerationRun {
   }
 
   #onFrame(from: number, frame: Frame): void {
-    if (frame.type === 'state' || frame.type === 'state-request') this.#transfer.onFrame(from, frame);
-    else this.#reduction.onFrame(from, frame);
+    switch (frame.type) {
+      case 'state':
+      case 'state-request':
+        this.#transfer.onFrame(from, frame);
+        break;
+      case 'moment':
+      case 'moment-request':
+        this.#moments.onFrame(from, frame);
+        break;
+      case 'partial':
+      case 'result':
+        this.#reduction.onFrame(from, frame);
+    }
   }
 
   /** The coordinator decides what a lost peer means. */
@@ -167,14 +198,15 @@ const plans = new Map<string, AllReducePlan>();
 
 function planOf({ setting, job }: World, { generation, self }: Entry): AllReducePlan {
   const { slots, elements } = job.shape;
-  const { bucketBytes, hopBytes } = setting;
+  const { bucketBytes, hopBytes, isSharded: sharded } = setting;
   const workers = generation.workers.map(({ firstSlot, endSlot, addresses }) => {
     return { firstSlot, endSlot, hostId: addresses.hostId };
   });
   const { rank } = self;
-  const key = [elements, slots, bucketBytes, hopBytes, rank, ...workers.flatMap((one) => Object.values(one))].join();
+  const ofRun = [elements, slots, bucketBytes, hopBytes, sharded];
+  const key = [...ofRun, rank, ...workers.flatMap((one) => Object.values(one))].join();
   const segments = [{ reducedElements: elements, trainableElements: elements }];
-  const fixed = { generation: generation.generation, rank, slots, workers, segments, bucketBytes, hopBytes };
+  const fixed = { generation: generation.generation, rank, slots, workers, segments, bucketBytes, hopBytes, sharded };
   const plan = plans.get(key) ?? planAllReduce(fixed);
   plans.set(key, plan);
   return { ...plan, generation: fixed.generation };

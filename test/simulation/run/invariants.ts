@@ -1,11 +1,19 @@
 /** What must hold after each event of a simulated run; a Violation where it does not. */
 import type { RecordBefore, StepLine, Validation } from '../../../coordinator/run-record.js';
 import { hashOf, isSameState, lossOf, type Job, type State } from './job.js';
+import type { Elements } from './memory.js';
+import type { RunSetting } from './schedule.js';
 import { nameOf, Terms, type Place } from './terms.js';
 import { Violation } from './violation.js';
 
+export interface Held extends State {
+  /** The moments that this worker holds; null: all. */
+  readonly owned: readonly Elements[] | null;
+}
+
 export class Invariants {
   readonly #job: Job;
+  readonly #isSharded: boolean;
   /** By worker, the newest generation that it has heard of. */
   readonly #heard = new Map<string, number>();
   /** By worker, steps committed. */
@@ -27,8 +35,9 @@ export class Invariants {
   /** Steps that were told have been lost since, with all that had them, and a run that is stopped does not take them again. */
   #isSetBack = false;
 
-  constructor(job: Job) {
+  constructor(job: Job, { isSharded }: Pick<RunSetting, 'isSharded'>) {
     this.#job = job;
+    this.#isSharded = isSharded;
   }
 
   onDisturbed(): void {
@@ -46,16 +55,19 @@ export class Invariants {
   }
 
   /** A worker begins to train. */
-  onBegin(workerId: string, place: Place, step: number, state: State): void {
+  onBegin(workerId: string, place: Place, step: number, state: Held): void {
     const what = `${workerId} begins generation ${place.generation}`;
     this.#expectState(what, step, state);
     const taken = this.#taken.get(workerId) ?? 0;
-    if (step < taken) throw new Violation('no step taken back', `${what} at step ${step}, and has committed ${taken}`);
+    const isBack = this.#isSharded && step === this.#resumedStep;
+    if (step < taken && !isBack) {
+      throw new Violation('no step taken back', `${what} at step ${step}, and has committed ${taken}`);
+    }
     this.#advance(workerId, place, step);
   }
 
   /** @param numSteps committed by now */
-  onCommit(workerId: string, place: Place, numSteps: number, state: State): void {
+  onCommit(workerId: string, place: Place, numSteps: number, state: Held): void {
     const { generation } = place;
     const what = `${workerId} has committed step ${numSteps - 1} in generation ${generation}`;
     const heard = this.#heard.get(workerId) ?? 0;
@@ -122,14 +134,15 @@ export class Invariants {
       throw new Violation('each step told once', `the run ends after ${numSteps} steps, and ${numKnown} were told`);
     }
     // After any other step the weights of a validation that was lost with its worker are gone.
-    const isMissing = this.#job.schedule.endsEpoch(numSteps) && this.#validated < numSteps;
-    if (isMissing && numSteps !== this.#resumedStep) {
+    if (this.#job.schedule.endsEpoch(numSteps) && this.#validated < numSteps) {
       throw new Violation('each step told once', `the run ends without the validation after step ${numSteps}`);
     }
   }
 
-  #expectState(what: string, numSteps: number, state: State): void {
-    if (isSameState(state, this.#job.stateAfter(numSteps))) return;
+  #expectState(what: string, numSteps: number, { owned, ...state }: Held): void {
+    const expected = this.#job.stateAfter(numSteps);
+    const ranges = owned ?? [{ offset: 0, elements: state.moments.length }];
+    if (isSameState(state, expected, ranges)) return;
     throw new Violation('the same bits', `${what}, and its state is not that after ${numSteps} steps`);
   }
 

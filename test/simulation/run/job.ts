@@ -121,8 +121,15 @@ export function lossOf(parameters: Float32Array): number {
   return parameters[0] ?? NaN;
 }
 
-export function isSameState(a: State, b: State): boolean {
-  return isSame(a.parameters, b.parameters) && isSame(a.moments, b.moments);
+/** Of the moments, those in these ranges. */
+export function isSameState(
+  a: State,
+  b: State,
+  ranges: readonly { readonly offset: number; readonly elements: number }[],
+): boolean {
+  const isSameIn = ({ offset, elements }: { offset: number; elements: number }): boolean =>
+    isSame(a.moments.subarray(offset, offset + elements), b.moments.subarray(offset, offset + elements));
+  return isSame(a.parameters, b.parameters) && ranges.every(isSameIn);
 }
 
 function isSame(a: Float32Array, b: Float32Array): boolean {

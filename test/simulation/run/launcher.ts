@@ -40,14 +40,11 @@ export class Launcher {
   /**
    * A coordinator begins. Where workers are children of its command, that watches those that the one before has started. A run that was
    * about to end is not, if the coordinator that knew it is dead.
-   *
-   * @param isBack it has taken a run back
    */
-  onCoordinator(isBack: boolean): void {
-    if (!isBack) return;
+  onCoordinator(): void {
     const { isTrain } = this.#world.setting;
     for (const [place, { process }] of this.#workers) {
-      if (process.isDead && (isTrain || this.#givenUp.has(place))) this.#replace(place);
+      if (process.isDead && (isTrain || this.#givenUp.delete(place))) this.#replace(place);
     }
   }
 

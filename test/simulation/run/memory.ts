@@ -44,6 +44,15 @@ export class Memory {
     this.#kept = withPartial(this.#kept, step, slot);
   }
 
+  /** The moments of others are theirs: what is left of them here is not to be used. */
+  keepMoments(owned: readonly Elements[]): void {
+    const kept = owned.map(
+      ({ offset, elements }) => [offset, this.state.moments.slice(offset, offset + elements)] as const,
+    );
+    this.state.moments.fill(NaN);
+    for (const [offset, values] of kept) this.state.moments.set(values, offset);
+  }
+
   read({ parameters, moments }: State): void {
     this.state.parameters.set(parameters);
     this.state.moments.set(moments);

@@ -32,6 +32,8 @@ export interface Parts {
   readonly makeCharge: (journal: Journal, patience: Patience) => Charge;
   /** Whether what is read from the disk is held to its checksum. */
   readonly verifiesCheckpoints: boolean;
+  /** Whether moments that are shared out come from all for a checkpoint. */
+  readonly gathersMoments: boolean;
 }
 
 export const realParts: Parts = {
@@ -46,4 +48,5 @@ export const realParts: Parts = {
   makeRecord: (shape, slots, before) => new RunRecord(shape, slots, null, before),
   makeCharge: (journal, patience) => new Charge(journal, patience),
   verifiesCheckpoints: true,
+  gathersMoments: true,
 };

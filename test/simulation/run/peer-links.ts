@@ -1,13 +1,14 @@
 /** The links of one generation, one for each pair, which the lower rank dials: what worker/comm/peer-links.ts does with sockets. */
 import type { Entry } from '../../../src/membership/participant.js';
 import { LockstepError } from '../../../src/errors.js';
+import type { MomentFrame } from './moments.js';
 import { End } from './network.js';
 import type { Process } from './process.js';
 import type { StepFrame } from './reduction.js';
 import type { StateFrame } from './state-transfer.js';
 import type { World } from './world.js';
 
-export type Frame = StepFrame | StateFrame;
+export type Frame = StepFrame | StateFrame | MomentFrame;
 
 export type PeerMessage =
   | { readonly type: 'peer-hello'; readonly generation: number; readonly rank: number; readonly workerId: string }

@@ -177,6 +177,13 @@ const inReturns: Planted = {
   },
 };
 
+const inSharded: Planted = {
+  'a share of the moments that is taken for the whole': {
+    participant: (config, state, event) => participant({ ...config, holdsAll: true }, state, event),
+  },
+  'a checkpoint with the moments of rank 0 alone': { gathersMoments: false },
+};
+
 class ForgetfulOutbox extends Outbox {
   override reconnect(): FromWorker[] {
     super.reconnect();
@@ -189,6 +196,7 @@ const planted = {
   everything: inEverything,
   disks: inDisks,
   'comings and goings': inComingsAndGoings,
+  sharded: inSharded,
   returns: inReturns,
 } satisfies Partial<Record<Family, Planted>>;
 

@@ -79,16 +79,18 @@ export class Reduction {
           this.#combined.set(keyOf(effect, node.id), this.#sum(effect, node, step));
         }
         break;
-      case 'sum':
-        this.#results.set(keyOf(effect, 0), this.#sum(effect, this.#options.plan.tree, step));
+      case 'sum': {
+        const sum = this.#sum(effect, this.#options.plan.tree, step);
+        this.#results.set(keyOf(effect, 0), this.#options.plan.isSharded ? this.#advance(effect, sum) : sum);
         break;
+      }
       case 'send-result': {
         const make = (): Vector => this.#resultOf(effect, step);
         for (const to of effect.to) this.#send(to, effect, { type: 'result', step, node: 0, make });
         break;
       }
       case 'complete':
-      case 'send-squares': // no optimizer is sharded here
+      case 'send-squares': // nothing here asks for the norm of a sharded run's gradient
       case 'norm':
       case 'advance':
         break;
@@ -107,10 +109,19 @@ export class Reduction {
           const found = `step ${step} was committed with slots ${slots.toString(2)} of step ${of}`;
           throw new Violation('each slot once', found);
         }
-        applySum(memory.state, values, chunk.offset);
+        if (plan.isSharded) memory.state.parameters.set(values, chunk.offset);
+        else applySum(memory.state, values, chunk.offset);
       }
     }
     onCommit(step);
+  }
+
+  /** New weights of a chunk that this rank owns. Its moments go on at once; the parameters stay as they are until the commit. */
+  #advance({ chunk }: Place, sum: Vector): Vector {
+    const { parameters, moments } = this.#options.memory.state;
+    const next = { parameters: parameters.slice(), moments };
+    applySum(next, sum.values, chunk.offset);
+    return part({ ...sum, values: next.parameters }, chunk);
   }
 
   #resultOf(place: Place, step: number): Vector {

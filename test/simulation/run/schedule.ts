@@ -19,6 +19,8 @@ export interface RunSetting {
   readonly workersPerHost: number;
   /** Workers are children of the coordinator's command; else something outside of the run starts them. */
   readonly isTrain: boolean;
+  /** Each worker holds a share of the moments that nobody else has. */
+  readonly isSharded: boolean;
 }
 
 /** Places are numbered from 0, the coordinator's; those of workers begin with 1. */
@@ -90,7 +92,9 @@ const setting = fc.record({
   hopBytes: fc.constantFrom(2 ** 30, -1),
   workersPerHost: fc.integer({ min: 1, max: 2 }),
   isTrain: fc.boolean(),
+  isSharded: fc.constant(false),
 });
+const sharded = setting.map((drawn) => ({ ...drawn, isSharded: true }));
 
 const kinds = {
   crash: fc.record({ type: fc.constant('crash' as const), places: fc.array(place, { minLength: 1, maxLength: 3 }) }),
@@ -141,6 +145,8 @@ export const families = {
   silences: ['vanish', 'hang', 'stop-process', 'partition', 'delay'],
   'comings and goings': ['join', 'leave', 'stop-run', 'crash'],
   disks: ['slow-disk', 'torn-write', 'crash'],
+  /** Of runs whose optimizer is sharded. */
+  sharded: [...(Object.keys(kinds) as FaultKind['type'][]), 'crash', 'leave', 'join', 'torn-write'],
   returns: [
     ...returns,
     ...returns,
@@ -162,5 +168,8 @@ const maxFaults = 6;
 /** Runs, and what befalls them. */
 export function schedules(family: Family): fc.Arbitrary<Schedule> {
   const fault = fc.record({ after, fault: fc.oneof(...families[family].map((type) => kinds[type])) });
-  return fc.record({ setting, faults: fc.array(fault, { maxLength: maxFaults }) });
+  return fc.record({
+    setting: family === 'sharded' ? sharded : setting,
+    faults: fc.array(fault, { maxLength: maxFaults }),
+  });
 }

@@ -55,6 +55,15 @@ export class Worker {
           comm.onReady();
         });
       },
+      gatherMoments: (onEnd) => {
+        toComm(() => {
+          comm.gatherMoments((moments) => {
+            process.after(threadMs, () => {
+              onEnd(moments);
+            });
+          });
+        });
+      },
       onEnd: (error) => {
         this.#end(error);
       },

@@ -78,7 +78,7 @@ export class World {
     this.disk = new Disk(this.clock, this.random, parts.verifiesCheckpoints);
     const elements = lines * 16;
     this.job = Job.of({ slots: numWorkers + moreSlots, elements, steps, stepsPerEpoch, checkpointEverySteps });
-    this.invariants = new Invariants(this.job);
+    this.invariants = new Invariants(this.job, setting);
     this.plan = planOf(this.job);
     this.folder = new RunFolder(this.random);
     this.command = new Command(this);
