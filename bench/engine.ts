@@ -1,4 +1,4 @@
-/** The engine as a worker has it: loaded by the built code, since job files import that. */
+/** TensorFlow as a worker has it, and tfjs-node as it comes: loaded by the built code, since job files import that. */
 import type * as Load from '../worker/compute/engine/load.js';
 
 export async function loadBuiltEngine(): Promise<Load.Engine> {
@@ -8,6 +8,7 @@ export async function loadBuiltEngine(): Promise<Load.Engine> {
   return loadEngine({
     threads: 1,
     device: 'cpu',
+    plain: true,
     log: { debug: () => undefined, info: () => undefined, warn: complain, error: complain },
   });
 }

@@ -10,6 +10,7 @@ import { addonPath, cacheRoot, findCurrent, type CurrentEngine, type EngineManif
 import { tensorflowEnvironment } from './environment.js';
 import { linkTfjsNode } from './links.js';
 import type { NativeAddon } from './native-addon.js';
+import { spellReluGradient } from '../relu.js';
 import { spellSoftmax } from '../softmax.js';
 import { loadNative, nativePath, stepAddon } from './native-build.js';
 import { requireTfjs, type Tfjs } from './tfjs.js';
@@ -31,6 +32,8 @@ export interface LoadOptions {
   readonly threads: number;
   /** `gpu` refuses to run without one. @default 'auto' */
   readonly device?: 'auto' | 'cpu' | 'gpu';
+  /** Kernels and gradients stay as tfjs-node has them, for comparisons. @default false */
+  readonly plain?: boolean;
   readonly log: Log;
 }
 
@@ -93,7 +96,7 @@ function restoreIsNullOrUndefined(util: Record<string, unknown>): void {
 async function tensorflowEngine(
   { tf, backend }: Extract<Loaded, { tf: unknown }>,
   { manifest, directory }: Extract<CurrentEngine, { found: true }>,
-  { device: asked = 'auto', log }: LoadOptions,
+  { device: asked = 'auto', plain = false, log }: LoadOptions,
 ): Promise<Engine> {
   await tf.ready();
   assert(tf.getBackend() === 'tensorflow', `tfjs-node was loaded and the backend is "${tf.getBackend()}"`);
@@ -103,7 +106,8 @@ async function tensorflowEngine(
     log.warn(
       'TensorFlow was built for GPUs and found none that it can use; it runs on the CPU. `lockstep doctor` says more.',
     );
-  if (device === 'cpu') spellSoftmax(tf);
+  if (!plain) spellReluGradient(tf);
+  if (!plain && device === 'cpu') spellSoftmax(tf);
   // The bits of a GPU build on a CPU may differ from those of a CPU build, so the line says which it is.
   const build = manifest.variant === device ? '' : `, ${manifest.variant} build`;
   const description = `tensorflow ${manifest.tensorflow} ${device}${build}`;
