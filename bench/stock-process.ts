@@ -15,7 +15,7 @@ interface JobModule {
 }
 
 const [path = '', seconds = ''] = process.argv.slice(2);
-const { tf } = await loadBuiltEngine();
+const { tf } = await loadBuiltEngine({ plain: true });
 const { default: job, rows } = (await import(pathToFileURL(path).href)) as JobModule; // a file of bench/jobs
 const { loss, batchSize } = job;
 if (typeof loss !== 'string') throw new Error(`${path}: tfjs takes the loss by its name`);

@@ -169,6 +169,8 @@ export interface MembershipState {
   readonly changes: readonly Change[];
   /** Slots that changed hands since all went on last. */
   readonly movedSlots: number;
+  /** A worker has finished: no step is left to take. */
+  readonly isAtEnd: boolean;
   /** Ctrl-C: the run is to end after the step that is under way. */
   readonly isStopping: boolean;
   /** Why the run ends once its state is in a checkpoint; null: it goes on, or ends well. */

@@ -53,6 +53,7 @@ export function beginMembership(config: MembershipConfig, nowMs: number): Member
     isSeeking: false,
     changes: [],
     movedSlots: 0,
+    isAtEnd: false,
     isStopping: false,
     ending: null,
     stopAfter: null,

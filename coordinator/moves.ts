@@ -85,13 +85,13 @@ export function formWhenPossible(
   return { state: { ...state, phase: 'gathering', isSeeking: true }, effects: [{ type: 'seek-checkpoint' }] };
 }
 
-/** Whoever is left takes a run that stops to its end. */
+/** Whoever is left takes a run to its end that stops, or has no step left. */
 function numNeeded(
   config: MembershipConfig,
-  { hasStarted, isStopping, numWanted }: MembershipState,
+  { hasStarted, isAtEnd, isStopping, numWanted }: MembershipState,
   forming: Forming,
 ): number {
-  if (isStopping) return 1;
+  if (isAtEnd || isStopping) return 1;
   return hasStarted || forming.isImpatient === true ? config.minWorkers : numWanted;
 }
 

@@ -106,7 +106,7 @@ export class RunRecord {
     return this.#last?.step ?? this.shape.firstStep;
   }
 
-  /** Steps after which the last validation was; of those before a resume none is missing. */
+  /** Steps after which the last validation was; of those before a resume none is asked for. */
   get numValidated(): number {
     return Math.max(this.shape.firstStep, this.#validation?.step ?? 0);
   }

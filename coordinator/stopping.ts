@@ -66,7 +66,7 @@ export function onFinished(
   const isMeant = phase === 'training' || phase === 'returning';
   if (!isMeant || !isInRoster(before, workerId)) return still(seen); // it will say it again
   const done = { state: 'finished', step: committed, weightsSha256, stage: null } as const;
-  const state = updateMember(seen, workerId, done);
+  const state = { ...updateMember(seen, workerId, done), isAtEnd: true };
   const roster = liveRoster(state);
   const other = roster.find((member) => member.weightsSha256 !== null && member.weightsSha256 !== weightsSha256);
   if (other) {

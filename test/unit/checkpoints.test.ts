@@ -11,6 +11,8 @@ import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { checkpointPath } from '../../worker/checkpoint/checkpoint-folder.js';
 import { readCheckpoint } from '../../worker/checkpoint/checkpoint-reader.js';
+import type { Sharding } from '../../worker/checkpoint/tensors.js';
+import { GATHERED } from '../../worker/comm/regions.js';
 import { localFiles } from '../../worker/checkpoint/local-files.js';
 import {
   Checkpoints,
@@ -20,7 +22,7 @@ import {
   type CheckpointsOptions,
 } from '../../worker/checkpoint/checkpoints.js';
 
-const regions = ['parameters', 'moment1', 'moment2'];
+const regions = ['parameters', 'moment1', 'moment2', GATHERED];
 const log: Log = {
   debug: () => undefined,
   info: (line) => lines.push(line),
@@ -93,7 +95,7 @@ async function valueIn(step: number): Promise<Set<number>> {
   const memory = createMemory();
   await readCheckpoint({ path: checkpointPath(folder, step), memory, optimizer: adam() });
   const [kernel] = memory.layout.parameters;
-  return new Set(kernel ? regions.flatMap((region) => [...memory.parameterView(region, kernel)]) : []);
+  return new Set(kernel ? regions.slice(0, 3).flatMap((region) => [...memory.parameterView(region, kernel)]) : []);
 }
 
 /** Whether a promise is settled once everything that is ready has run. */
@@ -134,6 +136,30 @@ test('the next checkpoint waits for the one in flight, and the end for the last'
   await end;
   expect(written).toEqual([1, 2]);
   expect([await valueIn(1), await valueIn(2)]).toEqual([new Set([1]), new Set([2])]);
+});
+
+test('of a share of the moments no copy is written, though a generation of one worker has left room for one', async () => {
+  const memory = createMemory();
+  const checkpoints = makeCheckpoints(memory);
+  fill(memory, 1);
+  await checkpoints.take(factsOf(1), between);
+  begun[0]?.go();
+  const [segment] = memory.layout.segments;
+  if (!segment) throw new Error('a layout has a segment');
+  const { elements, trainableElements } = segment;
+  const sharding: Sharding = {
+    ranges: [],
+    buckets: [{ index: 0, segment: 0, offset: 0, elements, trainableElements }],
+    gather: () => {
+      memory.view(GATHERED, 0).fill(3);
+      return Promise.resolve();
+    },
+  };
+  fill(memory, 2);
+  for (const region of ['moment1', 'moment2']) memory.view(region, 0).fill(NaN); // whatever is left of others' shares
+  await checkpoints.take(factsOf(2), { ...between, sharding });
+  expect(written).toEqual([1, 2]);
+  expect(await valueIn(2)).toEqual(new Set([2, 3]));
 });
 
 test('the last checkpoint of a run is written from memory itself, without a thread or a copy', async () => {

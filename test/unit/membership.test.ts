@@ -328,6 +328,15 @@ describe('a loss', () => {
     expect(play.connected('a').take(done('a')).effects).toEqual([{ type: 'finish', step: 9, weightsSha256: 'x' }]);
   });
 
+  it.each([
+    ['no step is left', [done('b')], ['form-generation']],
+    ['steps are left', [], []],
+  ])('waits for no other worker where %s, whatever the least number', (_when, events, types) => {
+    const play = Play.training(2, { minWorkers: 2 });
+    for (const event of events) play.take(event);
+    expect(play.lost('a').halted({ b: 9 }).types).toEqual(types);
+  });
+
   it('before all have finished asks those that have finished too, and has them finish again', () => {
     const play = Play.training(3).take(done('a')).lost('b');
     expect(play.effects).toMatchObject([{ type: 'halt', workerIds: ['a', 'c'] }]);

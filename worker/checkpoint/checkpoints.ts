@@ -136,10 +136,11 @@ export class Checkpoints {
     return !this.#inFlight;
   }
 
-  /** One for the whole run: its pages are touched once. */
+  /** One for all generations that take one: its pages are touched once. Of a share of the moments none is taken. */
   #roomForSnapshot({ optimizer }: CheckpointFacts, { sharding }: Between): Snapshot | null {
     const { memory, availableBytes, log } = this.#options;
-    if (sharding || this.#snapshot) return this.#snapshot;
+    if (sharding) return null;
+    if (this.#snapshot) return this.#snapshot;
     const [needed, available] = [Snapshot.sizeOf(memory, optimizer), availableBytes()];
     if (needed <= available) return (this.#snapshot = Snapshot.of(memory, optimizer));
     const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`;

@@ -26,7 +26,7 @@ export function spellReluGradient(tf: Tfjs): void {
     gradFunc: (dy, saved) => {
       const [y] = saved;
       if (!y || Array.isArray(dy)) throw new TypeError('ReLU has one output, which is saved');
-      return { x: () => reluGradient(dy, y) };
+      return { x: () => (nodeBackend(tf) ? reluGradient(dy, y) : tf.mul(dy, tf.step(y))) };
     },
   });
 }

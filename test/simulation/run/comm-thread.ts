@@ -43,6 +43,8 @@ export interface Begun {
   /** What the coordinator had. */
   readonly told: number;
   readonly validated: number;
+  /** Moments are shared out. */
+  readonly isShared: boolean;
 }
 
 export interface CommThreadOptions {
@@ -277,7 +279,10 @@ export class CommThread {
       const held = { ...memory.state, owned: this.#run.owned };
       world.invariants.onBegin(process.name, this.#enteredPlace, generation.step, held);
     }
-    post({ type: 'begin', begun: { generation, self, words: this.#run.words, ...this.#known } });
+    post({
+      type: 'begin',
+      begun: { generation, self, words: this.#run.words, ...this.#known, isShared: this.#run.owned !== null },
+    });
   }
 
   #guard(action: () => void): void {

@@ -290,17 +290,17 @@ export class ComputeThread {
   }
 
   /** From a copy, aside. */
-  *#takeCheckpoint({ self, words }: Begun): Work<void> {
+  *#takeCheckpoint({ self, words, isShared }: Begun): Work<void> {
     if (self.rank !== 0 || words.isClosed || this.#checkpoints.lastStep === this.#numSteps) return;
     if (!(yield* this.#settled(words))) return;
-    if (this.#options.world.setting.isSharded) yield* this.#writeStraight(this.#numSteps);
+    if (isShared) yield* this.#writeStraight(this.#numSteps, isShared);
     else this.#write(this.#numSteps, this.#options.memory.copy());
   }
 
-  *#finalCheckpoint({ self, words }: Begun): Work<void> {
+  *#finalCheckpoint({ self, words, isShared }: Begun): Work<void> {
     if (self.rank !== 0 || words.isClosed || !(yield* this.#settled(words))) return;
     if (this.#checkpoints.lastStep === this.#numSteps) return;
-    yield* this.#writeStraight(this.#numSteps);
+    yield* this.#writeStraight(this.#numSteps, isShared);
   }
 
   *#settled(words: Begun['words']): Work<boolean> {
@@ -309,10 +309,10 @@ export class ComputeThread {
   }
 
   /** While all wait, with moments from whoever holds them. */
-  *#writeStraight(step: number): Work<void> {
+  *#writeStraight(step: number, isShared: boolean): Work<void> {
     const { parameters, moments } = this.#options.memory.copy();
-    const { setting, parts } = this.#options.world;
-    const gathered = setting.isSharded && parts.gathersMoments ? yield* this.#gatherMoments() : moments;
+    const { gathersMoments } = this.#options.world.parts;
+    const gathered = isShared && gathersMoments ? yield* this.#gatherMoments() : moments;
     if (!gathered) return;
     this.#write(step, { parameters, moments: gathered });
     while (this.#checkpoints.isInFlight) yield 'waiting';

@@ -265,7 +265,8 @@ export class Coordinator {
     const isUnheld = roster.every(({ step }) => step === null);
     acts.do(() => {
       invariants.terms.onForm(runId, generation.generation, this.process, clock.nowMs);
-      if (isUnheld) invariants.onResume(generation.step);
+      const place = { coordinator: this.process.name, generation: generation.generation };
+      if (isUnheld) invariants.onResume(place, generation.step);
     });
     journal.note({ generation: generation.generation, roster });
     this.connections.send(idsOf(roster), { ...generation, type: 'generation', workers: [...roster] });

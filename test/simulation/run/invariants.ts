@@ -32,6 +32,8 @@ export class Invariants {
   #isDisturbed = false;
   /** The last checkpoint that the run went on from: what led to it may be known to nobody that lives. */
   #resumedStep = 0;
+  /** Generations that began at one. */
+  readonly #resumed = new Set<string>();
   /** Steps that were told have been lost since, with all that had them, and a run that is stopped does not take them again. */
   #isSetBack = false;
 
@@ -59,7 +61,7 @@ export class Invariants {
     const what = `${workerId} begins generation ${place.generation}`;
     this.#expectState(what, step, state);
     const taken = this.#taken.get(workerId) ?? 0;
-    const isBack = this.#isSharded && step === this.#resumedStep;
+    const isBack = this.#isSharded && this.#resumed.has(nameOf(place));
     if (step < taken && !isBack) {
       throw new Violation('no step taken back', `${what} at step ${step}, and has committed ${taken}`);
     }
@@ -120,9 +122,10 @@ export class Invariants {
   }
 
   /** Nobody has the state any more: the run goes on from a checkpoint, or from its beginning. */
-  onResume(step: number): void {
+  onResume(place: Place, step: number): void {
+    this.#resumed.add(nameOf(place));
     this.#resumedStep = step;
-    this.#isSetBack ||= step < this.#numKnown;
+    this.#isSetBack ||= !this.#isSharded && step < this.#numKnown;
   }
 
   /** The run has ended well, after so many steps. */
