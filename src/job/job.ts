@@ -45,6 +45,11 @@ export type BatchFunction = (yTrue: Tensor, yPred: Tensor) => Tensor;
 
 const functionSchema = <T>(what: string) => z.custom<T>((value) => typeof value === 'function', `expected ${what}`);
 
+const batchFunctionSchema = z.union(
+  [z.string().min(1), functionSchema<BatchFunction>('a function')],
+  'expected a name, or a function (yTrue, yPred) => Tensor',
+);
+
 const dataSchema = z.custom<DataSource | Dataset>((value) => {
   if (typeof value !== 'object' || value === null) return false;
   if ('open' in value) return typeof value.open === 'function';
@@ -54,8 +59,8 @@ const dataSchema = z.custom<DataSource | Dataset>((value) => {
 export const jobSchema = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'expected 1 to 64 letters, digits, ".", "_" or "-"'),
   model: functionSchema<ModelFunction>('a function that makes the model: () => tf.sequential(…)'),
-  loss: z.union([z.string().min(1), functionSchema<BatchFunction>('a name, or a function (yTrue, yPred) => Tensor')]),
-  metrics: z.array(z.union([z.string().min(1), functionSchema<BatchFunction>('a name or a function')])).default([]),
+  loss: batchFunctionSchema,
+  metrics: z.array(batchFunctionSchema).default([]),
   data: z.strictObject({
     train: dataSchema,
     validation: dataSchema.optional(),

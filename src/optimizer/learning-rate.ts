@@ -42,7 +42,10 @@ const scheduleSchema = z.discriminatedUnion('name', [
   oneCycleSchema,
 ]);
 
-export const learningRateSchema = z.union([rate, scheduleSchema]);
+export const learningRateSchema = z.union(
+  [rate, scheduleSchema],
+  'expected a positive number, or a schedule such as cosineRate(0.01, { steps: 1000 })',
+);
 
 export type LearningRate = z.output<typeof learningRateSchema>;
 export type LearningRateSchedule = z.output<typeof scheduleSchema>;

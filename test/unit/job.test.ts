@@ -30,6 +30,16 @@ describe('a job with a sharded optimizer', () => {
   );
 });
 
+describe('a job with a wrong field is told what was expected', () => {
+  it.each([
+    [{ loss: undefined }, 'loss: expected a name, or a function (yTrue, yPred) => Tensor'],
+    [{ metrics: ['accuracy', 5] }, 'metrics.1: expected a name, or a function (yTrue, yPred) => Tensor'],
+    [{ optimizer: { name: 'sgd', learningRate: 'fast' } }, 'optimizer.learningRate: expected a positive number, or a schedule'],
+  ])('%o', (field, expected) => {
+    expect(() => parseJob({ ...definition, ...field })).toThrow(expected);
+  });
+});
+
 describe('the precision', () => {
   it.each(['bfloat16', 'float16'])('%s is refused, as the engine cannot compute in it', (precision) => {
     expect(() => parseJob({ ...definition, precision })).toThrow(`so the engine cannot compute in ${precision}; use`);

@@ -329,9 +329,9 @@ describe('a loss', () => {
   });
 
   it.each([
-    ['no step is left', [done('b')], ['form-generation']],
-    ['steps are left', [], []],
-  ])('waits for no other worker where %s, whatever the least number', (_when, events, types) => {
+    ['is gone on from at once where no step is left', [done('b')], ['form-generation']],
+    ['is waited for another worker after where steps are left', [], []],
+  ])('that leaves fewer than the least number %s', (_what, events, types) => {
     const play = Play.training(2, { minWorkers: 2 });
     for (const event of events) play.take(event);
     expect(play.lost('a').halted({ b: 9 }).types).toEqual(types);

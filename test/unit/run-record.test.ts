@@ -18,13 +18,14 @@ function newRecord(firstStep = 0): RunRecord {
   return new RunRecord(shape, 3, null);
 }
 
+// Added from left to right, these give 1; in any other order of the first with the last two, 0 or 2.
+const slots = [
+  { slot: 0, rows: 1, loss: 1e16, metrics: [1] },
+  { slot: 1, rows: 2, loss: -1e16, metrics: [2] },
+  { slot: 2, rows: 1, loss: 1, metrics: [0] },
+];
+
 describe('a validation', () => {
-  // Added from left to right, these give 1; in any other order of the first with the last two, 0 or 2.
-  const slots = [
-    { slot: 0, rows: 1, loss: 1e16, metrics: [1] },
-    { slot: 1, rows: 2, loss: -1e16, metrics: [2] },
-    { slot: 2, rows: 1, loss: 1, metrics: [0] },
-  ];
   const [first, second, third] = slots as [(typeof slots)[0], (typeof slots)[0], (typeof slots)[0]];
 
   it.each([
@@ -44,6 +45,19 @@ describe('a validation', () => {
     record.addEvaluation(3, [first, second]);
     expect(record.addEvaluation(6, [third])).toBeNull();
     expect(record.addEvaluation(3, [third])?.step).toBe(3);
+  });
+});
+
+describe('validations that a new generation need not make', () => {
+  it('are those up to the last that is whole', () => {
+    const record = newRecord();
+    record.addEvaluation(3, slots);
+    record.addEvaluation(6, slots.slice(1));
+    expect(record.numValidated).toBe(3);
+  });
+
+  it('are those before a resume', () => {
+    expect(newRecord(6).numValidated).toBe(6);
   });
 });
 

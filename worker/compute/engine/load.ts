@@ -106,8 +106,10 @@ async function tensorflowEngine(
     log.warn(
       'TensorFlow was built for GPUs and found none that it can use; it runs on the CPU. `lockstep doctor` says more.',
     );
-  if (!plain) spellReluGradient(tf);
-  if (!plain && device === 'cpu') spellSoftmax(tf);
+  if (!plain) {
+    spellReluGradient(tf);
+    if (device === 'cpu') spellSoftmax(tf);
+  }
   // The bits of a GPU build on a CPU may differ from those of a CPU build, so the line says which it is.
   const build = manifest.variant === device ? '' : `, ${manifest.variant} build`;
   const description = `tensorflow ${manifest.tensorflow} ${device}${build}`;
