@@ -34,7 +34,10 @@ describe('a job with a wrong field is told what was expected', () => {
   it.each([
     [{ loss: undefined }, 'loss: expected a name, or a function (yTrue, yPred) => Tensor'],
     [{ metrics: ['accuracy', 5] }, 'metrics.1: expected a name, or a function (yTrue, yPred) => Tensor'],
-    [{ optimizer: { name: 'sgd', learningRate: 'fast' } }, 'optimizer.learningRate: expected a positive number, or a schedule'],
+    [
+      { optimizer: { name: 'sgd', learningRate: 'fast' } },
+      'optimizer.learningRate: expected a positive number, or a schedule',
+    ],
   ])('%o', (field, expected) => {
     expect(() => parseJob({ ...definition, ...field })).toThrow(expected);
   });
