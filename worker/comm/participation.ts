@@ -185,8 +185,9 @@ export class Participation {
       case 'halted':
         this.#isDraining = false;
         post({ type: 'halted', generation: effect.generation });
+        this.#noteHalt(effect.step, effect.generation);
         send(effect);
-        this.#recordHalt(effect.step, effect.generation);
+        this.#options.flight.write(); // when the coordinator has its answer
         break;
       case 'enter':
         this.#enter(effect.entry);
@@ -199,8 +200,8 @@ export class Participation {
         });
         break;
       case 'connected':
-        send({ ...effect, prefersMemory: this.#run?.prefersMemory === true });
         this.#options.flight.note('connected', 'to all peers, with the state', effect.generation);
+        send({ ...effect, prefersMemory: this.#run?.prefersMemory === true });
         break;
       case 'begin':
         this.#begin(effect.inMemory);
@@ -251,11 +252,10 @@ export class Participation {
     this.#options.post({ type: 'begin', begun });
   }
 
-  /** When the coordinator has its answer. */
-  #recordHalt(step: number | null, generation: number): void {
-    const { flight } = this.#options;
-    flight.note('halted', step === null ? 'without a state' : `with the state of step ${step}`, generation);
-    flight.write();
+  /** Before it is said: what comes of it is later. */
+  #noteHalt(step: number | null, generation: number): void {
+    const text = step === null ? 'without a state' : `with the state of step ${step}`;
+    this.#options.flight.note('halted', text, generation);
   }
 
   #leave(): void {
