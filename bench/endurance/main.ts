@@ -11,23 +11,24 @@ import { findMachine } from '../configuration.js';
 import { measureEndurance, type ProcessTrends } from './measure.js';
 import { grows } from './trend.js';
 
-const { recoveries, returns, sampleEvery, out } = new Command('bench:endurance')
+const { warmup, recoveries, returns, sampleEvery, out } = new Command('bench:endurance')
   .description('lose and replace workers, and see whether memory, files, sockets or tensors grow')
-  .option('--recoveries <n>', 'workers that are lost and replaced', positiveInteger, 500)
+  .option('--warmup <n>', 'workers that are lost and replaced before it counts', positiveInteger, 100)
+  .option('--recoveries <n>', 'workers that are lost and replaced from then on', positiveInteger, 500)
   .option('--returns <n>', 'after that, coordinators that are killed and taken back', positiveInteger, 20)
   .option('--sample-every <n>', 'losses from one sample to the next', positiveInteger, 10)
   .option('--out <file>', 'gets what was found', join(root, 'bench', 'results', 'endurance.json'))
   .parse()
-  .opts<{ recoveries: number; returns: number; sampleEvery: number; out: string }>();
+  .opts<{ warmup: number; recoveries: number; returns: number; sampleEvery: number; out: string }>();
 
 const machine = await findMachine();
 const say = (line: string): void => console.error(line);
-const found = await measureEndurance({ recoveries, returns, sampleEvery, say });
+const found = await measureEndurance({ warmup, recoveries, returns, sampleEvery, say });
 for (const line of found.flatMap(linesOf)) console.log(line);
 await mkdir(dirname(out), { recursive: true });
 await writeFile(
   out,
-  `${JSON.stringify({ date: new Date().toISOString(), machine, recoveries, returns, processes: found }, null, 1)}\n`,
+  `${JSON.stringify({ date: new Date().toISOString(), machine, warmup, recoveries, returns, processes: found }, null, 1)}\n`,
 );
 if (found.some(({ trends, numUnits }) => trends.some((trend) => grows(trend, numUnits)))) process.exitCode = 1;
 

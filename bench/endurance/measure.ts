@@ -4,7 +4,9 @@ import type { Sample } from './observed-process.js';
 import { trendsOf, type Trend } from './trend.js';
 
 export interface EnduranceOptions {
-  /** Workers that are lost and replaced. */
+  /** Workers that are lost and replaced before the first sample: until V8 and the allocators have what they keep. */
+  readonly warmup: number;
+  /** Workers that are lost and replaced from then on. */
   readonly recoveries: number;
   /** After that, coordinators that are killed and taken back. */
   readonly returns: number;
@@ -26,10 +28,9 @@ export interface ProcessTrends {
 
 /** Two at a time. */
 const perRound = 2;
-/** Rounds until V8 and the allocators have what they keep. */
-const warmupRounds = 2;
 
 export async function measureEndurance({
+  warmup,
   recoveries,
   returns,
   sampleEvery,
@@ -38,14 +39,14 @@ export async function measureEndurance({
   const run = await EnduranceRun.start();
   try {
     const lost = new Series();
-    const numRounds = Math.ceil(recoveries / perRound);
-    for (let round = 1; round <= numRounds; round++) {
+    const all = warmup + recoveries;
+    for (let round = 1, numLost = 0; numLost < all; round++) {
       await run.loseTwo(round % 10 === 5 ? 'stopped' : 'killed', round % 5 === 0 ? 'left' : 'killed');
-      const numLost = round * perRound;
-      const isSampled = numLost % sampleEvery < perRound || round === numRounds;
-      if (round < warmupRounds || !isSampled) continue;
-      lost.add(numLost, await run.sample());
-      say(`${numLost} of ${recoveries} workers lost and replaced`);
+      numLost += perRound;
+      const isSampled = numLost % sampleEvery < perRound || numLost >= all;
+      if (!isSampled) continue;
+      if (numLost >= warmup) lost.add(numLost - warmup, await run.sample());
+      say(`${numLost} of ${all} workers lost and replaced`);
     }
     const returned = new Series();
     for (let number = 1; number <= returns; number++) {

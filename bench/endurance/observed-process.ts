@@ -7,6 +7,12 @@ import { lockstepEntry, oneThread } from '../child.js';
 
 const observer = new URL('./observe.mjs', import.meta.url);
 
+/**
+ * In its smallest size, V8's space for young objects is always as large. Otherwise it goes between 2 and 32 MB as objects come and
+ * go, which is more than what is looked for.
+ */
+const smallYoungSpace = '--max-semi-space-size=1';
+
 const observationSchema = z.strictObject({
   number: z.int(),
   thread: z.int(),
@@ -31,7 +37,7 @@ export class ObservedProcess {
   #numObserved = 0;
 
   private constructor(args: readonly string[], observations: string) {
-    const env = { NODE_OPTIONS: `--import ${observer.href}`, LOCKSTEP_OBSERVATIONS: observations };
+    const env = { NODE_OPTIONS: `--import ${observer.href} ${smallYoungSpace}`, LOCKSTEP_OBSERVATIONS: observations };
     this.#process = CommandProcess.start(args, { entry: lockstepEntry, env: { ...oneThread, ...env } });
     this.#file = `${observations}.${this.#process.pid}`;
     void this.ended.then(() => (this.#hasEnded = true));
