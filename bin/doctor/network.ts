@@ -1,9 +1,9 @@
 /** Whether processes of this machine can talk: TCP on loopback, and Unix sockets. */
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { createServer, type ListenOptions } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { makePeerFolder, socketIn } from '../../worker/comm/peer-folder.js';
 import type { CheckResult } from './check.js';
 
 export async function checkPorts(): Promise<CheckResult> {
@@ -27,8 +27,8 @@ export async function checkUnixSocket(parent: string = tmpdir()): Promise<CheckR
 
 async function whyNotUnixSocket(parent: string): Promise<string | undefined> {
   try {
-    const folder = await mkdtemp(join(parent, 'lockstep-doctor-'));
-    const path = join(folder, 'socket');
+    const folder = await makePeerFolder(parent);
+    const path = socketIn(folder);
     try {
       const bytes = Buffer.byteLength(path);
       if (bytes > longestSocketBytes)

@@ -1,7 +1,6 @@
 /** Where this worker can be reached by its peers: always a Unix socket, and a TCP port where it was given an address. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { hostname, networkInterfaces, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile, rm } from 'node:fs/promises';
+import { hostname, networkInterfaces } from 'node:os';
 import { defaultBucketBytes } from '../../src/collective/buckets.js';
 import type { Log, LogFields, LogLevel } from '../../src/log.js';
 import type { Addresses } from '../../src/protocol/messages.js';
@@ -10,6 +9,7 @@ import { hostAndPort, type Endpoint } from '../../transport/endpoint.js';
 import type { Impediment } from '../../transport/impediment.js';
 import { Listener } from '../../transport/listener.js';
 import type { CommOptions, FromComm } from './channel.js';
+import { makePeerFolder, socketIn } from './peer-folder.js';
 
 /** Who takes the connections that peers open. */
 export interface PeerAcceptor {
@@ -37,8 +37,8 @@ export class PeerListener {
     impediment: Impediment,
     post: (message: FromComm) => void,
   ): Promise<PeerListener> {
-    const folder = await mkdtemp(join(tmpdir(), 'lockstep-'));
-    const unix: Endpoint = { kind: 'unix', path: join(folder, 'peer.sock') };
+    const folder = await makePeerFolder();
+    const unix: Endpoint = { kind: 'unix', path: socketIn(folder) };
     const endpoints = options.listen ? [unix, options.listen] : [unix];
     const inbound = new Inbound();
     const log = threadLog(post);
