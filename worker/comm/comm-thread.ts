@@ -189,7 +189,7 @@ class CommThread {
     this.#participation.close();
     await this.#coordinator?.close();
     await this.#listener.close();
-    await Promise.race([this.#flight.written, delay(lastWritingMs)]);
+    await Promise.race([this.#flight.written, delay(lastWritingMs, undefined, { ref: false })]);
     post({ type: 'closed' });
     port?.close();
   }
