@@ -1,52 +1,84 @@
-/** The folder of a worker's Unix socket. One who is killed leaves it behind, so the next who starts on this machine removes it. */
+/**
+ * The folder of a worker's Unix socket. Who is killed leaves it behind, and the next worker on that host removes what nobody
+ * listens on any more. Its name has the host and the process, since the parent may be a disk that several hosts see:
+ * `lockstep-HHHHHH-PPPPPPP-XXXXXX`.
+ */
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rmdir, stat, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { hostId } from './host-id.js';
 
-/** Before the process id, which Linux keeps below 2^22: `lockstep-0004711-XXXXXX`. */
-const prefix = 'lockstep-';
+/** Linux keeps process ids below 2^22. */
 const pidDigits = 7;
+const hostDigits = 6;
+/** A folder without a socket may be that of a worker that starts. */
+const startsWithinMs = 60_000;
 
-/** Makes one, for this user alone. Its path is as long for every process. @param parent short: a socket's path has at most 107 bytes */
+/**
+ * Makes one, for this user alone. Its path has the same length in every process, so that who tries one knows of all.
+ *
+ * @param parent short: a socket's path has at most 107 bytes. @default the folder for temporary files
+ */
 export async function makePeerFolder(parent: string = tmpdir()): Promise<string> {
-  await removeAbandoned(parent);
-  const pid = String(process.pid).padStart(pidDigits, '0');
-  return mkdtemp(join(parent, `${prefix}${pid}-`));
+  const host = createHash('sha256')
+    .update(await hostId())
+    .digest('hex')
+    .slice(0, hostDigits);
+  await removeAbandoned(parent, host);
+  return mkdtemp(join(parent, `lockstep-${host}-${String(process.pid).padStart(pidDigits, '0')}-`));
 }
 
 export function socketIn(folder: string): string {
   return join(folder, 'peer.sock');
 }
 
-/** Those whose process is gone and whose socket nobody listens on: in another container the process may be alive, out of sight. */
-async function removeAbandoned(parent: string): Promise<void> {
+async function removeAbandoned(parent: string, host: string): Promise<void> {
   const names = await readdir(parent).catch(() => []);
-  const folders = names.filter(isOfDeadProcess).map((name) => join(parent, name));
-  for (const folder of folders)
-    if (await isRefused(socketIn(folder))) await rm(folder, { recursive: true, force: true }).catch(() => undefined);
-}
-
-function isOfDeadProcess(name: string): boolean {
-  const pid = new RegExp(`^${prefix}(\\d+)-`).exec(name)?.[1];
-  if (pid === undefined) return false;
-  try {
-    process.kill(Number(pid), 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  for (const name of names) {
+    const [, itsHost, pid] = /^lockstep-([0-9a-f]{6})-(\d{7})-\w{6}$/.exec(name) ?? [];
+    if (itsHost !== host || isOfAnother(Number(pid))) continue;
+    const folder = join(parent, name);
+    if (!(await isAbandoned(folder))) continue;
+    await unlink(socketIn(folder)).catch(() => undefined);
+    await rmdir(folder).catch(() => undefined);
   }
 }
 
-async function isRefused(path: string): Promise<boolean> {
+/** Whether another process that lives has this id. A container that is started anew gives the same ones again. */
+function isOfAnother(pid: number): boolean {
+  if (pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) !== 'ESRCH';
+  }
+}
+
+/** Whether nobody listens there: a process of another container may be alive, out of sight. */
+async function isAbandoned(folder: string): Promise<boolean> {
+  const why = await whyNotConnected(socketIn(folder));
+  if (why === 'ECONNREFUSED') return true;
+  if (why !== 'ENOENT') return false;
+  const made = await stat(folder).catch(() => null);
+  return made !== null && Date.now() - made.mtimeMs > startsWithinMs;
+}
+
+async function whyNotConnected(path: string): Promise<string | undefined> {
   const socket = connect(path);
   try {
     await once(socket, 'connect');
-    return false;
+    return undefined;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED';
+    return codeOf(error);
   } finally {
     socket.destroy();
   }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
 }

@@ -1,6 +1,6 @@
 /** Where this worker can be reached by its peers: always a Unix socket, and a TCP port where it was given an address. */
-import { readFile, rm } from 'node:fs/promises';
-import { hostname, networkInterfaces } from 'node:os';
+import { rm } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
 import { defaultBucketBytes } from '../../src/collective/buckets.js';
 import type { Log, LogFields, LogLevel } from '../../src/log.js';
 import type { Addresses } from '../../src/protocol/messages.js';
@@ -9,6 +9,7 @@ import { hostAndPort, type Endpoint } from '../../transport/endpoint.js';
 import type { Impediment } from '../../transport/impediment.js';
 import { Listener } from '../../transport/listener.js';
 import type { CommOptions, FromComm } from './channel.js';
+import { hostId } from './host-id.js';
 import { makePeerFolder, socketIn } from './peer-folder.js';
 
 /** Who takes the connections that peers open. */
@@ -120,12 +121,6 @@ function threadLog(post: (message: FromComm) => void): Log {
       post({ type: 'log', level, message, fields });
     };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
-}
-
-/** Processes of one boot of one machine and one host name share it, as in one container; they can reach one another's Unix sockets. */
-async function hostId(): Promise<string> {
-  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '');
-  return `${hostname()}/${boot.trim()}`;
 }
 
 /** The addresses of a listener as others see it; a wildcard stands for each network address of this host. */
