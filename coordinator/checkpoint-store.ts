@@ -3,7 +3,7 @@
  * than that. What is written lies aside until it is kept. No file stays open: a coordinator that is back takes the next piece.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LockstepError, toLockstepError, type ErrorCode } from '../src/errors.js';
 import { toFailure, type FileAnswer, type FromWorker } from '../src/protocol/messages.js';
@@ -15,7 +15,7 @@ const noBytes = new Uint8Array(0);
 
 export interface CheckpointStoreOptions {
   readonly folder: string;
-  /** Gives what lies aside its name, if it is whole, and removes what is old. */
+  /** Gives what lies aside its name, if it is whole and a later one does not make it needless, and removes what is old. */
   readonly keep: (aside: string, path: string) => Promise<void>;
 }
 
@@ -45,8 +45,21 @@ export class CheckpointStore {
     if (question.type === 'read-file') return read(path, question);
     const aside = join(folder, `.tmp-${name}-${createHash('sha256').update(workerId).digest('hex').slice(0, 16)}`);
     if (question.type === 'write-file') await write(aside, question);
-    else await keep(aside, path);
+    else {
+      await keep(aside, path);
+      return { size: await sizeOf(path) };
+    }
     return {};
+  }
+}
+
+/** 0: it is not there. */
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return 0;
+    throw error;
   }
 }
 

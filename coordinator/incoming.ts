@@ -73,17 +73,23 @@ export class Incoming {
           connections.send([workerId], answer);
         });
         break;
+      case 'checkpointed':
+        this.#onCheckpointed(message);
+        break;
       default:
-        if (message.type === 'checkpointed') this.#onCheckpointed(message);
         reports.onReport(message);
         injections.onStep(reports.record?.numSteps ?? 0);
     }
   }
 
-  #onCheckpointed({ step, path }: Extract<Message, { type: 'checkpointed' }>): void {
-    const { take, journal } = this.#parts;
+  /** Who was rank 0 before may have been writing an older one until now: it lies there, and there is a newer one. */
+  #onCheckpointed(message: Extract<Message, { type: 'checkpointed' }>): void {
+    const { take, journal, reports, state } = this.#parts;
+    const { step, path } = message;
+    if (step < (state().checkpoint?.step ?? 0)) return;
     take({ type: 'checkpointed', step, path });
     journal?.note({ checkpoint: { step, path } });
+    reports.onReport(message);
   }
 
   async #serveRows(workerId: string, request: Extract<Message, { type: 'read-rows' }>): Promise<void> {

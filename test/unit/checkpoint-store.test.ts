@@ -1,5 +1,5 @@
 /** Checkpoints of workers that do not see the run directory, as the coordinator reads and writes them. */
-import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -48,6 +48,15 @@ describe('what a worker writes', () => {
     const store = makeStore();
     for (const workerId of ['a', '../a', 'a'.repeat(60_000)]) await store.answer(workerId, write(0, workerId[0] ?? ''));
     expect(await readdir(folder)).toHaveLength(3);
+  });
+
+  it('is told to be there, or not, when it was to be kept', async () => {
+    const keep = { type: 'keep-file', request: 3, name } as const;
+    const store = makeStore((aside) => rename(aside, join(folder, name)));
+    await store.answer('a', write(0, 'hello'));
+    expect(await store.answer('a', keep)).toMatchObject({ size: 5, failure: null });
+    await rm(join(folder, name));
+    expect(await makeStore().answer('a', keep)).toMatchObject({ size: 0, failure: null });
   });
 
   it('is refused with the reason where it is not whole', async () => {

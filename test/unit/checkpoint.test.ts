@@ -16,9 +16,16 @@ import { weightsDigest } from '../../src/state/digest.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import type { ParameterSpec } from '../../src/state/parameter.js';
-import { checkpointPath, latestCheckpoint, pruneCheckpoints } from '../../worker/checkpoint/checkpoint-folder.js';
+import type { CheckpointFiles } from '../../worker/checkpoint/checkpoint-files.js';
+import {
+  checkpointPath,
+  keepCheckpoint,
+  latestCheckpoint,
+  pruneCheckpoints,
+} from '../../worker/checkpoint/checkpoint-folder.js';
 import { readCheckpoint, readCheckpointHeader, verifyCheckpoint } from '../../worker/checkpoint/checkpoint-reader.js';
 import { writeCheckpoint } from '../../worker/checkpoint/checkpoint-writer.js';
+import { localFiles } from '../../worker/checkpoint/local-files.js';
 import type { Sharding } from '../../worker/checkpoint/tensors.js';
 import { planRegions } from '../../worker/comm/regions.js';
 
@@ -183,7 +190,7 @@ describe('a checkpoint', () => {
     const checkpoint = await readCheckpoint({ path, memory: restored, optimizer: adam() });
     expect(contents(restored)).toEqual(contents(memory));
     expect(checkpoint).toMatchObject({ ...facts, format: 'lockstep-checkpoint-2', weightsSha256: sha256(memory) });
-    expect(written.weightsSha256).toBe(sha256(memory));
+    expect(written?.weightsSha256).toBe(sha256(memory));
     expect(await readCheckpointHeader(path)).toEqual(checkpoint);
     expect(await readdir(folder)).toEqual(['step-00000050.safetensors']);
   });
@@ -449,6 +456,67 @@ describe('the folder of checkpoints', () => {
       'step-00000030.safetensors',
     ]);
   });
+});
+
+describe('of two that write at once', () => {
+  /** Writes the checkpoint of step 50; `before` is done when all of it lies aside. */
+  const writeSlowly = async (before: () => Promise<void>) => {
+    const files: CheckpointFiles = {
+      ...localFiles,
+      create: async (path, itsLog) => {
+        const target = await localFiles.create(path, itsLog);
+        const keep = async (): Promise<boolean> => {
+          await before();
+          return target.keep();
+        };
+        return { ...target, keep };
+      },
+    };
+    return writeCheckpoint({ path: checkpointPath(folder, 50), memory: fill(createMemory()), facts, files, log });
+  };
+
+  it('the slower one makes way for a later step, and nothing of it is left', async () => {
+    const written = await writeSlowly(async () => {
+      await write(fill(createMemory()), 60);
+      await pruneCheckpoints(folder, { keep: 3, step: 60 });
+    });
+    expect(written).toBeNull();
+    expect(await readdir(folder)).toEqual(['step-00000060.safetensors']);
+  });
+
+  it('the slower one counts as written where the other has the same step', async () => {
+    const memory = fill(createMemory());
+    const written = await writeSlowly(async () => {
+      await write(memory, 50);
+      await pruneCheckpoints(folder, { keep: 3, step: 50 });
+    });
+    expect(written?.weightsSha256).toBe(sha256(memory));
+    expect(await readdir(folder)).toEqual(['step-00000050.safetensors']);
+  });
+
+  it('the slower one fails where only an older one is there', async () => {
+    await write(fill(createMemory()), 40);
+    const writing = writeSlowly(async () => {
+      for (const name of await readdir(folder)) if (name.startsWith('.tmp-')) await rm(join(folder, name));
+    });
+    await expect(writing).rejects.toThrow(failure('ERR_CHECKPOINT_WRITE', 'ENOENT'));
+  });
+
+  it.each([
+    ['is gone', null],
+    ['has holes, as pieces were written before it was removed and after', 'step-00000050'],
+  ])(
+    'what came piece by piece and %s is not kept, and is no error, where a later one is there',
+    async (_how, start) => {
+      const path = checkpointPath(folder, 50);
+      const aside = join(folder, '.tmp-step-00000050.safetensors-a');
+      if (start !== null) await writeFile(aside, start);
+      await expect(keepCheckpoint(aside, path, { keep: 3, log })).rejects.toThrow(failure('ERR_CHECKPOINT_INVALID'));
+      await write(fill(createMemory()), 60);
+      await keepCheckpoint(aside, path, { keep: 3, log });
+      expect(await readdir(folder)).toEqual(['step-00000060.safetensors']);
+    },
+  );
 });
 
 describe('a run that goes on behind a damaged checkpoint', () => {

@@ -61,7 +61,7 @@ function fill(memory: FlatMemory, value: number): void {
 const startWriter: CheckpointsOptions['startWriter'] = () => ({
   write: async (what) => {
     await new Promise<void>((go, fail) => begun.push({ what, go, fail }));
-    await writeAndPrune({ ...what, memory: FlatMemory.attach(what.memory), sharding: null, files: localFiles, log });
+    return writeAndPrune({ ...what, memory: FlatMemory.attach(what.memory), sharding: null, files: localFiles, log });
   },
   close: () => Promise.resolve(),
 });
@@ -117,6 +117,19 @@ test('a checkpoint has the state between two steps, whatever the steps after it 
   await checkpoints.close();
   expect(written).toEqual([1]);
   expect(await valueIn(1)).toEqual(new Set([1]));
+});
+
+test('one that another writer has overtaken is told to nobody, and is no failure', async () => {
+  const memory = createMemory();
+  const overtaken: CheckpointsOptions['startWriter'] = () => ({
+    write: () => Promise.resolve(false),
+    close: () => Promise.resolve(),
+  });
+  const checkpoints = makeCheckpoints(memory, { startWriter: overtaken });
+  await checkpoints.take(factsOf(1), between);
+  await checkpoints.finish(factsOf(2), between);
+  expect(written).toEqual([2]);
+  expect(failures).toEqual([]);
 });
 
 test('the next checkpoint waits for the one in flight, and the end for the last', async () => {

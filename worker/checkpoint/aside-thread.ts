@@ -27,8 +27,8 @@ const files = coordinator ? new RemoteFiles(coordinator) : localFiles;
 
 port.on('message', (what: AsideWrite) => {
   writeAndPrune({ ...what, memory: FlatMemory.attach(what.memory), sharding: null, files, log }).then(
-    () => {
-      post({ type: 'written' });
+    (isThere) => {
+      post({ type: 'written', isThere });
     },
     (error: unknown) => {
       post({ type: 'failed', error: toPlainError(toLockstepError(error, 'ERR_CHECKPOINT_WRITE')) });

@@ -6,7 +6,7 @@ import { fromPlainError, type PlainError } from '../comm/channel.js';
 import type { AsideWrite, AsideWriter } from './checkpoints.js';
 
 export type FromAside =
-  | { readonly type: 'written' }
+  | { readonly type: 'written'; readonly isThere: boolean }
   | { readonly type: 'failed'; readonly error: PlainError }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string; readonly fields: LogFields };
 
@@ -16,10 +16,10 @@ export function startAsideWriter(log: Log, port: MessagePort | null): AsideWrite
   const thread = new Worker(new URL('./aside-thread.js', import.meta.url), {
     ...{ name: 'checkpoints', workerData, transferList },
   });
-  let settle: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | null = null;
+  let settle: { readonly resolve: (isThere: boolean) => void; readonly reject: (error: unknown) => void } | null = null;
   thread.on('message', (message: FromAside) => {
     if (message.type === 'log') log[message.level](message.message, message.fields);
-    else if (message.type === 'written') settle?.resolve();
+    else if (message.type === 'written') settle?.resolve(message.isThere);
     else settle?.reject(fromPlainError(message.error));
   });
   thread.on('error', (error) => settle?.reject(error));
@@ -28,7 +28,7 @@ export function startAsideWriter(log: Log, port: MessagePort | null): AsideWrite
   });
   return {
     write: (what: AsideWrite) =>
-      new Promise<void>((resolve, reject) => {
+      new Promise<boolean>((resolve, reject) => {
         settle = { resolve, reject };
         thread.postMessage(what);
       }),

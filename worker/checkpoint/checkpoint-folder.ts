@@ -1,5 +1,4 @@
 /** The folder of a run's checkpoints: one file per step, `step-00000050.safetensors`. */
-import { existsSync } from 'node:fs';
 import { open, readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { LockstepError } from '../../src/errors.js';
@@ -10,7 +9,7 @@ import { putInPlace } from './local-files.js';
 
 const STEP_DIGITS = 8;
 const checkpointName = /^step-(?<step>\d{8,})\.safetensors$/;
-/** What a writer that was killed left behind. */
+/** What is being written, or a writer that was killed left behind. */
 const asideName = /^\.tmp-step-(?<step>\d{8,})\.safetensors-/;
 
 export interface FoundCheckpoint {
@@ -55,8 +54,8 @@ async function newestWhole(
 }
 
 /**
- * Deletes what is older than the newest `keep` checkpoints up to `step`, the one just written, and what killed writers left
- * of steps up to there. Those of later steps stay: a run that went on behind a damaged one is not there yet. A file whose
+ * Deletes what is older than the newest `keep` checkpoints up to `step`, the one just written, and what lies aside of steps up to
+ * there: its writer was killed, or is overtaken (`isOvertaken`). Those of later steps stay: a run that went on behind a damaged one is not there yet. A file whose
  * header or size is wrong does not count, so that damaged ones never push out the last that is whole.
  */
 export async function pruneCheckpoints(
@@ -74,8 +73,20 @@ export async function pruneCheckpoints(
 }
 
 /**
- * Gives a checkpoint that was written aside in the folder its name, if it is whole, and prunes. One that has its name already, as who gave
- * it died before it said so, is kept.
+ * Whether the checkpoint of the same step or of a later one lies in the folder. Two write at once where another worker has become rank 0
+ * meanwhile: the slower one then finds that what it wrote aside is gone, or damaged where it was written piece by piece. It is not needed.
+ */
+export async function isOvertaken(path: string): Promise<boolean> {
+  const own = Number(checkpointName.exec(basename(path))?.groups?.step);
+  for (const { step, path: other } of await listSteps(dirname(path), checkpointName)) {
+    if (step >= own && (await hasWholeHeader(other))) return true;
+  }
+  return false;
+}
+
+/**
+ * Gives a checkpoint that was written aside in the folder its name, if it is whole, and prunes. Nothing is done where its writer was
+ * overtaken, or who gave it its name died before it said so.
  *
  * @throws LockstepError ERR_CHECKPOINT_INVALID
  */
@@ -84,12 +95,26 @@ export async function keepCheckpoint(
   path: string,
   { keep, log }: { readonly keep: number; readonly log: Log },
 ): Promise<void> {
-  if (!existsSync(aside) && (await hasWholeHeader(path))) return;
+  const step = await putWhole(aside, path, log).catch(async (error: unknown) => {
+    if (!isDamagedOrGone(error) || !(await isOvertaken(path))) throw error;
+    await rm(aside, { force: true });
+    return null;
+  });
+  if (step === null) return;
+  log.info(`checkpoint of step ${step} written`, { path, step });
+  await pruneCheckpoints(dirname(path), { keep, step });
+}
+
+async function putWhole(aside: string, path: string, log: Log): Promise<number> {
   const { step } = await verifyCheckpoint(aside);
   await syncFile(aside);
   await putInPlace(aside, path, log);
-  log.info(`checkpoint of step ${step} written`, { path, step });
-  await pruneCheckpoints(dirname(path), { keep, step });
+  return step;
+}
+
+function isDamagedOrGone(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 'ERR_CHECKPOINT_INVALID' || code === 'ENOENT';
 }
 
 async function syncFile(path: string): Promise<void> {

@@ -10,6 +10,7 @@ import { CHECKPOINT_FORMAT, type CheckpointFacts, encodeCheckpoint } from '../..
 import type { FlatMemory } from '../../src/state/memory.js';
 import { encodeHeader } from '../../src/state/safetensors.js';
 import type { CheckpointFiles, TargetFile } from './checkpoint-files.js';
+import { hasWholeHeader, isOvertaken } from './checkpoint-folder.js';
 import { sealHeader, UNSEALED } from './header-seal.js';
 import { localFiles } from './local-files.js';
 import { momentTensors, parameterTensors, type Sharding, type StateTensor } from './tensors.js';
@@ -35,14 +36,21 @@ export interface WrittenCheckpoint {
   readonly numBytes: number;
 }
 
-/** @throws LockstepError ERR_DISK_FULL, ERR_CHECKPOINT_WRITE */
-export async function writeCheckpoint(options: WriteCheckpointOptions): Promise<WrittenCheckpoint> {
+/**
+ * Resolves with null where another writer was faster with a later one, so that this one is not there.
+ *
+ * @throws LockstepError ERR_DISK_FULL, ERR_CHECKPOINT_WRITE
+ */
+export async function writeCheckpoint(options: WriteCheckpointOptions): Promise<WrittenCheckpoint | null> {
   const { path, files = localFiles, log } = options;
   let target: TargetFile | null = null;
   try {
     target = await files.create(path, log);
     const written = await writeState(target, options);
-    await target.keep();
+    if (!(await isKept(target, path))) {
+      log.info(`the checkpoint of step ${options.facts.step} is not kept: a later one was written meanwhile`);
+      return null;
+    }
     log.info(`checkpoint of step ${options.facts.step} written`, { path, step: options.facts.step, ...written });
     return written;
   } catch (thrown) {
@@ -50,6 +58,15 @@ export async function writeCheckpoint(options: WriteCheckpointOptions): Promise<
       log.warn('cannot remove what was written of a checkpoint', { path, error });
     });
     throw writeError(thrown, path, options.facts.step);
+  }
+}
+
+async function isKept(target: TargetFile, path: string): Promise<boolean> {
+  try {
+    return await target.keep();
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT' || !(await isOvertaken(path))) throw error;
+    return hasWholeHeader(path);
   }
 }
 

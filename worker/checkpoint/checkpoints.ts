@@ -24,7 +24,8 @@ export interface AsideWrite {
 
 /** Writes and prunes elsewhere; one at a time. */
 export interface AsideWriter {
-  write(what: AsideWrite): Promise<void>;
+  /** As `writeAndPrune`. */
+  write(what: AsideWrite): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -155,8 +156,8 @@ export class Checkpoints {
     assert(!this.#inFlight, 'two checkpoints were to be written at once');
     try {
       this.#writer ??= startWriter(log);
-      await this.#writer.write({ folder, keep, facts, memory: snapshot.memory.share() });
-      onWritten(facts.step, checkpointPath(folder, facts.step));
+      const isThere = await this.#writer.write({ folder, keep, facts, memory: snapshot.memory.share() });
+      if (isThere) onWritten(facts.step, checkpointPath(folder, facts.step));
     } catch (error) {
       this.#failure = toLockstepError(error, 'ERR_CHECKPOINT_WRITE');
       onFailure(this.#failure);
@@ -165,13 +166,17 @@ export class Checkpoints {
 
   async #writeStraight(facts: CheckpointFacts, { sharding }: Between): Promise<void> {
     const { folder, keep, memory, files, onWritten, log } = this.#options;
-    await writeAndPrune({ folder, keep, facts, memory, sharding, files, log });
+    const isThere = await writeAndPrune({ folder, keep, facts, memory, sharding, files, log });
     this.#begin(facts);
-    onWritten(facts.step, checkpointPath(folder, facts.step));
+    if (isThere) onWritten(facts.step, checkpointPath(folder, facts.step));
   }
 }
 
-/** @throws LockstepError ERR_DISK_FULL, ERR_CHECKPOINT_WRITE */
+/**
+ * Resolves with whether it lies under its name: not where another writer was faster with a later one.
+ *
+ * @throws LockstepError ERR_DISK_FULL, ERR_CHECKPOINT_WRITE
+ */
 export async function writeAndPrune(what: {
   readonly folder: string;
   readonly keep: number;
@@ -180,8 +185,10 @@ export async function writeAndPrune(what: {
   readonly sharding: Sharding | null;
   readonly files: CheckpointFiles;
   readonly log: Log;
-}): Promise<void> {
+}): Promise<boolean> {
   const { folder, keep, facts, memory, sharding, files, log } = what;
-  await writeCheckpoint({ path: checkpointPath(folder, facts.step), memory, facts, sharding, files, log });
+  const path = checkpointPath(folder, facts.step);
+  const written = await writeCheckpoint({ path, memory, facts, sharding, files, log });
   if (files.isHere) await pruneCheckpoints(folder, { keep, step: facts.step });
+  return written !== null;
 }

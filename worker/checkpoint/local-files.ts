@@ -27,6 +27,7 @@ async function create(path: string, log: Log): Promise<TargetFile> {
       await handle.sync();
       await handle.close();
       await putInPlace(aside, path, log);
+      return true;
     },
     discard: async () => {
       await handle.close();

@@ -63,7 +63,8 @@ export class RemoteFiles implements CheckpointFiles {
         }
       },
       keep: async () => {
-        await this.#ask({ type: 'keep-file', name });
+        const { size } = await this.#ask({ type: 'keep-file', name });
+        return size > 0;
       },
       // What was written aside goes when the coordinator next removes what is old.
       discard: () => Promise.resolve(),

@@ -335,7 +335,7 @@ export class ComputeThread {
     world.disk.write(process, step, state, (path) => {
       this.#checkpoints.isInFlight = false;
       this.#progress.flush();
-      send({ type: 'checkpointed', step, path });
+      if (path !== null) send({ type: 'checkpointed', step, path });
       this.wake();
     });
   }

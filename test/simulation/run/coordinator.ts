@@ -163,6 +163,7 @@ export class Coordinator {
       }
       case 'checkpointed': {
         const { step, path } = message;
+        if (step < (this.#state.checkpoint?.step ?? 0)) break;
         this.#take(message);
         this.#options.journal.note({ checkpoint: { step, path } });
         break;

@@ -11,6 +11,12 @@ interface File {
   readonly checksum: string;
 }
 
+/** What is written aside. */
+interface Aside {
+  readonly step: number;
+  isGone: boolean;
+}
+
 const numKept = 3;
 
 export class Disk {
@@ -22,6 +28,7 @@ export class Disk {
   readonly #random: Random;
   readonly #verifies: boolean;
   readonly #files = new Map<string, File>();
+  readonly #aside = new Set<Aside>();
 
   /** @param verifies whether what is read is held to its checksum */
   constructor(clock: Clock, random: Random, verifies: boolean) {
@@ -30,20 +37,27 @@ export class Disk {
     this.#verifies = verifies;
   }
 
-  /** Under its name when all of it is there; a process that dies before leaves nothing under it. */
-  write(writer: Process, step: number, state: State, onWritten: (path: string) => void): void {
+  /**
+   * Under its name when all of it is there; a process that dies before leaves nothing under it. `onWritten` gets null where another one
+   * has written a later checkpoint meanwhile, and has removed this.
+   */
+  write(writer: Process, step: number, state: State, onWritten: (path: string | null) => void): void {
     const path = `step-${step}`;
     const checksum = checksumOf(state);
     if (this.numTorn > 0) {
       this.numTorn--;
       state.moments.fill(0, 3);
     }
+    const aside: Aside = { step, isGone: false };
+    this.#aside.add(aside);
     this.#clock.after(this.#random.between(1, 30) + this.slownessMs, () => {
       if (writer.isDead) return;
       writer.run(() => {
-        this.#files.set(path, { step, state, checksum });
+        this.#aside.delete(aside);
+        if (!aside.isGone) this.#files.set(path, { step, state, checksum });
+        else if (!this.#isOvertaken(step)) throw new LockstepError('ERR_CHECKPOINT_WRITE', `${path} is gone.`);
         this.#prune(step);
-        onWritten(path);
+        onWritten(this.#files.has(path) ? path : null);
       });
     });
   }
@@ -71,7 +85,12 @@ export class Disk {
     return !this.#verifies || checksumOf(state) === checksum;
   }
 
+  #isOvertaken(step: number): boolean {
+    return [...this.#files.values()].some((file) => file.step >= step);
+  }
+
   #prune(step: number): void {
+    for (const aside of this.#aside) aside.isGone ||= aside.step <= step;
     const past = [...this.#files].filter(([, file]) => file.step <= step).toSorted(([, a], [, b]) => b.step - a.step);
     let numWhole = 0;
     for (const [path, file] of past) {
