@@ -63,7 +63,7 @@ export default defineConfig(
       ],
     },
   },
-  // A command ends by process.exit.
+  // Not in bin/: a command ends by process.exit, whatever timer is left.
   {
     files: ['{worker,coordinator,transport,testing}/**/*.ts'],
     rules: { 'no-restricted-syntax': ['error', timerThatStays] },

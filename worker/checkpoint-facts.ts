@@ -1,4 +1,5 @@
-/** What a checkpoint of this run says about itself. */
+/** What a checkpoint of this run says about itself, and where it lies. */
+import { join } from 'node:path';
 import { plainJob } from '../src/job/plain-job.js';
 import type { CheckpointFacts } from '../src/state/checkpoint.js';
 import type { FlatMemory } from '../src/state/memory.js';
@@ -34,4 +35,9 @@ export function checkpointFacts(
     engine: engine.description,
     lockstepVersion,
   };
+}
+
+/** The folder that they are written to. */
+export function checkpointsOf({ plan }: Prepared): string {
+  return join(plan.runDir, 'checkpoints');
 }

@@ -4,9 +4,7 @@
  * up in the next generation: partials of the step and results of an evaluation that are here count there.
  */
 import { createHash } from 'node:crypto';
-import { hostname } from 'node:os';
-import { join } from 'node:path';
-import { LockstepError, toLockstepError } from '../src/errors.js';
+import type { LockstepError } from '../src/errors.js';
 import type { Entry } from '../src/membership/participant.js';
 import type { Log } from '../src/log.js';
 import type { FromWorker } from '../src/protocol/messages.js';
@@ -14,7 +12,7 @@ import { weightsDigest } from '../src/state/digest.js';
 import { type FlatMemory, PARAMETERS } from '../src/state/memory.js';
 import { stateHash } from '../src/state/state-hash.js';
 import { Augmentation } from './augmentation.js';
-import { checkpointFacts } from './checkpoint-facts.js';
+import { checkpointFacts, checkpointsOf } from './checkpoint-facts.js';
 import { startAsideWriter } from './checkpoint/aside-writer.js';
 import { Checkpoints } from './checkpoint/checkpoints.js';
 import type { Left } from './comm/channel.js';
@@ -26,6 +24,7 @@ import { Evaluation } from './evaluation.js';
 import { Gradients } from './gradients.js';
 import type { Inbox } from './inbox.js';
 import { averageViews, type InitialState } from './initial-state.js';
+import { leaveBehind } from './leave-behind.js';
 import type { Prepared } from './preparation.js';
 import { ProgressReport, tellerOf } from './progress-report.js';
 import { enterRound, type Round } from './round.js';
@@ -115,24 +114,9 @@ export class Training {
    * @returns the error, with where the run can go on from
    */
   async leaveBehind(error: LockstepError): Promise<LockstepError> {
-    const { code, message } = error;
-    if (!this.#left || code !== 'ERR_COORDINATOR_LOST') return error;
-    const { step, isFirst } = this.#left;
-    const { prepared } = this.#options;
-    if (!isFirst) {
-      const folder = checkpointsOf(prepared);
-      return new LockstepError(code, `${message} A worker of a lower rank writes its state down, in ${folder}.`);
-    }
-    try {
-      const path = await this.#checkpoints.leave(checkpointFacts(prepared, this.#options.memory, step));
-      const details = { step, checkpoint: path };
-      const where = prepared.files.isHere ? path : `${path} on ${hostname()}`;
-      const next = `The state after step ${step} is ${where}; go on from it with --resume.`;
-      return new LockstepError(code, `${message} ${next}`, { details });
-    } catch (thrown) {
-      const cause = toLockstepError(thrown, 'ERR_CHECKPOINT_WRITE');
-      return new LockstepError(code, `${message} Its state is lost: ${cause.message}`, { cause, details: { step } });
-    }
+    if (!this.#left || error.code !== 'ERR_COORDINATOR_LOST') return error;
+    const { prepared, memory } = this.#options;
+    return leaveBehind(error, this.#left, { prepared, memory, checkpoints: this.#checkpoints });
   }
 
   /** Takes part until the coordinator says goodbye. */
@@ -296,8 +280,4 @@ export class Training {
     weightsDigest(this.#options.memory.layout, this.#options.memory, hash);
     return hash.digest('hex');
   }
-}
-
-function checkpointsOf({ plan }: Prepared): string {
-  return join(plan.runDir, 'checkpoints');
 }

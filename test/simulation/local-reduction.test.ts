@@ -6,7 +6,7 @@ import { assignSlots, reassignSlots, type SlotRange } from '../../src/collective
 import { noPartials, slotsToCompute, withPartial, type KeptPartials } from '../../src/collective/kept-partials.js';
 import { planAllReduce, type AllReducePlan } from '../../src/collective/plan.js';
 import { sgd, type OptimizerConfig } from '../../src/optimizer/config.js';
-import type { SharedMemory } from '../../src/protocol/messages.js';
+import type { SharedMemory } from '../../src/protocol/peer-messages.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory, PARAMETERS } from '../../src/state/memory.js';
 import { Boards } from '../../worker/comm/boards.js';

@@ -14,7 +14,7 @@ import { average, scale, sgd as sgdOf, sumSquares } from '../../src/kernels/refe
 import { sgd } from '../../src/optimizer/config.js';
 import { frameHeaderBytes } from '../../src/protocol/frame.js';
 import { planLayout } from '../../src/state/layout.js';
-import type { SharedMemory } from '../../src/protocol/messages.js';
+import type { SharedMemory } from '../../src/protocol/peer-messages.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { cutState } from '../../worker/comm/state-pieces.js';
 import { Windows } from '../../worker/comm/windows.js';

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { planAllReduce } from '../../src/collective/plan.js';
 import { adam } from '../../src/optimizer/config.js';
-import type { SharedMemory } from '../../src/protocol/messages.js';
+import type { SharedMemory } from '../../src/protocol/peer-messages.js';
 import { planLayout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { reserveRegions } from '../../worker/comm/reservation.js';

@@ -9,14 +9,8 @@ import type { Entry } from '../../src/membership/participant.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import type {
-  Addresses,
-  FromCoordinator,
-  FromWorker,
-  Generation,
-  RosterEntry,
-  SharedMemory,
-} from '../../src/protocol/messages.js';
+import type { Addresses, FromCoordinator, FromWorker, Generation, RosterEntry } from '../../src/protocol/messages.js';
+import type { SharedMemory } from '../../src/protocol/peer-messages.js';
 import type { SharedFlatMemory } from '../../src/state/memory.js';
 import type { Endpoint } from '../../transport/endpoint.js';
 import type { SharedSteps } from '../../src/flight/step-ring.js';

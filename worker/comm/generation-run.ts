@@ -1,10 +1,10 @@
-/** One generation in the comm thread: its links, its reduction, and the pace that it keeps with the compute thread. */
+/** One generation in the comm thread: its links, its reduction, and what ends it. */
 import type { AllReducePlan } from '../../src/collective/plan.js';
-import { LockstepError, toLockstepError } from '../../src/errors.js';
+import { toLockstepError, type LockstepError } from '../../src/errors.js';
 import type { Entry } from '../../src/membership/participant.js';
 import type { MomentRegion } from '../../src/optimizer/optimizer.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import type { SharedMemory } from '../../src/protocol/messages.js';
+import type { SharedMemory } from '../../src/protocol/peer-messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
@@ -14,9 +14,11 @@ import type { RunSetup } from './channel.js';
 import { clockMs, type FlightRecorder } from '../flight/flight-recorder.js';
 import { planGeneration } from './generation-plan.js';
 import { hasIdleCores } from './idle-cores.js';
+import { LostPeers } from './lost-peers.js';
 import { PeerLinks } from './peer-links.js';
 import { peerFrames } from './peer-frames.js';
 import { maxFrameBytes, type PeerAcceptor } from './peer-listener.js';
+import { ReadyBuckets } from './ready-buckets.js';
 import { ReductionClock } from './reduction-clock.js';
 import { Reduction } from './reduction.js';
 import type { SharedPages } from './shared-pages.js';
@@ -59,14 +61,14 @@ export class GenerationRun implements PeerAcceptor {
   readonly #transfer: StateTransfer;
   readonly #stepWords: StepWords;
   readonly #boards: Boards;
-  /** Of each bucket, the steps whose reduction was begun. */
-  readonly #taken: number[];
+  readonly #ready: ReadyBuckets;
   /** The compute thread reduces, and commits. */
   #inMemory = false;
   readonly #clock: ReductionClock;
   #isClosed = false;
   readonly #abort = new AbortController();
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #lost: LostPeers;
+  #naming: NodeJS.Timeout | undefined;
 
   constructor(options: GenerationRunOptions) {
     const { setup, memory, entry, token, limits, hostId, impediment } = options;
@@ -76,15 +78,21 @@ export class GenerationRun implements PeerAcceptor {
     const { rank } = self;
     this.#options = options;
     this.#plan = planGeneration({ ...setup, generation, rank, layout: memory.layout });
-    const numBuckets = this.#plan.buckets.length;
-    this.words = makeStepWords(step, numBuckets);
+    this.words = makeStepWords(step, this.#plan.buckets.length);
     this.#stepWords = new StepWords(this.words);
-    this.#taken = new Array<number>(numBuckets).fill(step);
     const { signal } = this.#abort;
+    this.#ready = new ReadyBuckets({
+      ...{ words: this.#stepWords, step, over: signal },
+      onReady: (ready, bucket) => {
+        this.#clock.ready();
+        this.#reduction.onReady(ready, bucket);
+      },
+    });
     const mount = (peer: number, theirs: SharedMemory): boolean => this.#mount(peer, theirs);
     const frames = (peer: number): BulkHandler => this.#framesOf(peer);
     const own = { runId, generation, rank, hostId, memory: sharedMemory, mount, frames };
     this.#links = new PeerLinks({ ...own, token, limits, maxMessageBytes: maxFrameBytes, impediment, signal });
+    this.#lost = this.#makeLostPeers();
     this.#clock = new ReductionClock(setup.times);
     this.#reduction = this.#makeReduction();
     this.#boards = new Boards(this.#plan, memory, options.pages);
@@ -125,6 +133,17 @@ export class GenerationRun implements PeerAcceptor {
         this.#clock.committed();
         onCommit(committed + 1);
         this.#stepWords.markCommitted(committed);
+      },
+    });
+  }
+
+  #makeLostPeers(): LostPeers {
+    const { limits, isAlone, flight } = this.#options;
+    return new LostPeers({
+      ...{ limits, isAlone },
+      note: (message) => flight?.note('link-lost', message, this.generation),
+      giveUp: (error) => {
+        this.#fail(error);
       },
     });
   }
@@ -177,13 +196,16 @@ export class GenerationRun implements PeerAcceptor {
   /** From now on steps are taken as the compute thread makes them ready; `inMemory`: it takes them all by itself. */
   begin(inMemory: boolean): void {
     this.#inMemory = inMemory;
-    if (!inMemory) void this.#keepPace();
+    if (inMemory) return;
+    this.#ready.keepTaking().catch((error: unknown) => {
+      this.#fail(error);
+    });
   }
 
   /** Buckets may have become ready. */
   wake(): void {
     this.#guard(() => {
-      this.#takeReady();
+      this.#ready.take();
     });
   }
 
@@ -211,7 +233,8 @@ export class GenerationRun implements PeerAcceptor {
   freeze(): void {
     if (this.#abort.signal.aborted) return;
     this.#abort.abort();
-    for (const timer of this.#timers) clearTimeout(timer);
+    this.#lost.close();
+    clearTimeout(this.#naming);
     this.#stepWords.close(this.#options.pulse);
   }
 
@@ -228,31 +251,6 @@ export class GenerationRun implements PeerAcceptor {
     const { memory, pages, setup } = this.#options;
     if (!pages || !setup.sharedMemory || this.#abort.signal.aborted) return false;
     return this.#windows.open(rank, theirs, { plan: this.#plan, memory, pages });
-  }
-
-  async #keepPace(): Promise<void> {
-    try {
-      let isOpen = true;
-      while (isOpen) {
-        const { signal } = this.#stepWords;
-        this.#takeReady();
-        isOpen = await this.#stepWords.signalled(signal);
-      }
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
-  /** Begins the reduction of each bucket that has become ready, unless this generation has ended: nothing commits after a halt. */
-  #takeReady(): void {
-    if (this.#abort.signal.aborted) return;
-    for (const [bucket, numTaken] of this.#taken.entries()) {
-      const numReady = this.#stepWords.numReady(bucket);
-      if (numReady === numTaken) continue;
-      this.#taken[bucket] = numReady;
-      this.#clock.ready();
-      this.#reduction.onReady(numReady - 1, bucket);
-    }
   }
 
   #sendFrame(to: number, header: Uint8Array, payload: Uint8Array, onSent: () => void): void {
@@ -282,7 +280,8 @@ export class GenerationRun implements PeerAcceptor {
 
   #watch(rank: number, connection: Connection): void {
     void connection.closed.then(({ code, reason }) => {
-      this.#onPeerGone(rank, reason || `code ${code}`);
+      const worker = this.#options.entry.generation.workers[rank];
+      if (worker && !this.#abort.signal.aborted) this.#lost.add(worker, this.step, reason || `code ${code}`);
     });
   }
 
@@ -291,25 +290,6 @@ export class GenerationRun implements PeerAcceptor {
     this.#transfer.onFrame(rank, bytes).catch((error: unknown) => {
       this.#fail(error);
     });
-  }
-
-  /** The coordinator decides what a lost peer means. Only if it stays silent for long does this worker give up by itself. */
-  #onPeerGone(rank: number, why: string): void {
-    if (this.#abort.signal.aborted) return;
-    const { workerId = 'unknown', host = 'unknown' } = this.#options.entry.generation.workers[rank] ?? {};
-    const message = `Worker ${workerId} (rank ${rank} on ${host}) is gone at step ${this.step}: ${why}.`;
-    const { limits, isAlone, flight } = this.#options;
-    flight?.note('link-lost', message, this.generation);
-    const giveUpLater = (): void => {
-      this.#timers.add(
-        setTimeout(() => {
-          if (isAlone()) giveUpLater();
-          else
-            this.#fail(new LockstepError('ERR_WORKER_LOST', message, { details: { workerId, rank, step: this.step } }));
-        }, patienceMs(limits)),
-      );
-    };
-    giveUpLater();
   }
 
   /** Whoever has the slot tells at once; the others give it the time, and tell what they know if nobody does. */
@@ -323,7 +303,7 @@ export class GenerationRun implements PeerAcceptor {
     const fail = (): void => {
       this.#fail(notFiniteError(step, found));
     };
-    if (found.slot === null) this.#timers.add(setTimeout(fail, namingMs));
+    if (found.slot === null) this.#naming = setTimeout(fail, namingMs);
     else fail();
     return 'stop';
   }
@@ -343,9 +323,4 @@ export class GenerationRun implements PeerAcceptor {
     this.close();
     this.#options.report(toLockstepError(error));
   }
-}
-
-/** Longer than the coordinator takes to see a loss. */
-function patienceMs({ heartbeatTimeoutMs, connectTimeoutMs }: Limits): number {
-  return heartbeatTimeoutMs + connectTimeoutMs;
 }

@@ -5,8 +5,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { LockstepError, toLockstepError } from '../../src/errors.js';
 import type { Limits } from '../../src/protocol/limits.js';
-import { peerHelloSchema, peerReadySchema, peerWelcomeSchema } from '../../src/protocol/messages.js';
-import type { Generation, RosterEntry, SharedMemory } from '../../src/protocol/messages.js';
+import type { Generation, RosterEntry } from '../../src/protocol/messages.js';
+import {
+  peerHelloSchema,
+  peerReadySchema,
+  peerWelcomeSchema,
+  type SharedMemory,
+} from '../../src/protocol/peer-messages.js';
 import type { BulkHandler } from '../../transport/bulk.js';
 import type { Connection } from '../../transport/connection.js';
 import { dial } from '../../transport/dialler.js';

@@ -8,33 +8,21 @@ import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/pl
 import { partialPayload, payloadBytes, resultPayload } from '../../src/collective/payload.js';
 import { waiting } from '../../src/collective/waiting.js';
 import { LockstepError } from '../../src/errors.js';
-import { checksumOf, checksumStateBytes, type Kernels } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { sharedRegions, type MomentRegion } from '../../src/optimizer/optimizer.js';
-import { decodeFrameHeader, encodeFrameHeader, type FrameHeader } from '../../src/protocol/frame.js';
+import { decodeFrameHeader, type FrameHeader } from '../../src/protocol/frame.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { Finiteness, type NotFinite } from './finiteness.js';
-import { CHECKSUMS } from './regions.js';
+import { checksumState } from './regions.js';
 import { IncomingFrame } from './incoming-frame.js';
 import { isMomentFrame, Moments } from './moments.js';
 import { eventOf, FramePlaces, wrongLength, type FramePlace } from './frame-places.js';
+import { OutgoingFrames, type SendFrame } from './outgoing-frames.js';
 import { Places } from './places.js';
 import { Squares } from './squares.js';
 import { Sums } from './sums.js';
 import { Update, type UpdateOptions } from './update.js';
 import type { Windows } from './windows.js';
-
-/**
- * Sends one bulk frame to a rank. `onSent` is called, later, when the payload has left this process's memory; never, if it
- * cannot leave it.
- */
-export type SendFrame = (to: number, header: Uint8Array, payload: Uint8Array, onSent: () => void) => void;
-
-/** In bytes, in a segment's memory. */
-interface Content {
-  readonly address: number;
-  readonly numBytes: number;
-}
 
 export interface ReductionOptions {
   readonly plan: AllReducePlan;
@@ -65,6 +53,7 @@ export class Reduction {
   readonly #squares: Squares;
   readonly #finiteness: Finiteness;
   readonly #framePlaces: FramePlaces;
+  readonly #outgoing: OutgoingFrames;
   /** All results of the step that are here. */
   #isFinite = true;
   /** Where squares are shared: what the step's gradient is multiplied by. */
@@ -75,20 +64,21 @@ export class Reduction {
   readonly #events: AllReduceEvent[] = [];
 
   constructor(options: ReductionOptions) {
-    const { plan, memory, windows, optimizer, native, step, pulse } = options;
+    const { plan, memory, windows, optimizer, native, step, pulse, send } = options;
     this.#options = options;
     this.#machine = new AllReduce(plan, step);
     this.#places = new Places(plan, memory);
     this.#sums = new Sums(plan, memory, this.#places);
     this.#finiteness = new Finiteness(plan, memory, this.#sums);
     this.#squares = new Squares({ plan, memory, places: this.#places, sums: this.#sums });
+    this.#outgoing = new OutgoingFrames({ plan, memory, windows, send });
     this.#moments = new Moments({
       plan,
       memory,
       places: this.#places,
       regions: sharedRegions(optimizer),
       send: (to, bucket, what, content) => {
-        this.#send([to], bucket, { ...what, step: this.step }, content, () => undefined);
+        this.#outgoing.send([to], bucket, { ...what, step: this.step }, content, () => undefined);
       },
     });
     this.#framePlaces = new FramePlaces({
@@ -133,9 +123,10 @@ export class Reduction {
     if (!place) return null;
     if (numBytes !== header.payloadBytes) throw wrongLength(header, numBytes, header.payloadBytes);
     const { segment, address } = place;
-    const state = this.#checksumState(segment, from);
-    this.#incoming[from] = new IncomingFrame(header, { kernels: this.#kernels(segment), address, state });
-    return this.#options.memory.bytes(segment, address, numBytes);
+    const { memory } = this.#options;
+    const state = checksumState(memory, segment, from);
+    this.#incoming[from] = new IncomingFrame(header, { kernels: memory.kernels(segment), address, state });
+    return memory.bytes(segment, address, numBytes);
   }
 
   /** So many more bytes of the payload are there. */
@@ -197,7 +188,8 @@ export class Reduction {
         const { to, bucket, chunk, node } = effect;
         const numBytes = payloadBytes(partialPayload(this.#options.plan, bucket, chunk, node.id));
         const address = this.#sums.toSend(bucket, chunk, node);
-        this.#sendChunk(to, bucket, chunk, { kind: 'partial', step, node: node.id }, { address, numBytes });
+        const what = { kind: 'partial', step, node: node.id } as const;
+        this.#outgoing.sendChunk(to, bucket, chunk, what, { address, numBytes }, this.#onSent(step));
         break;
       }
       case 'sum': {
@@ -211,15 +203,8 @@ export class Reduction {
       case 'send-squares': {
         const { to, segment } = effect;
         const what = { kind: 'squares', step, chunk: 0, node: 0 } as const;
-        this.#send(
-          to,
-          { index: segment, segment },
-          what,
-          this.#squares.share(this.#options.plan.rank, segment),
-          (rank) => {
-            this.#take({ type: 'sent', to: rank, step });
-          },
-        );
+        const content = this.#squares.share(this.#options.plan.rank, segment);
+        this.#outgoing.send(to, { index: segment, segment }, what, content, this.#onSent(step));
         break;
       }
       case 'norm':
@@ -240,7 +225,8 @@ export class Reduction {
         const { to, bucket, chunk } = effect;
         const numBytes = payloadBytes(resultPayload(this.#options.plan, bucket, chunk));
         const address = this.#places.result(bucket, chunk);
-        this.#sendChunk(to, bucket, chunk, { kind: 'result', step, node: 0 }, { address, numBytes });
+        const what = { kind: 'result', step, node: 0 } as const;
+        this.#outgoing.sendChunk(to, bucket, chunk, what, { address, numBytes }, this.#onSent(step));
         break;
       }
       case 'commit':
@@ -270,61 +256,9 @@ export class Reduction {
     onCommit(step);
   }
 
-  /** To those that read our memory a header goes, to the others the bytes too. */
-  #sendChunk(
-    to: readonly number[],
-    bucket: RoutedBucket,
-    chunk: Chunk,
-    what: Pick<FrameHeader, 'kind' | 'step' | 'node'>,
-    content: Content,
-  ): void {
-    const { readers } = this.#options.windows;
-    const reads = (rank: number): boolean => chunk.onPages && readers.has(rank);
-    const full = { ...what, chunk: chunk.index };
-    const onSent = (rank: number): void => {
-      this.#take({ type: 'sent', to: rank, step: what.step });
+  #onSent(step: number): (to: number) => void {
+    return (to) => {
+      this.#take({ type: 'sent', to, step });
     };
-    this.#send(to.filter(reads), bucket, full, null, onSent);
-    this.#send(
-      to.filter((rank) => !reads(rank)),
-      bucket,
-      full,
-      content,
-      onSent,
-    );
-  }
-
-  /** To several ranks alike, so that the checksum is worked out once. `content` null: they read it in place. */
-  #send(
-    to: readonly number[],
-    { index, segment }: Pick<RoutedBucket, 'index' | 'segment'>,
-    what: Pick<FrameHeader, 'kind' | 'step' | 'chunk' | 'node'>,
-    content: Content | null,
-    onSent: (to: number) => void,
-  ): void {
-    if (to.length === 0) return;
-    const { memory, plan, send } = this.#options;
-    const { address, numBytes } = content ?? { address: 0, numBytes: 0 };
-    const checksum = content ? this.#checksum(segment, plan.rank, address, numBytes) : 0;
-    const common = { generation: plan.generation, bucket: index, inPlace: content === null };
-    const header = encodeFrameHeader({ ...what, ...common, payloadBytes: numBytes, checksum });
-    const payload = memory.bytes(segment, address, numBytes);
-    for (const rank of to) {
-      send(rank, header, payload, () => {
-        onSent(rank);
-      });
-    }
-  }
-
-  #checksum(segment: number, rank: number, address: number, numBytes: number): number {
-    return checksumOf(this.#kernels(segment), this.#checksumState(segment, rank), address, numBytes);
-  }
-
-  #checksumState(segment: number, rank: number): number {
-    return this.#options.memory.address(CHECKSUMS, segment) + rank * checksumStateBytes;
-  }
-
-  #kernels(segment: number): Kernels {
-    return this.#options.memory.kernels(segment);
   }
 }

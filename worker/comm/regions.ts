@@ -29,7 +29,7 @@ import { checksumStateBytes } from '../../src/kernels/kernels.js';
 import type { OptimizerConfig } from '../../src/optimizer/config.js';
 import { momentRegions, sharedRegions } from '../../src/optimizer/optimizer.js';
 import { alignElements, type Layout } from '../../src/state/layout.js';
-import { PARAMETERS, type RegionPlan } from '../../src/state/memory.js';
+import { PARAMETERS, type FlatMemory, type RegionPlan } from '../../src/state/memory.js';
 
 /** Sums are made block by block, so that what is between stays in the processor's cache: 64 KiB each. */
 export const blockElements = 16_384;
@@ -48,6 +48,9 @@ export const PEER_BOARDS = 'peer-boards';
 /** A float64. */
 export const elementsOfSquare = 2;
 export const checksumStateElements = checksumStateBytes / Float32Array.BYTES_PER_ELEMENT;
+/** The byte address of a rank's state in `checksums`. */
+export const checksumState = (memory: FlatMemory, segment: number, rank: number): number =>
+  memory.address(CHECKSUMS, segment) + rank * checksumStateBytes;
 export const slotRegion = (slot: number): string => `slot:${slot}`;
 /** What lies before it is the state, which no peer mounts. */
 export const firstShared = slotRegion(0);

@@ -1,5 +1,5 @@
 /** The flat memory of a run; peers of this host can read it where the addon is there. */
-import type { SharedMemory } from '../../src/protocol/messages.js';
+import type { SharedMemory } from '../../src/protocol/peer-messages.js';
 import type { Layout } from '../../src/state/layout.js';
 import { FlatMemory } from '../../src/state/memory.js';
 import { firstShared } from './regions.js';

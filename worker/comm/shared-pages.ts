@@ -6,7 +6,7 @@ import { close, openSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { assert } from '../../src/errors.js';
 import type { Kernels } from '../../src/kernels/kernels.js';
-import type { SharedMemory } from '../../src/protocol/messages.js';
+import type { SharedMemory } from '../../src/protocol/peer-messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 
 /** Every region of a flat memory begins on a page. */

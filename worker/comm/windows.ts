@@ -9,7 +9,7 @@
 import type { AllReducePlan, Chunk, RoutedBucket } from '../../src/collective/plan.js';
 import type { TreeNode } from '../../src/collective/tree.js';
 import { assert } from '../../src/errors.js';
-import type { SharedMemory } from '../../src/protocol/messages.js';
+import type { SharedMemory } from '../../src/protocol/peer-messages.js';
 import type { FlatMemory } from '../../src/state/memory.js';
 import { pageBytes, type PageRange, type PeerMemory, type SharedPages } from './shared-pages.js';
 import { peerBoardOffset } from './boards.js';

@@ -20,7 +20,7 @@ import { Objective, type ObjectiveJob } from './objective.js';
 import type { PassObserver } from './pass.js';
 import { withSeededRandom, type RandomKey } from './random.js';
 import { withStatelessRandom } from './stateless-random.js';
-import type { TrainableModel } from './trainable-model.js';
+import { assignVariables, type TrainableModel } from './trainable-model.js';
 
 /** What the randomness of a step (dropout, noise) follows from. */
 export type StepKey = Omit<Extract<RandomKey, { purpose: 'step' }>, 'purpose'>;
@@ -293,12 +293,4 @@ function describeFailure(error: unknown): LockstepError {
   const { message } = toLockstepError(error);
   const text = `The model cannot be trained on the first batch: ${message}`;
   return new LockstepError('ERR_MODEL_INVALID', text, { cause: error });
-}
-
-function assignVariables(tf: Tfjs, model: TrainableModel, weights: readonly Float32Array[]): void {
-  model.variables.forEach((variable, index) => {
-    const values = weights[index];
-    assert(values !== undefined, `Parameter ${index} has no weights`);
-    variable.assign(tf.tensor(values, variable.shape, 'float32'));
-  });
 }

@@ -1,5 +1,6 @@
 /** What a training step needs of a model, whichever kind it is: named variables in a fixed order, and a forward pass. */
 import type { LayersModel, Scalar, Tensor, Variable } from '@tensorflow/tfjs';
+import { assert } from '../../src/errors.js';
 import type { Batch } from '../../src/job/dataset.js';
 import type { Log } from '../../src/log.js';
 import type { ParameterSpec } from '../../src/state/parameter.js';
@@ -40,4 +41,13 @@ export interface ModelOptions {
   readonly sample?: Batch;
   /** Where the job's relative paths start. @default the working directory */
   readonly baseDir?: string;
+}
+
+/** Gives each variable of a model its values, in the order of `parameters`. */
+export function assignVariables(tf: Tfjs, model: TrainableModel, values: readonly Float32Array[]): void {
+  model.variables.forEach((variable, index) => {
+    const its = values[index];
+    assert(its !== undefined, `Parameter ${index} has no weights`);
+    variable.assign(tf.tensor(its, variable.shape, 'float32'));
+  });
 }
