@@ -15,7 +15,7 @@ import { hostId } from './host-id.js';
 const pidDigits = 7;
 const hostDigits = 6;
 /** A folder without a socket may be that of a worker that starts. */
-const startsWithinMs = 60_000;
+const abandonedAfterMs = 60_000;
 
 /**
  * Makes one, for this user alone. Its path has the same length in every process, so that who tries one knows of all.
@@ -64,7 +64,7 @@ async function isAbandoned(folder: string): Promise<boolean> {
   if (why === 'ECONNREFUSED') return true;
   if (why !== 'ENOENT') return false;
   const made = await stat(folder).catch(() => null);
-  return made !== null && Date.now() - made.mtimeMs > startsWithinMs;
+  return made !== null && Date.now() - made.mtimeMs > abandonedAfterMs;
 }
 
 async function whyNotConnected(path: string): Promise<string | undefined> {
