@@ -159,9 +159,8 @@ export async function startCoordinator(run: RunStart, journal: Journal, token: s
       // One that lies here is damaged; the disk of another host is out of sight.
       return told && existsSync(told.path) ? null : told;
     },
-    keepCheckpoint: async (aside: string, path: string) => {
-      await keepCheckpoint(aside, path, { keep: loaded.job.checkpointsKept, log });
-    },
+    keepCheckpoint: async (aside: string, path: string) =>
+      keepCheckpoint(aside, path, { keep: loaded.job.checkpointsKept, log }),
     onRunFound: (found: string) => {
       log.info(`takes back run ${found}, as its workers say`, { runId: found });
       void folder.renameRun(found);

@@ -3,8 +3,9 @@
  * than that. What is written lies aside until it is kept. No file stays open: a coordinator that is back takes the next piece.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { constants } from 'node:fs';
+import { mkdir, open, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { LockstepError, toLockstepError, type ErrorCode } from '../src/errors.js';
 import { toFailure, type FileAnswer, type FromWorker } from '../src/protocol/messages.js';
 
@@ -15,8 +16,8 @@ const noBytes = new Uint8Array(0);
 
 export interface CheckpointStoreOptions {
   readonly folder: string;
-  /** Gives what lies aside its name, if it is whole and a later one does not make it needless, and removes what is old. */
-  readonly keep: (aside: string, path: string) => Promise<void>;
+  /** Gives what lies aside its name, if it is whole, and removes what is old. False: a later one makes it needless. */
+  readonly keep: (aside: string, path: string) => Promise<boolean>;
 }
 
 export class CheckpointStore {
@@ -45,21 +46,8 @@ export class CheckpointStore {
     if (question.type === 'read-file') return read(path, question);
     const aside = join(folder, `.tmp-${name}-${createHash('sha256').update(workerId).digest('hex').slice(0, 16)}`);
     if (question.type === 'write-file') await write(aside, question);
-    else {
-      await keep(aside, path);
-      return { size: await sizeOf(path) };
-    }
+    else if (await keep(aside, path)) return { size: (await stat(path)).size };
     return {};
-  }
-}
-
-/** 0: it is not there. */
-async function sizeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return 0;
-    throw error;
   }
 }
 
@@ -79,22 +67,13 @@ async function read(
   return { size, bytes: bytes.subarray(0, numRead) };
 }
 
+/** What is there already stays. */
 async function write(path: string, { at, bytes }: { readonly at: number; readonly bytes: Uint8Array }): Promise<void> {
-  await using file = await openAside(path);
+  await mkdir(dirname(path), { recursive: true });
+  await using file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o644);
   for (let done = 0; done < bytes.length;) {
     const { bytesWritten } = await file.write(bytes, done, bytes.length - done, at + done);
     done += bytesWritten;
-  }
-}
-
-/** What is there already stays. */
-async function openAside(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'r+');
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT') throw error;
-    await mkdir(join(path, '..'), { recursive: true });
-    return open(path, 'w+', 0o644);
   }
 }
 

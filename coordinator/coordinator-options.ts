@@ -21,7 +21,6 @@ export interface RunJournal {
 
 export interface Noted {
   readonly recoveries: readonly ToldRecovery[];
-  readonly checkpoint: CheckpointPlace | null;
 }
 
 export interface CoordinatorOptions {
@@ -77,7 +76,7 @@ export interface CoordinatorOptions {
    *
    * @throws LockstepError ERR_CHECKPOINT_INVALID
    */
-  readonly keepCheckpoint?: (aside: string, path: string) => Promise<void>;
+  readonly keepCheckpoint?: (aside: string, path: string) => Promise<boolean>;
   readonly observer: RunObserver;
   readonly log: Log;
 }

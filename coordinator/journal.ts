@@ -72,8 +72,8 @@ export function successorOf(
   return { ...before, ...own, ended: false, term: before.term + 1 };
 }
 
-export function pastOf({ numWanted, generation, roster }: JournalContent): Past {
-  return { numWanted, generation, roster };
+export function pastOf({ numWanted, generation, roster, checkpoint }: JournalContent): Past {
+  return { numWanted, generation, roster, checkpoint };
 }
 
 /** Where a journal lies. */

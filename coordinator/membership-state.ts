@@ -52,6 +52,8 @@ export interface Past {
   readonly generation: number;
   /** By rank. */
   readonly roster: readonly RosterEntry[];
+  /** The newest; null: none is known of. */
+  readonly checkpoint: CheckpointPlace | null;
 }
 
 export interface CheckpointPlace {

@@ -129,7 +129,9 @@ export class Performer {
   async #seekCheckpoint(told: CheckpointPlace | null): Promise<void> {
     const { options, take } = this.#parts;
     try {
-      take({ type: 'checkpoint-found', checkpoint: await findCheckpoint(options, told) });
+      const checkpoint = await findCheckpoint(options, told);
+      options.journal?.note({ checkpoint });
+      take({ type: 'checkpoint-found', checkpoint });
     } catch (thrown) {
       take({ type: 'abandon', error: toLockstepError(thrown) });
     }

@@ -14,7 +14,7 @@ export function membershipConfig(options: CoordinatorOptions, facts: Facts): Mem
     minWorkers,
     slots,
     isSharded: loaded.job.optimizer.sharded,
-    checkpoint: resume && { step: resume.step, path: resume.path },
+    checkpoint: past?.checkpoint ?? (resume && { step: resume.step, path: resume.path }),
     facts,
     patience: limits,
   };

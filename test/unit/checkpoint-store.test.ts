@@ -16,7 +16,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-function makeStore(keep = (aside: string): Promise<void> => Promise.resolve(void kept.push(aside))): CheckpointStore {
+/** @param keep what is kept; @default nothing is */
+function makeStore(keep = (aside: string, _path: string): Promise<boolean> => Promise.resolve(kept.push(aside) === 0)) {
   return new CheckpointStore({ folder, keep });
 }
 
@@ -52,10 +53,12 @@ describe('what a worker writes', () => {
 
   it('is told to be there, or not, when it was to be kept', async () => {
     const keep = { type: 'keep-file', request: 3, name } as const;
-    const store = makeStore((aside) => rename(aside, join(folder, name)));
+    const store = makeStore(async (aside, path) => {
+      await rename(aside, path);
+      return true;
+    });
     await store.answer('a', write(0, 'hello'));
     expect(await store.answer('a', keep)).toMatchObject({ size: 5, failure: null });
-    await rm(join(folder, name));
     expect(await makeStore().answer('a', keep)).toMatchObject({ size: 0, failure: null });
   });
 

@@ -28,7 +28,7 @@ class Back {
   readonly #config: MembershipConfig;
 
   constructor(config: Partial<MembershipConfig> = {}) {
-    const past = { numWanted: config.numWorkers ?? 2, generation: 3, roster: rosterOf('a', 'b') };
+    const past = { numWanted: config.numWorkers ?? 2, generation: 3, roster: rosterOf('a', 'b'), checkpoint: null };
     const run = { runId: 'r', term: 2, past, checkpoint: null, facts: { 'job file': 'x' }, patience };
     this.#config = { ...run, numWorkers: 2, minWorkers: 1, slots: 2, isSharded: false, ...config };
     this.state = beginMembership(this.#config, 0);
@@ -188,14 +188,14 @@ describe('a coordinator without a journal', () => {
   });
 
   it('takes it also where one before it has found the disk lost, and died before a worker came', () => {
-    const past = { numWanted: 2, generation: 0, roster: [] };
+    const past = { numWanted: 2, generation: 0, roster: [], checkpoint: null };
     const back = new Back({ ...lost, term: 2, past }).hello('a');
     expect(back.state).toMatchObject({ runId: 'r', term: 2, phase: 'returning' });
     expect(back.ready('a').hello('b', { term: 4 }).ready('b').types).toEqual(['adopt']);
   });
 
   it('leaves a run that it has begun itself to the one that a worker has heard of', () => {
-    const past = { numWanted: 2, generation: 0, roster: [] };
+    const past = { numWanted: 2, generation: 0, roster: [], checkpoint: null };
     const back = new Back({ ...lost, past }).hello('a', { runId: 'new', term: 2, generation: 0, entered: 0 });
     expect(back.types).toEqual(['yield']);
   });

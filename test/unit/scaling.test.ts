@@ -104,7 +104,7 @@ describe('a run that is scaled', () => {
   });
 
   it('is remembered by a coordinator that comes back', () => {
-    const past = { numWanted: 3, generation: 1, roster: new Run(1).state.roster };
+    const past = { numWanted: 3, generation: 1, roster: new Run(1).state.roster, checkpoint: null };
     expect(beginMembership({ ...config, past, numWorkers: 1 }, 0).numWanted).toBe(3);
   });
 

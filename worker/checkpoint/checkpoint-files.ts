@@ -20,7 +20,7 @@ export interface SourceFile {
 /** A file that is written. It appears under its name whole, or not at all. */
 export interface TargetFile {
   write(bytes: Uint8Array, position: number): Promise<void>;
-  /** Resolves when it is on the disk, under its name; with false where one lies there that makes it needless. */
+  /** Resolves when it is on the disk, under its name; with false where it is not, since a later one makes it needless. */
   keep(): Promise<boolean>;
   /** It will not be kept. */
   discard(): Promise<void>;

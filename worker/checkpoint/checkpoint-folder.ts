@@ -79,7 +79,7 @@ export async function pruneCheckpoints(
 export async function isOvertaken(path: string): Promise<boolean> {
   const own = Number(checkpointName.exec(basename(path))?.groups?.step);
   for (const { step, path: other } of await listSteps(dirname(path), checkpointName)) {
-    if (step >= own && (await hasWholeHeader(other))) return true;
+    if (step >= own && (await isWhole(other))) return true;
   }
   return false;
 }
@@ -88,21 +88,23 @@ export async function isOvertaken(path: string): Promise<boolean> {
  * Gives a checkpoint that was written aside in the folder its name, if it is whole, and prunes. Nothing is done where its writer was
  * overtaken, or who gave it its name died before it said so.
  *
+ * @returns whether it lies there
  * @throws LockstepError ERR_CHECKPOINT_INVALID
  */
 export async function keepCheckpoint(
   aside: string,
   path: string,
   { keep, log }: { readonly keep: number; readonly log: Log },
-): Promise<void> {
+): Promise<boolean> {
   const step = await putWhole(aside, path, log).catch(async (error: unknown) => {
     if (!isDamagedOrGone(error) || !(await isOvertaken(path))) throw error;
     await rm(aside, { force: true });
     return null;
   });
-  if (step === null) return;
+  if (step === null) return isWhole(path);
   log.info(`checkpoint of step ${step} written`, { path, step });
   await pruneCheckpoints(dirname(path), { keep, step });
+  return true;
 }
 
 async function putWhole(aside: string, path: string, log: Log): Promise<number> {
@@ -124,8 +126,17 @@ async function syncFile(path: string): Promise<void> {
 
 /** Whether a checkpoint lies there that is whole as far as its header tells. */
 export async function hasWholeHeader(path: string): Promise<boolean> {
+  return isRead(readCheckpointHeader(path));
+}
+
+/** Whether one lies there that is whole, read from end to end. */
+export async function isWhole(path: string): Promise<boolean> {
+  return isRead(verifyCheckpoint(path));
+}
+
+async function isRead(reading: Promise<Checkpoint>): Promise<boolean> {
   try {
-    await readCheckpointHeader(path);
+    await reading;
     return true;
   } catch (error) {
     if (error instanceof LockstepError) return false;

@@ -10,7 +10,7 @@ import { CHECKPOINT_FORMAT, type CheckpointFacts, encodeCheckpoint } from '../..
 import type { FlatMemory } from '../../src/state/memory.js';
 import { encodeHeader } from '../../src/state/safetensors.js';
 import type { CheckpointFiles, TargetFile } from './checkpoint-files.js';
-import { hasWholeHeader, isOvertaken } from './checkpoint-folder.js';
+import { isOvertaken } from './checkpoint-folder.js';
 import { sealHeader, UNSEALED } from './header-seal.js';
 import { localFiles } from './local-files.js';
 import { momentTensors, parameterTensors, type Sharding, type StateTensor } from './tensors.js';
@@ -37,7 +37,7 @@ export interface WrittenCheckpoint {
 }
 
 /**
- * Resolves with null where another writer was faster with a later one, so that this one is not there.
+ * Resolves with null where another writer was faster with the same step or a later one, which stands for this.
  *
  * @throws LockstepError ERR_DISK_FULL, ERR_CHECKPOINT_WRITE
  */
@@ -47,27 +47,29 @@ export async function writeCheckpoint(options: WriteCheckpointOptions): Promise<
   try {
     target = await files.create(path, log);
     const written = await writeState(target, options);
-    if (!(await isKept(target, path))) {
-      log.info(`the checkpoint of step ${options.facts.step} is not kept: a later one was written meanwhile`);
-      return null;
-    }
+    if (!(await target.keep())) return overtaken(options);
     log.info(`checkpoint of step ${options.facts.step} written`, { path, step: options.facts.step, ...written });
     return written;
   } catch (thrown) {
     await target?.discard().catch((error: unknown) => {
       log.warn('cannot remove what was written of a checkpoint', { path, error });
     });
+    if (files.isHere && isGone(thrown) && (await isOvertaken(path))) return overtaken(options);
     throw writeError(thrown, path, options.facts.step);
   }
 }
 
-async function isKept(target: TargetFile, path: string): Promise<boolean> {
-  try {
-    return await target.keep();
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT' || !(await isOvertaken(path))) throw error;
-    return hasWholeHeader(path);
-  }
+function overtaken({ facts, log }: WriteCheckpointOptions): null {
+  log.info(
+    `the checkpoint of step ${facts.step} is not kept: another worker has written that or a later one meanwhile`,
+  );
+  return null;
+}
+
+/** Removed: NFS tells who still writes. */
+function isGone(thrown: unknown): boolean {
+  const errno = errnoOf(thrown);
+  return errno === 'ENOENT' || errno === 'ESTALE';
 }
 
 /** The header holds digests of what follows it, so it is written last, over a gap of its length. */

@@ -8,7 +8,7 @@ import type { Log } from '../../src/log.js';
 import type { CheckpointFacts } from '../../src/state/checkpoint.js';
 import type { FlatMemory, SharedFlatMemory } from '../../src/state/memory.js';
 import type { CheckpointFiles } from './checkpoint-files.js';
-import { checkpointPath, hasWholeHeader, pruneCheckpoints } from './checkpoint-folder.js';
+import { checkpointPath, hasWholeHeader, isWhole, latestCheckpoint, pruneCheckpoints } from './checkpoint-folder.js';
 import { writeCheckpoint } from './checkpoint-writer.js';
 import { localFiles } from './local-files.js';
 import { Snapshot } from './snapshot.js';
@@ -115,8 +115,8 @@ export class Checkpoints {
     if (files.isHere) await this.#inFlight;
     if (await hasWholeHeader(path)) return path;
     // Where the coordinator wrote it has to lie here now.
-    await writeAndPrune({ folder, keep, facts, memory, sharding: null, files: localFiles, log });
-    return path;
+    const isThere = await writeAndPrune({ folder, keep, facts, memory, sharding: null, files: localFiles, log });
+    return isThere ? path : ((await latestCheckpoint(folder, log))?.path ?? path);
   }
 
   /** What is in flight is finished first, unless it takes a coordinator. */
@@ -190,5 +190,5 @@ export async function writeAndPrune(what: {
   const path = checkpointPath(folder, facts.step);
   const written = await writeCheckpoint({ path, memory, facts, sharding, files, log });
   if (files.isHere) await pruneCheckpoints(folder, { keep, step: facts.step });
-  return written !== null;
+  return written !== null || (files.isHere && (await isWhole(path)));
 }

@@ -54,7 +54,15 @@ export class Coordinator {
     this.#world = world;
     const { numWorkers, minWorkers, isSharded } = setting;
     const { runId, term } = journal.content;
-    const fixed = { runId, term, past, slots: job.shape.slots, isSharded, checkpoint: null, facts: {} };
+    const fixed = {
+      runId,
+      term,
+      past,
+      slots: job.shape.slots,
+      isSharded,
+      checkpoint: past?.checkpoint ?? null,
+      facts: {},
+    };
     this.#config = { ...fixed, numWorkers, minWorkers, patience };
     this.#state = beginMembership(this.#config, world.clock.nowMs);
     const shape = { schedule: job.schedule, metricNames: [], engine: '', compiled: false, firstStep: 0 };
@@ -224,7 +232,9 @@ export class Coordinator {
         break;
       case 'seek-checkpoint':
         this.process.after(findingMs, () => {
-          this.#take({ type: 'checkpoint-found', checkpoint: world.disk.latest() });
+          const checkpoint = world.disk.latest();
+          this.#options.journal.note({ checkpoint });
+          this.#take({ type: 'checkpoint-found', checkpoint });
         });
         break;
       case 'form-generation':
