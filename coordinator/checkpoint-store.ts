@@ -46,9 +46,15 @@ export class CheckpointStore {
     if (question.type === 'read-file') return read(path, question);
     const aside = join(folder, `.tmp-${name}-${createHash('sha256').update(workerId).digest('hex').slice(0, 16)}`);
     if (question.type === 'write-file') await write(aside, question);
-    else if (await keep(aside, path)) return { size: (await stat(path)).size };
+    else if (await keep(aside, path)) return { size: await sizeOf(path) };
     return {};
   }
+}
+
+/** 0: a later one has driven it out by now. */
+async function sizeOf(path: string): Promise<number> {
+  const found = await stat(path).catch(() => null);
+  return found?.size ?? 0;
 }
 
 async function read(

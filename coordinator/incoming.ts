@@ -4,6 +4,7 @@ import type { CheckpointStore } from './checkpoint-store.js';
 import type { RunJournal } from './coordinator-options.js';
 import type { Injections } from './injections.js';
 import { liveRoster } from './members.js';
+import { isNewest } from './membership.js';
 import type { MembershipEvent, MembershipState } from './membership-state.js';
 import type { Reports } from './reports.js';
 import type { RowServer } from './row-server.js';
@@ -82,11 +83,10 @@ export class Incoming {
     }
   }
 
-  /** Who was rank 0 before may have been writing an older one until now: it lies there, and there is a newer one. */
   #onCheckpointed(message: Extract<Message, { type: 'checkpointed' }>): void {
     const { take, journal, reports, state } = this.#parts;
     const { step, path } = message;
-    if (step < (state().checkpoint?.step ?? 0)) return;
+    if (!isNewest(state(), step)) return;
     take({ type: 'checkpointed', step, path });
     journal?.note({ checkpoint: { step, path } });
     reports.onReport(message);

@@ -221,6 +221,11 @@ function onConnected(
   );
 }
 
+/** Whether a checkpoint of this step is to be told to `membership`: who was rank 0 before may have been writing an older one until now. */
+export function isNewest({ checkpoint }: MembershipState, step: number): boolean {
+  return step >= (checkpoint?.step ?? 0);
+}
+
 function onCheckpointed(config: MembershipConfig, state: MembershipState): MembershipStep {
   const isAwaited = config.isSharded && state.phase === 'training' && isWanted(config, state, { isSaved: true });
   return isAwaited ? beginMoves(config, state) : still(state);

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CheckpointStore } from '../../coordinator/checkpoint-store.js';
+import { CheckpointStore, type CheckpointStoreOptions } from '../../coordinator/checkpoint-store.js';
 import { LockstepError } from '../../src/errors.js';
 
 const name = 'step-00000007.safetensors';
@@ -16,9 +16,14 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** @param keep what is kept; @default nothing is */
-function makeStore(keep = (aside: string, _path: string): Promise<boolean> => Promise.resolve(kept.push(aside) === 0)) {
+function makeStore(keep: CheckpointStoreOptions['keep'] = noteKept): CheckpointStore {
   return new CheckpointStore({ folder, keep });
+}
+
+/** Keeps nothing. */
+function noteKept(aside: string): Promise<boolean> {
+  kept.push(aside);
+  return Promise.resolve(false);
 }
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);

@@ -7,7 +7,7 @@ import type { FromWorker } from '../../../src/protocol/messages.js';
 import type { Charge } from '../../../coordinator/charge.js';
 import type { Journal } from '../../../coordinator/journal.js';
 import { idsOf } from '../../../coordinator/members.js';
-import { beginMembership } from '../../../coordinator/membership.js';
+import { beginMembership, isNewest } from '../../../coordinator/membership.js';
 import type {
   MembershipConfig,
   MembershipEffect,
@@ -171,7 +171,7 @@ export class Coordinator {
       }
       case 'checkpointed': {
         const { step, path } = message;
-        if (step < (this.#state.checkpoint?.step ?? 0)) break;
+        if (!isNewest(this.#state, step)) break;
         this.#take(message);
         this.#options.journal.note({ checkpoint: { step, path } });
         break;
